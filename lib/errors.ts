@@ -1,0 +1,50 @@
+/**
+ * The three ways in which a server can fail us, told apart once, at each client's edge.
+ *
+ * Everything above the clients decides by these classes alone and never by a message text.
+ * Bad input is not here: it is a value, see `rejection.ts`.
+ *
+ * @module
+ */
+
+/**
+ * The server is away, busy or in trouble, and the same call can succeed later.
+ * Callers wait and try again for ever; the offset stays where it is.
+ */
+export class TransientError extends Error {
+  override name = "TransientError";
+}
+
+/**
+ * The server answered, and it will give the same answer until somebody changes a setting, a right
+ * or a schema: a wrong password, a missing topic, a pending migration.
+ * The message names the cause and the cure.
+ */
+export class ConfigurationError extends Error {
+  override name = "ConfigurationError";
+}
+
+/**
+ * PostgreSQL refused the data of at least one row of a batch (SQLSTATE class 22, 23502, 23514,
+ * 21000). Which row is not known; the caller halves the batch until it is.
+ */
+export class RowDataError extends Error {
+  override name = "RowDataError";
+}
+
+/** The text of any thrown value with its chain of causes, each once: `outer: inner`. */
+export function describeError(error: unknown): string {
+  const texts: string[] = [];
+  let current: unknown = error;
+  // Bound: a chain of causes longer than this is a loop.
+  for (let depth = 0; depth < 8 && current !== undefined && current !== null; depth++) {
+    const text = current instanceof AggregateError && current.message === ""
+      ? current.errors.map((inner) => String(inner?.message ?? inner)).join(", ")
+      : current instanceof Error
+      ? current.message
+      : String(current);
+    if (text !== "" && !texts.some((seen) => seen.includes(text))) texts.push(text);
+    current = current instanceof Error ? current.cause : undefined;
+  }
+  return texts.join(": ");
+}

@@ -1,0 +1,74 @@
+/**
+ * The port through which the consumer loop reads: one member of a consumer group on one topic.
+ *
+ * Two implementations: `client.ts` translates kafkajs, `memory.ts` keeps a cluster in memory.
+ * `tests/contracts/group_member.ts` states the laws and runs on both.
+ *
+ * @module
+ */
+import type { Message, TopicIdentity, Watermarks } from "./message.ts";
+
+/** Consecutive messages of one partition, as one fetch brought them. */
+export interface FetchedBatch {
+  readonly partition: number;
+  /** The offset that the fetch asked for. */
+  readonly fetchedOffset: number;
+  /** One past the last offset that the fetch covered, control and aborted records included. */
+  readonly nextOffset: number;
+  /** Ascending by offset. Offsets can be missing: control records, aborted or compacted messages. */
+  readonly messages: readonly Message[];
+  /** False once the member stops, loses the partition, or seeks it elsewhere. */
+  isCurrent(): boolean;
+  /** Tells the member that every message below `nextOffset` is done; fetching goes on from there. */
+  resolve(nextOffset: number): void;
+  /**
+   * Keeps the membership alive and lets a rebalance through.
+   *
+   * @throws {Error} if the group is rebalancing: the batch must be left at once, by rethrowing.
+   */
+  heartbeat(): Promise<void>;
+}
+
+/** What a member tells its owner. */
+export interface GroupHandlers {
+  /**
+   * A new assignment. Called before anything of it is fetched; what the handler does
+   * synchronously (pausing, above all) is in force before the first fetch.
+   */
+  assigned(partitions: readonly number[]): void;
+  /** A batch was fetched. Batches of one partition never overlap. */
+  batch(batch: FetchedBatch): Promise<void>;
+  /** A fetch covered offsets without messages and the position moved to `nextOffset`. */
+  passed(partition: number, fetchedOffset: number, nextOffset: number): void;
+  /** The member is dead for good and will not come back by itself. */
+  crashed(error: Error): void;
+}
+
+/**
+ * One member of the group. Pausing, resuming and seeking a partition that is not assigned does
+ * nothing. All questions to the brokers throw `TransientError` when the brokers are away and
+ * `ConfigurationError` for what only a person can mend.
+ */
+export interface GroupMember {
+  /** Joins the group and starts to fetch. Resolves when the member runs. */
+  start(handlers: GroupHandlers): Promise<void>;
+  pause(partitions: readonly number[]): void;
+  resume(partitions: readonly number[]): void;
+  /** The next fetch of `partition` starts at `offset`; a batch under way stops being current. */
+  seek(partition: number, offset: number): void;
+  /** Which life of which topic this is, asked of the brokers anew at each call. */
+  identity(): Promise<TopicIdentity>;
+  /** The readable range of every partition of the topic. */
+  watermarks(): Promise<ReadonlyMap<number, Watermarks>>;
+  /** The group's committed offsets; a partition without one is absent. */
+  committed(): Promise<ReadonlyMap<number, number>>;
+  /** Per partition the first offset whose message is not older than `timestampMs`, else the end. */
+  offsetsAtTime(timestampMs: number): Promise<ReadonlyMap<number, number>>;
+  /**
+   * Commits next offsets for the group. Advisory: nothing in this project starts from it once a
+   * ledger exists.
+   */
+  commit(nextOffsets: ReadonlyMap<number, number>): Promise<void>;
+  /** Leaves the group after the running handlers have returned. */
+  stop(): Promise<void>;
+}

@@ -1,0 +1,50 @@
+/**
+ * What Kafka carries, in this project's words. No Kafka library is named here.
+ *
+ * @module
+ */
+
+/**
+ * Headers of a message, in the order of their first appearance. A header that appears more than
+ * once has more than one value; a value can be null.
+ */
+export type MessageHeaders = Readonly<Record<string, readonly (Uint8Array | null)[]>>;
+
+/**
+ * One record of the topic as the consumer receives it.
+ *
+ * Offsets are plain numbers here: exact up to 2^53, which a partition that takes a million
+ * messages a second reaches after 285 years. The adapter refuses a larger one.
+ */
+export interface Message {
+  readonly offset: number;
+  readonly key: Uint8Array | null;
+  readonly value: Uint8Array | null;
+  readonly headers: MessageHeaders;
+  /** The record's own time (log append or create time, as the topic is set), ms since 1970. */
+  readonly timestampMs: number;
+}
+
+/** One record on its way to the topic. */
+export interface MessageToSend {
+  /** Decides the partition. Without one, messages go round the partitions. */
+  readonly key: string | null;
+  readonly value: Uint8Array | null;
+}
+
+/**
+ * Names one life of a topic. A topic that is deleted and made again under its old name has another
+ * `topicId`, and offsets of the two have nothing to do with each other.
+ */
+export interface TopicIdentity {
+  readonly clusterId: string;
+  readonly topic: string;
+  /** UUID, lower case with dashes. */
+  readonly topicId: string;
+}
+
+/** The readable range of a partition: `low` is the first offset kept, `high` is last + 1. */
+export interface Watermarks {
+  readonly low: number;
+  readonly high: number;
+}

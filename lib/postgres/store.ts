@@ -1,0 +1,131 @@
+/**
+ * The port to the truth: readings, dead letters and the ledger, moved together or not at all.
+ *
+ * Two implementations: `client.ts` speaks to PostgreSQL, `memory.ts` keeps tables in memory.
+ * `tests/contracts/store.ts` states the laws and runs on both.
+ *
+ * @module
+ */
+import type { TopicIdentity } from "../kafka/message.ts";
+import type { Reading } from "../reading.ts";
+import type { RejectionReason } from "../rejection.ts";
+
+/** Largest part of a message that a dead letter keeps, in bytes. */
+export const DEAD_LETTER_PAYLOAD_BYTES_MAX = 65_536;
+
+/** A reading together with where it stands in its partition. */
+export interface ReadingAt {
+  readonly offset: number;
+  readonly reading: Reading;
+}
+
+/** A rejection as it is kept: what was wrong, and the message as it came. */
+export interface DeadLetter {
+  readonly offset: number;
+  readonly reason: RejectionReason;
+  readonly detail: string;
+  /** The first {@linkcode DEAD_LETTER_PAYLOAD_BYTES_MAX} bytes; null for a tombstone. */
+  readonly payload: Uint8Array | null;
+  /** Length of the whole value in bytes; 0 for a tombstone. */
+  readonly payloadBytes: number;
+  /** SHA-256 of the whole value, 64 hexadecimal digits; of no bytes for a tombstone. */
+  readonly payloadSha256: string;
+  readonly key: Uint8Array | null;
+  /** Headers as JSON text, capped in number and length. */
+  readonly headersJson: string;
+}
+
+/** One batch for one transaction: the ledger of `partition` goes from `fromOffset` to `nextOffset`. */
+export interface BatchToStore {
+  /** The data set that marks were trusted for. Another one in the database refuses the batch. */
+  readonly dataSetId: string;
+  readonly topic: TopicIdentity;
+  readonly partition: number;
+  readonly fromOffset: number;
+  readonly nextOffset: number;
+  /** Readings to insert, their ids distinct. The store sorts them by id. */
+  readonly readings: readonly ReadingAt[];
+  /** Messages already known as duplicates: repeats inside the batch, and trusted marks. */
+  readonly duplicates: number;
+  /** Offsets of the range that hold no message. */
+  readonly skipped: number;
+  readonly deadLetters: readonly DeadLetter[];
+  /**
+   * Prepared dead letters of some of `readings`, found by their offset: kept only if the database
+   * refuses that reading because its id is stored with other content.
+   */
+  readonly suspects: readonly DeadLetter[];
+}
+
+/** What became of a batch. Only `stored` changed anything. */
+export type StoreOutcome =
+  | {
+    readonly kind: "stored";
+    readonly inserted: number;
+    /** All duplicates, those of {@linkcode BatchToStore.duplicates} included. */
+    readonly duplicates: number;
+    /** All dead letters, conflicts included. */
+    readonly deadLetters: number;
+    /** Offsets of readings refused as conflicts, so that nobody marks them as stored. */
+    readonly conflictOffsets: readonly number[];
+  }
+  /** The ledger did not stand at `fromOffset`; undefined: it has no such row. */
+  | { readonly kind: "fenced"; readonly ledgerNext: number | undefined }
+  /** These readings conflict with stored ones and came without a suspect: send them along. */
+  | { readonly kind: "conflicts"; readonly offsets: readonly number[] }
+  /** The database holds another data set than the batch was prepared for. */
+  | { readonly kind: "data_set_changed" };
+
+/**
+ * One partition's line of the ledger. At any instant
+ * `next - first + rewound = inserted + duplicates + deadLetters + skipped + gaps`.
+ */
+export interface LedgerLine {
+  readonly topic: TopicIdentity;
+  readonly partition: number;
+  readonly first: number;
+  readonly next: number;
+  readonly inserted: number;
+  readonly duplicates: number;
+  readonly deadLetters: number;
+  /** Offsets without a message: control records, aborted or compacted messages. */
+  readonly skipped: number;
+  /** Offsets that were deleted by the broker before they were read. */
+  readonly gaps: number;
+  /** Offsets gone back over, to be read once more. */
+  readonly rewound: number;
+  /** When the line last moved, ms since 1970. */
+  readonly updatedAtMs: number;
+}
+
+/** What the consumer loop and the processor need of the database. */
+export interface Store {
+  /** Names the data set: a UUID made when the schema is made, and anew when the table is emptied. */
+  dataSetId(): Promise<string>;
+  /** The ledger's lines of this life of the topic, by partition. */
+  readLedger(topic: TopicIdentity): Promise<ReadonlyMap<number, LedgerLine>>;
+  /** Opens a line at `first` if the partition has none; returns the `next` that it has now. */
+  openLedgerLine(topic: TopicIdentity, partition: number, first: number): Promise<number>;
+  /**
+   * Moves a line from `fromOffset` to `toOffset` without messages: forward is counted as a gap,
+   * backward as rewound. Returns false if the line did not stand at `fromOffset`.
+   */
+  moveLedgerLine(
+    topic: TopicIdentity,
+    partition: number,
+    move: { readonly fromOffset: number; readonly toOffset: number },
+  ): Promise<boolean>;
+  /**
+   * Stores one batch in one transaction.
+   *
+   * @throws {TransientError} if PostgreSQL is away or in trouble; the outcome can be unknown.
+   * @throws {ConfigurationError} if only a person can help.
+   * @throws {RowDataError} if PostgreSQL refused the data of some row; nothing was stored.
+   */
+  storeBatch(batch: BatchToStore): Promise<StoreOutcome>;
+  /**
+   * The newest reading, by (timestamp, id), of each of at most `limit` sensors whose ids follow
+   * `afterSensorId` in byte order; an empty answer means that there are no more.
+   */
+  lastReadings(afterSensorId: string, limit: number): Promise<readonly Reading[]>;
+}
