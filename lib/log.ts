@@ -17,9 +17,13 @@ export type LogFields = Readonly<Record<string, unknown>>;
 
 /** Where events go. No method ever throws. */
 export interface Log {
+  /** For whoever looks for a fault. */
   debug(message: string, fields?: LogFields): void;
+  /** What the program does, seldom. */
   info(message: string, fields?: LogFields): void;
+  /** Trouble that the program rides out. */
   warn(message: string, fields?: LogFields): void;
+  /** Trouble that a person must look at. */
   error(message: string, fields?: LogFields): void;
   /** A log that adds these fields to every event. */
   child(fields: LogFields): Log;
@@ -35,6 +39,7 @@ export interface LogOptions {
   readonly isTerminal?: boolean;
   /** Takes one line, line feed included. */
   readonly write: (line: string) => void;
+  /** Gives each event its time. */
   readonly clock: Clock;
   /** Texts that must not appear, passwords above all. Empty ones are ignored. */
   readonly secrets?: readonly (string | undefined)[];

@@ -35,6 +35,7 @@ export function backoffMs(failures: number, options: BackoffOptions): number {
 
 /** How {@linkcode retryForever} waits, and whom it tells. */
 export interface RetryOptions extends BackoffOptions {
+  /** Does the waiting. */
   readonly clock: Clock;
   /** Ends the waiting. */
   readonly signal: AbortSignal;

@@ -8,6 +8,7 @@ import { TransientError } from "./errors.ts";
 
 /** How long {@linkcode withTimeLimit} waits. */
 export interface TimeLimit {
+  /** Measures the wait. */
   readonly clock: Clock;
   /** Milliseconds. */
   readonly limitMs: number;
