@@ -38,11 +38,11 @@ export async function* readMessages(
   chunks: AsyncIterable<Uint8Array>,
   options: ReadMessagesOptions,
 ): AsyncGenerator<MessageToSend, void, void> {
-  const start = new LineStart();
+  const collector = createLineCollector();
   let lineNumber = 0;
   const finish = (end: Uint8Array): MessageToSend | undefined => {
     lineNumber++;
-    const line = start.finish(end);
+    const line = collector.finish(end);
     if (typeof line !== "number") return line.length === 0 ? undefined : messageOf(line);
     options.tooLong(lineNumber, line);
     return undefined;
@@ -54,37 +54,39 @@ export async function* readMessages(
       if (message !== undefined) yield message;
       from = end + 1;
     }
-    start.append(chunk.subarray(from));
+    collector.append(chunk.subarray(from));
   }
   const last = finish(new Uint8Array());
   if (last !== undefined) yield last;
 }
 
-/** The beginning of a line whose end has not been read yet. */
-class LineStart {
-  #pieces: Uint8Array[] = [];
-  #bytes = 0;
-
-  append(piece: Uint8Array): void {
-    if (piece.length === 0) return;
-    this.#bytes += piece.length;
-    // One byte more than the bound: it may be the carriage return of the line's end.
-    if (this.#bytes > LINE_BYTES_MAX + 1) this.#pieces = [];
-    // A copy, so that one waiting message does not keep its whole chunk in memory.
-    else this.#pieces.push(piece.slice());
-  }
-
+/** Keeps the beginning of a line until its end is read. */
+interface LineCollector {
+  append(piece: Uint8Array): void;
   /** The whole line, or its length in bytes if that is over the bound. */
-  finish(end: Uint8Array): Uint8Array | number {
-    this.append(end);
-    const pieces = this.#pieces;
-    const bytes = this.#bytes;
-    this.#pieces = [];
-    this.#bytes = 0;
-    if (bytes > LINE_BYTES_MAX + 1) return bytes;
+  finish(end: Uint8Array): Uint8Array | number;
+}
+
+function createLineCollector(): LineCollector {
+  let pieces: Uint8Array[] = [];
+  let bytes = 0;
+  const append = (piece: Uint8Array): void => {
+    if (piece.length === 0) return;
+    bytes += piece.length;
+    // One byte more than the bound: it may be the carriage return of the line's end.
+    if (bytes > LINE_BYTES_MAX + 1) pieces = [];
+    // A copy, so that one waiting message does not keep its whole chunk in memory.
+    else pieces.push(piece.slice());
+  };
+  const finish = (end: Uint8Array): Uint8Array | number => {
+    append(end);
     const line = withoutCarriageReturn(pieces.length === 1 ? pieces[0]! : joined(pieces));
-    return line.length > LINE_BYTES_MAX ? line.length : line;
-  }
+    const length = bytes > LINE_BYTES_MAX + 1 ? bytes : line.length;
+    pieces = [];
+    bytes = 0;
+    return length > LINE_BYTES_MAX ? length : line;
+  };
+  return { append, finish };
 }
 
 function withoutCarriageReturn(line: Uint8Array): Uint8Array {

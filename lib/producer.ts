@@ -1,0 +1,349 @@
+/**
+ * The producer: takes messages from a source and sees every one acknowledged by Kafka.
+ *
+ * One queue and one sender per partition. A sender has one batch under way and sends that same
+ * batch until it is acknowledged, so the order inside a partition stays and nothing is left out.
+ * A batch whose acknowledgement was lost is in the topic twice; the consumer removes repeats by id.
+ *
+ * @module
+ */
+import type { Clock } from "./clock.ts";
+import { TransientError } from "./errors.ts";
+import type { MessageToSend } from "./kafka/message.ts";
+import { partitionOf } from "./kafka/partitioner.ts";
+import type { TopicWriter } from "./kafka/topic_writer.ts";
+import { retryForever } from "./retry.ts";
+
+/** What is counted for a message beside its key and value: framing here and on the wire. */
+const MESSAGE_OVERHEAD_BYTES = 64;
+
+/** Most bytes of UTF-8 that one UTF-16 unit of a key becomes. */
+const KEY_UNIT_BYTES_MAX = 3;
+
+/** Time that a rate makes up for at once when the producer was held up; the rest is let go. */
+const BURST_MS_MAX = 50;
+
+const RETRY_MS_MIN = 100;
+const RETRY_MS_MAX = 2_000;
+
+/** How the producer works, and who is told. */
+export interface ProduceOptions {
+  readonly clock: Clock;
+  /** When it aborts, nothing more is taken; what was taken is sent for at most `drainMs`. */
+  readonly signal: AbortSignal;
+  readonly drainMs: number;
+  /** How long a partition's first message waits for company. */
+  readonly lingerMs: number;
+  readonly batchMessagesMax: number;
+  readonly batchBytesMax: number;
+  /** Bound of all messages taken and not acknowledged. One larger message may be alone in it. */
+  readonly bufferBytesMax: number;
+  /** Messages per second taken from the source; 0: as fast as they are acknowledged. */
+  readonly ratePerSecond: number;
+  readonly observer?: ProduceObserver;
+}
+
+/** Is told what happens, as it happens. */
+export interface ProduceObserver {
+  /** A message was taken from the source. */
+  taken?(message: MessageToSend): void;
+  /** Every in-sync replica of `partition` has these messages. */
+  acknowledged?(partition: number, messages: readonly MessageToSend[]): void;
+  /** A send failed and will be tried again. */
+  retrying?(partition: number, error: unknown): void;
+}
+
+/** What became of the messages. */
+export interface ProduceResult {
+  /** Messages taken from the source: acknowledged and failed together. */
+  readonly sent: number;
+  readonly acknowledged: number;
+  /** Messages without an acknowledgement. Some of them may be in the topic all the same. */
+  readonly failed: number;
+  /** What ended the run early: the source failed, or a send that no retry can help. */
+  readonly error?: unknown;
+}
+
+/**
+ * Sends what `source` yields until it ends, and waits until all of it is acknowledged: for ever
+ * while the brokers are away, for `drainMs` once `options.signal` aborts.
+ */
+export async function produce(
+  source: Iterable<MessageToSend> | AsyncIterable<MessageToSend>,
+  writer: TopicWriter,
+  options: ProduceOptions,
+): Promise<ProduceResult> {
+  const flow = openFlow(writer, options);
+  const stop = (): void => flow.stopping.abort();
+  if (options.signal.aborted) stop();
+  options.signal.addEventListener("abort", stop);
+  const lanes = Promise.all(flow.lanes.map((lane) => runLane(flow, lane)));
+  try {
+    await takeAll(flow, source);
+  } catch (error) {
+    fail(flow, error);
+  }
+  flow.sourceEnded = true;
+  for (const lane of flow.lanes) {
+    lane.work.ring();
+    lane.lingering?.abort();
+  }
+  // A send that hangs must not hold up the end: the lanes are left alone when time is up.
+  await Promise.race([lanes, aborted(flow.giveUp.signal)]);
+  flow.finished.abort();
+  options.signal.removeEventListener("abort", stop);
+  const { sent, acknowledged, error } = flow;
+  return { sent, acknowledged, failed: sent - acknowledged, ...(error !== undefined && { error }) };
+}
+
+/** One partition: what waits for it, in order. */
+interface Lane {
+  readonly partition: number;
+  queue: MessageToSend[];
+  queuedBytes: number;
+  /** Rings when an idle lane gets its first message, or when the source has ended. */
+  readonly work: Bell;
+  /** Ends the wait for company. */
+  lingering: AbortController | undefined;
+}
+
+interface Flow {
+  readonly writer: TopicWriter;
+  readonly options: ProduceOptions;
+  readonly lanes: readonly Lane[];
+  /** Rings when messages were acknowledged. */
+  readonly room: Bell;
+  /** Rings when nothing more shall be taken. */
+  readonly stopped: Bell;
+  /** Aborted: nothing more is taken. */
+  readonly stopping: AbortController;
+  /** Aborted: nothing more is sent. */
+  readonly giveUp: AbortController;
+  /** Aborted: all is over. Ends the timer of the deadline. */
+  readonly finished: AbortController;
+  sourceEnded: boolean;
+  sent: number;
+  acknowledged: number;
+  bufferedBytes: number;
+  keylessCount: number;
+  error: unknown;
+}
+
+function openFlow(writer: TopicWriter, options: ProduceOptions): Flow {
+  const stopping = new AbortController();
+  const giveUp = new AbortController();
+  const finished = new AbortController();
+  const room = createBell();
+  const stopped = createBell();
+  stopping.signal.addEventListener("abort", () => {
+    stopped.ring();
+    options.clock.sleep(options.drainMs, finished.signal).then(() => {
+      giveUp.abort();
+      room.ring();
+    });
+  }, { once: true });
+  const lanes = Array.from({ length: writer.partitions }, (_, partition): Lane => ({
+    partition,
+    queue: [],
+    queuedBytes: 0,
+    work: createBell(),
+    lingering: undefined,
+  }));
+  return {
+    writer,
+    options,
+    lanes,
+    room,
+    stopped,
+    stopping,
+    giveUp,
+    finished,
+    sourceEnded: false,
+    sent: 0,
+    acknowledged: 0,
+    bufferedBytes: 0,
+    keylessCount: 0,
+    error: undefined,
+  };
+}
+
+/** The first failure is the one to report; the other lanes still deliver what they hold. */
+function fail(flow: Flow, error: unknown): void {
+  flow.error ??= error;
+  flow.stopping.abort();
+  flow.room.ring();
+}
+
+const SOURCE_END: IteratorResult<MessageToSend, undefined> = { done: true, value: undefined };
+
+async function takeAll(
+  flow: Flow,
+  source: Iterable<MessageToSend> | AsyncIterable<MessageToSend>,
+): Promise<void> {
+  const { clock, batchMessagesMax } = flow.options;
+  const stopping = flow.stopping.signal;
+  const iterator = Symbol.asyncIterator in source
+    ? source[Symbol.asyncIterator]()
+    : source[Symbol.iterator]();
+  const nextTurnMs = createPace(flow.options);
+  try {
+    for (let pulled = 1; !stopping.aborted; pulled++) {
+      // The turn comes before the message: a simulated reading must not be old when it leaves.
+      const waitMs = nextTurnMs();
+      if (waitMs > 0) await clock.sleep(waitMs, stopping);
+      if (stopping.aborted) return;
+      let next = iterator.next();
+      if (next instanceof Promise) {
+        // A source can wait for ever, a terminal for one.
+        next = await Promise.race([next, flow.stopped.wait().then(() => SOURCE_END)]);
+      } else if (pulled % batchMessagesMax === 0) {
+        // A source that never waits must let the senders have their turn.
+        await clock.sleep(0);
+      }
+      if (next.done) return;
+      await put(flow, next.value);
+    }
+  } finally {
+    // Not awaited: it queues behind a `next()` that may never settle.
+    Promise.resolve(iterator.return?.()).catch(() => {});
+  }
+}
+
+/**
+ * Says before each message how long it must wait, in ms, so that `ratePerSecond` is kept. Turns
+ * are counted from the turn before and not from now, so short delays do not add up.
+ */
+function createPace({ clock, ratePerSecond }: ProduceOptions): () => number {
+  if (ratePerSecond === 0) return () => 0;
+  let turnMs = clock.elapsedMs();
+  return () => {
+    const nowMs = clock.elapsedMs();
+    turnMs = Math.max(turnMs, nowMs - BURST_MS_MAX);
+    const waitMs = turnMs - nowMs;
+    turnMs += 1_000 / ratePerSecond;
+    return waitMs;
+  };
+}
+
+/** Queues a message for its partition, when there is room for it. */
+async function put(flow: Flow, message: MessageToSend): Promise<void> {
+  const { options, lanes } = flow;
+  flow.sent++;
+  options.observer?.taken?.(message);
+  const bytes = bytesOf(message);
+  while (flow.bufferedBytes > 0 && flow.bufferedBytes + bytes > options.bufferBytesMax) {
+    await flow.room.wait();
+    // Nothing will make room any more: this message is one of those that failed.
+    if (flow.giveUp.signal.aborted || flow.error !== undefined) return;
+  }
+  const partition = message.key === null
+    ? flow.keylessCount++ % lanes.length
+    : partitionOf(message.key, lanes.length);
+  const lane = lanes[partition]!;
+  lane.queue.push(message);
+  lane.queuedBytes += bytes;
+  flow.bufferedBytes += bytes;
+  if (lane.queue.length === 1) lane.work.ring();
+  if (isFull(lane, options)) lane.lingering?.abort();
+}
+
+function bytesOf({ key, value }: MessageToSend): number {
+  const keyBytesMax = KEY_UNIT_BYTES_MAX * (key?.length ?? 0);
+  return keyBytesMax + (value?.length ?? 0) + MESSAGE_OVERHEAD_BYTES;
+}
+
+function isFull(lane: Lane, options: ProduceOptions): boolean {
+  return lane.queue.length >= options.batchMessagesMax ||
+    lane.queuedBytes >= options.batchBytesMax;
+}
+
+/** Sends the messages of one partition, batch after batch, until the source has ended. */
+async function runLane(flow: Flow, lane: Lane): Promise<void> {
+  while (lane.queue.length > 0 || !flow.sourceEnded) {
+    if (flow.giveUp.signal.aborted) return;
+    if (lane.queue.length === 0) {
+      await lane.work.wait();
+      // Only the first message after a pause waits for company. What gathers during a send has
+      // waited already.
+      await linger(flow, lane);
+      continue;
+    }
+    const batch = takeBatch(lane, flow.options);
+    if (!await sendUntilAcknowledged(flow, lane.partition, batch.messages)) return;
+    flow.bufferedBytes -= batch.bytes;
+    flow.room.ring();
+  }
+}
+
+async function linger(flow: Flow, lane: Lane): Promise<void> {
+  const { clock, lingerMs } = flow.options;
+  if (flow.sourceEnded || lingerMs === 0 || isFull(lane, flow.options)) return;
+  lane.lingering = new AbortController();
+  await clock.sleep(lingerMs, lane.lingering.signal);
+  lane.lingering = undefined;
+}
+
+function takeBatch(
+  lane: Lane,
+  options: ProduceOptions,
+): { readonly messages: readonly MessageToSend[]; readonly bytes: number } {
+  let count = 0;
+  let bytes = 0;
+  for (const message of lane.queue) {
+    const more = bytesOf(message);
+    const fits = count < options.batchMessagesMax && bytes + more <= options.batchBytesMax;
+    // A message larger than a batch may be travels alone.
+    if (count > 0 && !fits) break;
+    count++;
+    bytes += more;
+  }
+  lane.queuedBytes -= bytes;
+  return { messages: lane.queue.splice(0, count), bytes };
+}
+
+/**
+ * Sends `messages`, the same ones in the same order, until they are acknowledged.
+ * False: time is up, or no retry can help.
+ */
+async function sendUntilAcknowledged(
+  flow: Flow,
+  partition: number,
+  messages: readonly MessageToSend[],
+): Promise<boolean> {
+  const { writer, options: { clock, observer }, giveUp } = flow;
+  try {
+    await retryForever(() => writer.send(partition, messages), {
+      clock,
+      signal: giveUp.signal,
+      minMs: RETRY_MS_MIN,
+      maxMs: RETRY_MS_MAX,
+      onWait: (error) => observer?.retrying?.(partition, error),
+    });
+  } catch (error) {
+    if (!(error instanceof TransientError)) fail(flow, error);
+    return false;
+  }
+  if (giveUp.signal.aborted) return false; // Too late: these were reported as failed.
+  flow.acknowledged += messages.length;
+  observer?.acknowledged?.(partition, messages);
+  return true;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve()));
+}
+
+/** Lets one caller wait until another one rings. A ring that nobody waits for is not kept. */
+interface Bell {
+  wait(): Promise<void>;
+  ring(): void;
+}
+
+function createBell(): Bell {
+  let wake: (() => void) | undefined;
+  return {
+    wait: () => new Promise((resolve) => wake = resolve),
+    ring: () => wake?.(),
+  };
+}
