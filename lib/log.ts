@@ -15,7 +15,7 @@ export type LogLevel = typeof LOG_LEVELS[number];
 /** What an event carries beside its message. `undefined` is left out. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
-/** Where events go. No method ever throws. */
+/** Where events go. No method throws, whatever it is given. */
 export interface Log {
   /** For whoever looks for a fault. */
   debug(message: string, fields?: LogFields): void;
@@ -37,7 +37,7 @@ export interface LogOptions {
   readonly format: "auto" | "json" | "text";
   /** Whether a person is looking; asked only by the format `auto`. */
   readonly isTerminal?: boolean;
-  /** Takes one line, line feed included. */
+  /** Takes one line, line feed included. It must not throw. */
   readonly write: (line: string) => void;
   /** Gives each event its time. */
   readonly clock: Clock;
@@ -59,21 +59,21 @@ export function createLog(options: LogOptions): Log {
   const clean = cleaner(secrets);
   const lowest = LOG_LEVELS.indexOf(level);
 
-  const logWith = (inherited: LogFields): Log => {
+  const logWith = (inherited: readonly LogFields[]): Log => {
     const at = (eventLevel: LogLevel) => (message: string, fields: LogFields = {}): void => {
       if (LOG_LEVELS.indexOf(eventLevel) < lowest) return;
       const time = new Date(clock.now()).toISOString();
-      write(lineOf(time, eventLevel, clean(message), plain({ ...inherited, ...fields }, clean)));
+      write(lineOf(time, eventLevel, clean(message), plain([...inherited, fields], clean)));
     };
     return {
       debug: at("debug"),
       info: at("info"),
       warn: at("warn"),
       error: at("error"),
-      child: (fields) => logWith({ ...inherited, ...fields }),
+      child: (fields) => logWith([...inherited, fields]),
     };
   };
-  return logWith({});
+  return logWith([]);
 }
 
 /**
@@ -116,8 +116,8 @@ function cleaner(secrets: readonly (string | undefined)[]): Clean {
   };
 }
 
-/** Fields as values that JSON can hold, whatever they were. */
-function plain(fields: LogFields, clean: Clean): PlainFields {
+/** All fields, later ones over earlier ones, as values that JSON can hold, whatever they were. */
+function plain(layers: readonly LogFields[], clean: Clean): PlainFields {
   const ancestors: unknown[] = [];
   const convert = (value: unknown): unknown => {
     if (typeof value === "string") return clean(value);
@@ -136,7 +136,7 @@ function plain(fields: LogFields, clean: Clean): PlainFields {
     return copy;
   };
   try {
-    return convert(fields) as PlainFields;
+    return convert(Object.assign({}, ...layers)) as PlainFields;
   } catch (error) {
     // A getter or a proxy threw. The event matters more than its fields.
     return { fieldsUnreadable: clean(describeError(error)) };

@@ -1,0 +1,532 @@
+/**
+ * Every setting of the two programs: one table, from which the parsing, `.env.example` and the
+ * README's list are made.
+ *
+ * All faults are reported at once. The value of a secret is never part of any text made here.
+ *
+ * @module
+ */
+import { ConfigurationError, describeError } from "./errors.ts";
+import { LOG_LEVELS, type LogLevel } from "./log.ts";
+
+/** All settings, grouped by who uses them. */
+export interface Settings {
+  /** The way to the topic. */
+  readonly kafka: {
+    /** `host:port` of one broker or more. */
+    readonly brokers: readonly string[];
+    /** The topic that carries the readings. */
+    readonly topic: string;
+    /** The consumers that share the topic's partitions. */
+    readonly groupId: string;
+    /** A consumer that is silent for this long loses its partitions, ms. */
+    readonly sessionTimeoutMs: number;
+    /** How long a broker may hold a fetch when there is nothing to read, ms. */
+    readonly fetchWaitMs: number;
+    /** Largest answer to one fetch for one partition, bytes. */
+    readonly fetchPartitionBytes: number;
+    /** How many partitions one consumer works on at the same time. */
+    readonly partitionsConcurrent: number;
+  };
+  /** The database that holds the readings. */
+  readonly postgres: {
+    /** Name or address. */
+    readonly host: string;
+    /** TCP port. */
+    readonly port: number;
+    /** Name of the database. */
+    readonly database: string;
+    /** Role to log in as. */
+    readonly user: string;
+    /** Its password. */
+    readonly password: string;
+    /** Most connections at the same time. */
+    readonly poolMax: number;
+    /** The server ends a statement that runs longer, ms. */
+    readonly statementTimeoutMs: number;
+    /** Longest wait for a connection, ms. */
+    readonly connectTimeoutMs: number;
+  };
+  /** The accelerator. */
+  readonly redis: {
+    /** Name or address. */
+    readonly host: string;
+    /** TCP port. */
+    readonly port: number;
+    /** Undefined: log in without one. */
+    readonly password: string | undefined;
+    /** How long a mark lives, seconds. */
+    readonly ttlSeconds: number;
+    /** Longest that the flow waits for one call, ms. */
+    readonly budgetMs: number;
+  };
+  /** What a reading may be. */
+  readonly limits: {
+    /** How far ahead of now a reading's time may be, seconds. */
+    readonly futureSkewSecondsMax: number;
+    /** How old a reading's time may be, days; 0: no bound. */
+    readonly pastDaysMax: number;
+  };
+  /** How the consumer works. */
+  readonly consumer: {
+    /** Most messages in one transaction. */
+    readonly batchMessagesMax: number;
+    /** Longest that a stop may take, ms. */
+    readonly shutdownDeadlineMs: number;
+  };
+  /** How the producer works. */
+  readonly producer: {
+    /** Whether the simulator repeats itself unless its command line says how much. */
+    readonly enableDuplicates: boolean;
+    /** How long a batch waits to fill, ms. */
+    readonly lingerMs: number;
+    /** Largest batch, bytes before compression. */
+    readonly batchBytesMax: number;
+    /** Most that waits for the brokers; then the source waits, bytes. */
+    readonly bufferBytesMax: number;
+  };
+  /** What the log shows. */
+  readonly log: {
+    /** Events below this level are dropped. */
+    readonly level: LogLevel;
+    /** `auto`: text on a terminal, else JSON lines. */
+    readonly format: "auto" | "json" | "text";
+  };
+}
+
+/** A fault of one value, as the end of a sentence that begins with the value: `is not …`. */
+class Fault {
+  constructor(readonly text: string) {}
+}
+
+/** One row of the table. */
+interface Setting<Value> {
+  /** Name of the environment variable. */
+  readonly name: string;
+  readonly about: string;
+  /** The default as it would be written in the environment; "" if there is none. */
+  readonly fallback: string;
+  /** What is allowed, for people. */
+  readonly allowed: string;
+  /** A secret can be given as the path of a file, too, by `<name>_FILE`. */
+  readonly isSecret: boolean;
+  /** Reads a text that is not empty. */
+  readonly parse: (text: string) => Value | Fault;
+}
+
+type Table = {
+  readonly [Group in keyof Settings]: {
+    readonly [Key in keyof Settings[Group]]: Setting<Settings[Group][Key]>;
+  };
+};
+
+const KIB = 1_024;
+const MIB = 1_024 * KIB;
+const PORT = { min: 1, max: 65_535 };
+
+const TABLE: Table = {
+  kafka: {
+    brokers: {
+      name: "KAFKA_BROKER",
+      about: "Brokers to ask first, separated by commas. Without a port: 9092",
+      fallback: "localhost:9092",
+      allowed: "host:port,…",
+      isSecret: false,
+      parse: parseBrokers,
+    },
+    topic: text("TOPIC_NAME", "The topic that carries the readings", {
+      fallback: "iot-sensor-data",
+      allowed: "1 to 249 of A-Z a-z 0-9 . _ -",
+      pattern: /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/,
+    }),
+    groupId: text("KAFKA_GROUP_ID", "The consumers that share the topic's partitions", {
+      fallback: "iot-consumer-group",
+      allowed: "1 to 249 printable characters",
+      pattern: /^[^\p{C}\p{Z}]{1,249}$/u,
+    }),
+    sessionTimeoutMs: whole(
+      "KAFKA_SESSION_TIMEOUT_MS",
+      "A consumer that is silent for this long loses its partitions to the others",
+      { fallback: 10_000, min: 6_000, max: 300_000, unit: "ms" },
+    ),
+    fetchWaitMs: whole(
+      "KAFKA_FETCH_WAIT_MS",
+      "How long a broker may hold a fetch when there is nothing to read",
+      { fallback: 100, min: 1, max: 5_000, unit: "ms" },
+    ),
+    fetchPartitionBytes: whole(
+      "KAFKA_FETCH_PARTITION_BYTES",
+      "Largest answer to one fetch for one partition. More costs memory",
+      { fallback: MIB, min: 64 * KIB, max: 16 * MIB, unit: "bytes" },
+    ),
+    partitionsConcurrent: whole(
+      "KAFKA_PARTITIONS_CONCURRENT",
+      "How many partitions one consumer works on at the same time",
+      { fallback: 2, min: 1, max: 8, unit: "partitions" },
+    ),
+  },
+  postgres: {
+    host: host("POSTGRES_HOST", "Where PostgreSQL is"),
+    port: whole("POSTGRES_PORT", "Its TCP port", { fallback: 5_432, ...PORT, unit: "" }),
+    database: identifier("POSTGRES_DB", "Name of the database", "iotdb"),
+    user: identifier("POSTGRES_USER", "Role to log in as", "iotuser"),
+    password: secret("POSTGRES_PASSWORD", "Its password. Choose your own", "iotpassword"),
+    poolMax: whole("POSTGRES_POOL_MAX", "Most connections of one program at the same time", {
+      fallback: 4,
+      min: 1,
+      max: 50,
+      unit: "connections",
+    }),
+    statementTimeoutMs: whole(
+      "POSTGRES_STATEMENT_TIMEOUT_MS",
+      "The server ends a statement that runs longer, and the batch is tried again",
+      { fallback: 30_000, min: 1_000, max: 600_000, unit: "ms" },
+    ),
+    connectTimeoutMs: whole("POSTGRES_CONNECT_TIMEOUT_MS", "Longest wait for a connection", {
+      fallback: 5_000,
+      min: 100,
+      max: 60_000,
+      unit: "ms",
+    }),
+  },
+  redis: {
+    host: host("REDIS_HOST", "Where Redis is"),
+    port: whole("REDIS_PORT", "Its TCP port", { fallback: 6_379, ...PORT, unit: "" }),
+    password: secret("REDIS_PASSWORD", "Its password, if it asks for one", ""),
+    ttlSeconds: whole(
+      "REDIS_TTL_SECONDS",
+      "How long a stored reading is remembered as seen. It saves work; the database decides",
+      { fallback: 3_600, min: 1, max: 2_592_000, unit: "s" },
+    ),
+    budgetMs: whole(
+      "REDIS_BUDGET_MS",
+      "Longest that the flow waits for one call to Redis before it goes on without",
+      { fallback: 250, min: 10, max: 5_000, unit: "ms" },
+    ),
+  },
+  limits: {
+    futureSkewSecondsMax: whole(
+      "MAX_FUTURE_SKEW_SECONDS",
+      "A reading whose time is further ahead of now becomes a dead letter",
+      { fallback: 3_600, min: 0, max: 31_536_000, unit: "s" },
+    ),
+    pastDaysMax: whole(
+      "MAX_PAST_DAYS",
+      "A reading whose time is older becomes a dead letter. 0: no bound",
+      { fallback: 3_650, min: 0, max: 36_500, unit: "days" },
+    ),
+  },
+  consumer: {
+    batchMessagesMax: whole("BATCH_MESSAGES_MAX", "Most messages in one transaction", {
+      fallback: 5_000,
+      min: 1,
+      max: 10_000,
+      unit: "messages",
+    }),
+    shutdownDeadlineMs: whole(
+      "SHUTDOWN_DEADLINE_MS",
+      "Longest that a stop may take before the program ends with what is done",
+      { fallback: 10_000, min: 1_000, max: 300_000, unit: "ms" },
+    ),
+  },
+  producer: {
+    enableDuplicates: flag(
+      "ENABLE_DUPLICATES",
+      "Whether simulated messages repeat earlier ids, as a faulty sensor does",
+      true,
+    ),
+    lingerMs: whole("PRODUCER_LINGER_MS", "How long a batch waits to fill. 0: not at all", {
+      fallback: 5,
+      min: 0,
+      max: 1_000,
+      unit: "ms",
+    }),
+    batchBytesMax: whole(
+      "PRODUCER_BATCH_BYTES_MAX",
+      "Largest batch. The topic's max.message.bytes must allow it",
+      { fallback: 512 * KIB, min: 64 * KIB, max: 1_000_000, unit: "bytes" },
+    ),
+    bufferBytesMax: whole(
+      "PRODUCER_BUFFER_BYTES_MAX",
+      "Most that waits for the brokers. When it is full the source waits",
+      { fallback: 64 * MIB, min: 4 * MIB, max: 1_024 * MIB, unit: "bytes" },
+    ),
+  },
+  log: {
+    level: choice("LOG_LEVEL", "Events below this level are dropped", LOG_LEVELS, "info"),
+    format: choice(
+      "LOG_FORMAT",
+      "auto: text on a terminal, else one JSON object a line",
+      ["auto", "json", "text"],
+      "auto",
+    ),
+  },
+};
+
+const GROUP_TITLES: Readonly<Record<keyof Settings, string>> = {
+  kafka: "Kafka",
+  postgres: "PostgreSQL",
+  redis: "Redis",
+  limits: "What a reading may be",
+  consumer: "Consumer",
+  producer: "Producer",
+  log: "Log",
+};
+
+/** Every variable that {@linkcode readSettings} asks for, those of secret files included. */
+export const SETTING_NAMES: readonly string[] = rows().flatMap(({ setting }) =>
+  setting.isSecret ? [setting.name, fileName(setting)] : [setting.name]
+);
+
+/**
+ * Reads all settings. A variable that is empty counts as not set. White space around a value is
+ * dropped, except around a secret; a secret's file loses the line end at its end.
+ *
+ * @param env Gives a variable's value, or undefined.
+ * @param readFile Gives a file's text, for `POSTGRES_PASSWORD_FILE` and `REDIS_PASSWORD_FILE`.
+ * @throws {ConfigurationError} If anything is wrong; its text names every fault, a line each.
+ */
+export function readSettings(
+  env: (name: string) => string | undefined,
+  readFile: (path: string) => string = noFiles,
+): Settings {
+  const faults: string[] = [];
+  const values: Record<string, Record<string, unknown>> = {};
+  for (const { group, key, setting } of rows()) {
+    const value = readSetting(setting, env, readFile);
+    if (value instanceof Fault) faults.push(value.text);
+    else (values[group] ??= {})[key] = value;
+  }
+  if (faults.length > 0) {
+    throw new ConfigurationError(`Cannot use these settings:\n${faults.join("\n")}`);
+  }
+  // The table has a row for every key of Settings, and each row gives that key's type.
+  return values as unknown as Settings;
+}
+
+/** The settings by the names of their variables, for the log; secrets say only whether they are set. */
+export function describeSettings(settings: Settings): Readonly<Record<string, unknown>> {
+  const shown: Record<string, unknown> = {};
+  for (const { group, key, setting } of rows()) {
+    const value = (settings[group] as Readonly<Record<string, unknown>>)[key];
+    if (setting.isSecret) shown[setting.name] = value === undefined ? "not set" : "set";
+    else shown[setting.name] = Array.isArray(value) ? value.join(",") : value;
+  }
+  return shown;
+}
+
+/** The values that must not appear in any output. */
+export function secretsOf(settings: Settings): readonly string[] {
+  return rows()
+    .filter(({ setting }) => setting.isSecret)
+    .map(({ group, key }) => (settings[group] as Readonly<Record<string, unknown>>)[key])
+    .filter((value): value is string => typeof value === "string");
+}
+
+/** The text of `.env.example`: every setting with its default. */
+export function envExample(): string {
+  const lines = [
+    "# Every setting with its default. Copy this file to .env and change what you need.",
+    "# What the environment sets already wins over .env.",
+  ];
+  let titled = "";
+  for (const { group, setting } of rows()) {
+    if (group !== titled) lines.push("", `# --- ${GROUP_TITLES[group]} ---`);
+    titled = group;
+    lines.push(`# ${setting.about} (${allowedText(setting)}).`);
+    lines.push(`${setting.name}=${setting.fallback}`);
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+/** The settings as a Markdown table, for the README. */
+export function settingsMarkdown(): string {
+  const lines = ["| Variable | Default | Allowed | What it does |", "| --- | --- | --- | --- |"];
+  for (const { setting } of rows()) {
+    const fallback = setting.fallback === "" ? "none" : `\`${setting.fallback}\``;
+    lines.push(
+      `| \`${setting.name}\` | ${fallback} | ${allowedText(setting)} | ${setting.about}. |`,
+    );
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+interface Row {
+  readonly group: keyof Settings;
+  readonly key: string;
+  readonly setting: Setting<unknown>;
+}
+
+function rows(): readonly Row[] {
+  return Object.entries(TABLE).flatMap(([group, settings]) =>
+    Object.entries(settings).map(([key, setting]) => ({
+      group: group as keyof Settings,
+      key,
+      setting: setting as Setting<unknown>,
+    }))
+  );
+}
+
+function readSetting(
+  setting: Setting<unknown>,
+  env: (name: string) => string | undefined,
+  readFile: (path: string) => string,
+): unknown {
+  let given = presence(env(setting.name));
+  if (setting.isSecret) {
+    const path = presence(env(fileName(setting)));
+    if (path !== undefined) {
+      if (given !== undefined) {
+        return new Fault(`${setting.name} and ${fileName(setting)} are both set: set one of them`);
+      }
+      const content = readSecretFile(setting, path, readFile);
+      if (content instanceof Fault) return content;
+      given = content;
+    }
+  } else {
+    given = presence(given?.trim());
+  }
+  const used = given ?? presence(setting.fallback);
+  if (used === undefined) return undefined;
+  const value = setting.parse(used);
+  if (!(value instanceof Fault)) return value;
+  const shown = setting.isSecret ? "its value" : printable(used);
+  return new Fault(`${setting.name}: ${shown} is not ${value.text}`);
+}
+
+function readSecretFile(
+  setting: Setting<unknown>,
+  path: string,
+  readFile: (path: string) => string,
+): string | Fault {
+  try {
+    const content = readFile(path).replace(/\r?\n$/, "");
+    return content === ""
+      ? new Fault(`${fileName(setting)}: ${printable(path)} is empty`)
+      : content;
+  } catch (error) {
+    return new Fault(
+      `${fileName(setting)}: cannot read ${printable(path)}: ${describeError(error)}`,
+    );
+  }
+}
+
+/** An empty string counts as not set: that is how compose files and shells pass "nothing". */
+function presence(text: string | undefined): string | undefined {
+  return text === "" ? undefined : text;
+}
+
+function fileName(setting: Setting<unknown>): string {
+  return `${setting.name}_FILE`;
+}
+
+function allowedText(setting: Setting<unknown>): string {
+  return setting.isSecret
+    ? `${setting.allowed}; or its path in ${fileName(setting)}`
+    : setting.allowed;
+}
+
+/** A value in quotes, escaped, and not longer than a line. */
+function printable(value: string): string {
+  const shortened = value.length > 80 ? `${value.slice(0, 80)}…` : value;
+  return JSON.stringify(shortened).replace(
+    /[\u007f-\u{10ffff}]/gu,
+    (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`,
+  );
+}
+
+function noFiles(): never {
+  throw new Error("this program reads no files");
+}
+
+function whole(
+  name: string,
+  about: string,
+  bounds: { fallback: number; min: number; max: number; unit: string },
+): Setting<number> {
+  const { fallback, min, max, unit } = bounds;
+  const allowed = `${min} to ${max}${unit === "" ? "" : ` ${unit}`}`;
+  const parse = (given: string): number | Fault => {
+    const value = /^[0-9]{1,15}$/.test(given) ? Number(given) : NaN;
+    return value >= min && value <= max ? value : new Fault(`a whole number from ${allowed}`);
+  };
+  return { name, about, fallback: String(fallback), allowed, isSecret: false, parse };
+}
+
+function text(
+  name: string,
+  about: string,
+  rule: { fallback: string; allowed: string; pattern: RegExp },
+): Setting<string> {
+  const { fallback, allowed, pattern } = rule;
+  const parse = (given: string): string | Fault => pattern.test(given) ? given : new Fault(allowed);
+  return { name, about, fallback, allowed, isSecret: false, parse };
+}
+
+function host(name: string, about: string): Setting<string> {
+  return text(name, about, {
+    fallback: "localhost",
+    allowed: "a host name or address",
+    pattern: /^[A-Za-z0-9._:-]{1,253}$/,
+  });
+}
+
+function identifier(name: string, about: string, fallback: string): Setting<string> {
+  return text(name, about, {
+    fallback,
+    allowed: "1 to 63 printable characters",
+    pattern: /^[^\p{C}\p{Z}]{1,63}$/u,
+  });
+}
+
+function secret<Value extends string | undefined>(
+  name: string,
+  about: string,
+  fallback: string,
+): Setting<Value> {
+  const allowed = "1 to 1024 characters";
+  const parse = (given: string): Value | Fault =>
+    // A file read as text holds no NUL unless it is no text.
+    given.length <= 1_024 && !given.includes("\0") ? given as Value : new Fault(allowed);
+  return { name, about, fallback, allowed, isSecret: true, parse };
+}
+
+function choice<Value extends string>(
+  name: string,
+  about: string,
+  values: readonly Value[],
+  fallback: Value,
+): Setting<Value> {
+  const parse = (given: string): Value | Fault =>
+    values.find((value) => value === given.toLowerCase()) ??
+      new Fault(`one of ${values.join(", ")}`);
+  return { name, about, fallback, allowed: values.join(", "), isSecret: false, parse };
+}
+
+function flag(name: string, about: string, fallback: boolean): Setting<boolean> {
+  const words = choice(name, about, ["true", "false"], fallback ? "true" : "false");
+  const parse = (given: string): boolean | Fault => {
+    const word = words.parse(given);
+    return word instanceof Fault ? word : word === "true";
+  };
+  return { ...words, parse };
+}
+
+/** Most brokers that a list may name; a client needs a few of a cluster, not all. */
+const BROKERS_MAX = 100;
+
+function parseBrokers(given: string): readonly string[] | Fault {
+  const wanted = new Fault(
+    `a list of host:port separated by commas, at most ${BROKERS_MAX}, ports from 1 to 65535`,
+  );
+  const brokers: string[] = [];
+  for (const item of given.split(",")) {
+    const match = /^([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?$/.exec(
+      item.trim(),
+    );
+    const port = Number(match?.[2] ?? 9_092);
+    if (match === null || port < PORT.min || port > PORT.max) return wanted;
+    brokers.push(`${match[1]}:${port}`);
+  }
+  return brokers.length <= BROKERS_MAX ? [...new Set(brokers)] : wanted;
+}

@@ -1,0 +1,138 @@
+import assert from "node:assert/strict";
+import { TransientError } from "../lib/errors.ts";
+import { backoffMs, retryForever } from "../lib/retry.ts";
+import { withTimeLimit } from "../lib/time_limit.ts";
+import { FakeClock } from "./fake_clock.ts";
+
+const BOUNDS = { minMs: 100, maxMs: 1_000 };
+
+Deno.test("backoffMs() doubles up to its bound and spreads downwards by half", async (t) => {
+  const rows: [failures: number, random: number, want: number][] = [
+    [1, 0, 50],
+    [1, 0.999, 99.95],
+    [2, 0, 100],
+    [3, 0, 200],
+    [4, 0.5, 600],
+    [5, 0, 500],
+    [5, 0.999, 999.5],
+    [5_000, 0, 500],
+  ];
+  for (const [failures, random, want] of rows) {
+    await t.step(`failure ${failures}, random ${random}`, () => {
+      assert.equal(backoffMs(failures, { ...BOUNDS, random: () => random }), want);
+    });
+  }
+});
+
+/** An action that fails with these errors, one a call, then succeeds. */
+function failing(...errors: Error[]): { action: () => Promise<string>; calls: () => number } {
+  let calls = 0;
+  const action = (): Promise<string> => {
+    const error = errors[calls++];
+    return error === undefined ? Promise.resolve("done") : Promise.reject(error);
+  };
+  return { action, calls: () => calls };
+}
+
+Deno.test("retryForever() waits longer after each transient error, then gives the result", async () => {
+  const clock = new FakeClock();
+  const { action } = failing(
+    ...Array.from({ length: 4 }, (_, n) => new TransientError(`try ${n}`)),
+  );
+  const waits: [string, number, number][] = [];
+  const result = retryForever(action, {
+    ...BOUNDS,
+    random: () => 0,
+    clock,
+    signal: new AbortController().signal,
+    onWait: (error, { failures, waitMs }) =>
+      waits.push([(error as Error).message, failures, waitMs]),
+  });
+  await clock.advance(50 + 100 + 200 + 400);
+  assert.equal(await result, "done");
+  assert.deepEqual(waits, [["try 0", 1, 50], ["try 1", 2, 100], ["try 2", 3, 200], [
+    "try 3",
+    4,
+    400,
+  ]]);
+  assert.equal(clock.sleeping, 0);
+});
+
+Deno.test("retryForever() throws what is not transient at once", async () => {
+  const { action, calls } = failing(new Error("a bug"));
+  const clock = new FakeClock();
+  await assert.rejects(
+    retryForever(action, { ...BOUNDS, clock, signal: new AbortController().signal }),
+    { name: "Error", message: "a bug" },
+  );
+  assert.equal(calls(), 1);
+});
+
+Deno.test("retryForever() asks isTransient when it is given", async () => {
+  const { action, calls } = failing(new Error("busy"), new TransientError("now final"));
+  const clock = new FakeClock();
+  const result = retryForever(action, {
+    ...BOUNDS,
+    clock,
+    signal: new AbortController().signal,
+    isTransient: (error) => (error as Error).message === "busy",
+  });
+  const rejected = assert.rejects(result, { name: "TransientError", message: "now final" });
+  await clock.advance(100);
+  await rejected;
+  assert.equal(calls(), 2);
+});
+
+Deno.test("retryForever() ends with the last error when its signal aborts", async (t) => {
+  await t.step("while it waits", async () => {
+    const clock = new FakeClock();
+    const stop = new AbortController();
+    const { action, calls } = failing(new TransientError("first"), new TransientError("second"));
+    const rejected = assert.rejects(
+      retryForever(action, { ...BOUNDS, random: () => 0, clock, signal: stop.signal }),
+      { name: "TransientError", message: "second" },
+    );
+    await clock.advance(60);
+    stop.abort();
+    await rejected;
+    assert.equal(calls(), 2);
+    assert.equal(clock.sleeping, 0);
+  });
+  await t.step("before it began: one try", async () => {
+    const { action, calls } = failing(new TransientError("only"));
+    await assert.rejects(
+      retryForever(action, { ...BOUNDS, clock: new FakeClock(), signal: AbortSignal.abort() }),
+      { name: "TransientError", message: "only" },
+    );
+    assert.equal(calls(), 1);
+  });
+});
+
+Deno.test("withTimeLimit() ends the waiting and nothing else", async (t) => {
+  await t.step("work that is in time", async () => {
+    const clock = new FakeClock();
+    assert.equal(await withTimeLimit(Promise.resolve(7), { clock, limitMs: 10 }), 7);
+    assert.equal(clock.sleeping, 0);
+  });
+  await t.step("work that fails in time", async () => {
+    const clock = new FakeClock();
+    const failed = Promise.reject(new RangeError("bad"));
+    await assert.rejects(withTimeLimit(failed, { clock, limitMs: 10 }), { name: "RangeError" });
+    assert.equal(clock.sleeping, 0);
+  });
+  await t.step("work that is late, and fails later still", async () => {
+    const clock = new FakeClock();
+    const work = Promise.withResolvers<void>();
+    const rejected = assert.rejects(withTimeLimit(work.promise, { clock, limitMs: 10 }), {
+      name: "TransientError",
+      message: "no answer within 10 ms",
+    });
+    await clock.advance(9);
+    assert.equal(clock.sleeping, 1);
+    await clock.advance(1);
+    await rejected;
+    // Must not become an unhandled rejection, which would fail this test.
+    work.reject(new Error("too late"));
+    await clock.advance(1);
+  });
+});

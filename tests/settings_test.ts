@@ -1,0 +1,271 @@
+import assert from "node:assert/strict";
+import { ConfigurationError } from "../lib/errors.ts";
+import {
+  describeSettings,
+  envExample,
+  readSettings,
+  secretsOf,
+  SETTING_NAMES,
+  type Settings,
+  settingsMarkdown,
+} from "../lib/settings.ts";
+
+type Variables = Readonly<Record<string, string>>;
+
+function read(variables: Variables, files: Variables = {}): Settings {
+  return readSettings((name) => variables[name], (path) => {
+    const content = files[path];
+    if (content === undefined) throw new Error("no such file");
+    return content;
+  });
+}
+
+function faultsOf(variables: Variables, files: Variables = {}): string[] {
+  let message = "";
+  assert.throws(() => read(variables, files), (error) => {
+    assert(error instanceof ConfigurationError);
+    message = error.message;
+    return true;
+  });
+  const [title, ...faults] = message.split("\n");
+  assert.equal(title, "Cannot use these settings:");
+  return faults;
+}
+
+Deno.test("readSettings() gives every default", () => {
+  assert.deepEqual(read({}), {
+    kafka: {
+      brokers: ["localhost:9092"],
+      topic: "iot-sensor-data",
+      groupId: "iot-consumer-group",
+      sessionTimeoutMs: 10_000,
+      fetchWaitMs: 100,
+      fetchPartitionBytes: 1_048_576,
+      partitionsConcurrent: 2,
+    },
+    postgres: {
+      host: "localhost",
+      port: 5432,
+      database: "iotdb",
+      user: "iotuser",
+      password: "iotpassword",
+      poolMax: 4,
+      statementTimeoutMs: 30_000,
+      connectTimeoutMs: 5_000,
+    },
+    redis: {
+      host: "localhost",
+      port: 6379,
+      password: undefined,
+      ttlSeconds: 3_600,
+      budgetMs: 250,
+    },
+    limits: { futureSkewSecondsMax: 3_600, pastDaysMax: 3_650 },
+    consumer: { batchMessagesMax: 5_000, shutdownDeadlineMs: 10_000 },
+    producer: {
+      enableDuplicates: true,
+      lingerMs: 5,
+      batchBytesMax: 524_288,
+      bufferBytesMax: 67_108_864,
+    },
+    log: { level: "info", format: "auto" },
+  });
+});
+
+Deno.test("readSettings() reads values", async (t) => {
+  const rows: [string, Variables, (settings: Settings) => unknown, unknown][] = [
+    ["an empty text as not set", { TOPIC_NAME: "" }, (s) => s.kafka.topic, "iot-sensor-data"],
+    ["white space as not set", { REDIS_PORT: "  " }, (s) => s.redis.port, 6379],
+    ["a number between spaces", { REDIS_PORT: " 6380\t" }, (s) => s.redis.port, 6380],
+    ["the lowest number", { KAFKA_FETCH_WAIT_MS: "1" }, (s) => s.kafka.fetchWaitMs, 1],
+    ["the highest number", { POSTGRES_POOL_MAX: "50" }, (s) => s.postgres.poolMax, 50],
+    ["0 where it is allowed", { MAX_PAST_DAYS: "0" }, (s) => s.limits.pastDaysMax, 0],
+    [
+      "a flag in any case",
+      { ENABLE_DUPLICATES: "False" },
+      (s) => s.producer.enableDuplicates,
+      false,
+    ],
+    ["a choice in any case", { LOG_LEVEL: "WARN" }, (s) => s.log.level, "warn"],
+    [
+      "brokers: ports, spaces, repeats, IPv6",
+      { KAFKA_BROKER: "kafka:29092, b2 ,10.0.0.3:9094,b2:9092,[::1]:9095,[fe80::1]" },
+      (s) => s.kafka.brokers,
+      ["kafka:29092", "b2:9092", "10.0.0.3:9094", "[::1]:9095", "[fe80::1]:9092"],
+    ],
+    [
+      "a password with its spaces",
+      { POSTGRES_PASSWORD: " p w " },
+      (s) => s.postgres.password,
+      " p w ",
+    ],
+  ];
+  for (const [name, variables, pick, want] of rows) {
+    await t.step(name, () => assert.deepEqual(pick(read(variables)), want));
+  }
+});
+
+Deno.test("readSettings() refuses values, names the variable and what is allowed", async (t) => {
+  const rows: [string, Variables, string][] = [
+    ["letters", { REDIS_PORT: "abc" }, `REDIS_PORT: "abc" is not a whole number from 1 to 65535`],
+    ["below", { REDIS_PORT: "0" }, `REDIS_PORT: "0" is not a whole number from 1 to 65535`],
+    ["above", { REDIS_PORT: "65536" }, `REDIS_PORT: "65536" is not a whole number from 1 to 65535`],
+    [
+      "a unit",
+      { KAFKA_FETCH_WAIT_MS: "5s" },
+      `KAFKA_FETCH_WAIT_MS: "5s" is not a whole number from 1 to 5000 ms`,
+    ],
+    [
+      "a fraction",
+      { BATCH_MESSAGES_MAX: "1.5" },
+      `BATCH_MESSAGES_MAX: "1.5" is not a whole number from 1 to 10000 messages`,
+    ],
+    [
+      "a sign",
+      { BATCH_MESSAGES_MAX: "+5" },
+      `BATCH_MESSAGES_MAX: "+5" is not a whole number from 1 to 10000 messages`,
+    ],
+    [
+      "hexadecimal",
+      { BATCH_MESSAGES_MAX: "0x10" },
+      `BATCH_MESSAGES_MAX: "0x10" is not a whole number from 1 to 10000 messages`,
+    ],
+    [
+      "a topic that Kafka refuses",
+      { TOPIC_NAME: ".." },
+      `TOPIC_NAME: ".." is not 1 to 249 of A-Z a-z 0-9 . _ -`,
+    ],
+    [
+      "a flag",
+      { ENABLE_DUPLICATES: "yes" },
+      `ENABLE_DUPLICATES: "yes" is not one of true, false`,
+    ],
+    [
+      "a choice",
+      { LOG_LEVEL: "trace" },
+      `LOG_LEVEL: "trace" is not one of debug, info, warn, error`,
+    ],
+    [
+      "a URL as host",
+      { REDIS_HOST: "redis://h" },
+      `REDIS_HOST: "redis://h" is not a host name or address`,
+    ],
+    [
+      "an escape sequence, which is shown escaped",
+      { POSTGRES_DB: "a\u001b[2Jb" },
+      `POSTGRES_DB: "a\\u001b[2Jb" is not 1 to 63 printable characters`,
+    ],
+  ];
+  for (const [name, variables, want] of rows) {
+    await t.step(name, () => assert.deepEqual(faultsOf(variables), [want]));
+  }
+  const badBrokers = ["", "a:b", "a:0", "a:65536", "a,,b", "a b", ":9092", "http://a:1", "::1"];
+  for (const given of badBrokers.filter((text) => text !== "")) {
+    await t.step(`KAFKA_BROKER ${given}`, () => {
+      assert.match(
+        faultsOf({ KAFKA_BROKER: given })[0]!,
+        /^KAFKA_BROKER: .* is not a list of host/,
+      );
+    });
+  }
+  await t.step("a long value is shortened", () => {
+    assert(faultsOf({ POSTGRES_DB: "x".repeat(5_000) })[0]!.length < 200);
+  });
+});
+
+Deno.test("readSettings() reports all faults at once", () => {
+  const faults = faultsOf({ REDIS_PORT: "x", LOG_FORMAT: "xml", POSTGRES_POOL_MAX: "0" });
+  assert.deepEqual(faults.map((fault) => fault.split(":")[0]), [
+    "POSTGRES_POOL_MAX",
+    "REDIS_PORT",
+    "LOG_FORMAT",
+  ]);
+});
+
+Deno.test("readSettings() reads secrets from files", async (t) => {
+  const path = { POSTGRES_PASSWORD_FILE: "/run/secrets/pg" };
+  await t.step("without the line end at the end", () => {
+    assert.equal(read(path, { "/run/secrets/pg": "a b\r\n" }).postgres.password, "a b");
+    assert.equal(read(path, { "/run/secrets/pg": "a\n\n" }).postgres.password, "a\n");
+  });
+  await t.step("both given", () => {
+    assert.deepEqual(
+      faultsOf({ ...path, POSTGRES_PASSWORD: "hunter2" }, { "/run/secrets/pg": "x" }),
+      ["POSTGRES_PASSWORD and POSTGRES_PASSWORD_FILE are both set: set one of them"],
+    );
+  });
+  await t.step("an empty password beside a file counts as not set", () => {
+    const settings = read({ ...path, POSTGRES_PASSWORD: "" }, { "/run/secrets/pg": "x" });
+    assert.equal(settings.postgres.password, "x");
+  });
+  await t.step("an empty file", () => {
+    assert.deepEqual(faultsOf(path, { "/run/secrets/pg": "\n" }), [
+      `POSTGRES_PASSWORD_FILE: "/run/secrets/pg" is empty`,
+    ]);
+  });
+  await t.step("a file that cannot be read", () => {
+    assert.deepEqual(faultsOf(path), [
+      `POSTGRES_PASSWORD_FILE: cannot read "/run/secrets/pg": no such file`,
+    ]);
+  });
+  await t.step("a file that no one can read for us", () => {
+    assert.throws(
+      () => readSettings((name) => name === "REDIS_PASSWORD_FILE" ? "/x" : undefined),
+      { name: "ConfigurationError", message: /REDIS_PASSWORD_FILE: .*reads no files/ },
+    );
+  });
+  await t.step("other settings have no file", () => {
+    assert.equal(read({ TOPIC_NAME_FILE: "/x" }).kafka.topic, "iot-sensor-data");
+  });
+});
+
+Deno.test("settings never show a secret", async (t) => {
+  const secrets = { POSTGRES_PASSWORD: "s3cret-pg", REDIS_PASSWORD: "s3cret-redis" };
+  await t.step("describeSettings()", () => {
+    const shown = describeSettings(read(secrets));
+    assert.equal(shown.POSTGRES_PASSWORD, "set");
+    assert.equal(shown.REDIS_PASSWORD, "set");
+    assert.equal(shown.KAFKA_BROKER, "localhost:9092");
+    assert.doesNotMatch(JSON.stringify(shown), /s3cret/);
+    assert.equal(describeSettings(read({})).REDIS_PASSWORD, "not set");
+  });
+  await t.step("the text of a fault", () => {
+    const [fault] = faultsOf({ POSTGRES_PASSWORD: `s3cret${"x".repeat(1_024)}` });
+    assert.equal(fault, "POSTGRES_PASSWORD: its value is not 1 to 1024 characters");
+  });
+  await t.step("secretsOf() names those that are set", () => {
+    assert.deepEqual(secretsOf(read(secrets)), ["s3cret-pg", "s3cret-redis"]);
+    assert.deepEqual(secretsOf(read({})), ["iotpassword"]);
+  });
+});
+
+Deno.test("SETTING_NAMES is exactly what readSettings() asks for", () => {
+  const asked: string[] = [];
+  readSettings((name) => {
+    asked.push(name);
+    return undefined;
+  });
+  assert.deepEqual([...SETTING_NAMES].sort(), asked.sort());
+});
+
+Deno.test("envExample() is the file in the repository, and changes no default", async (t) => {
+  const file = await Deno.readTextFile(new URL("../.env.example", import.meta.url));
+  await t.step("the same text", () => {
+    assert.equal(file, envExample(), "run: deno run -A tools/make_env_example.ts");
+  });
+  await t.step("every setting, at its default", () => {
+    const pairs = file.split("\n").filter((line) => line !== "" && !line.startsWith("#"))
+      .map((line) => line.split("=") as [string, string]);
+    assert.deepEqual(
+      pairs.map(([name]) => name),
+      SETTING_NAMES.filter((name) => !name.endsWith("_FILE")),
+    );
+    assert.deepEqual(read(Object.fromEntries(pairs)), read({}));
+  });
+});
+
+Deno.test("settingsMarkdown() has a row of four cells for each setting", () => {
+  const lines = settingsMarkdown().trimEnd().split("\n");
+  assert.equal(lines.length, 2 + SETTING_NAMES.filter((name) => !name.endsWith("_FILE")).length);
+  for (const line of lines) assert.equal(line.split("|").length, 6, line);
+});
