@@ -8,7 +8,9 @@
  */
 import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
+import process from "node:process";
 import pg from "pg";
+import { systemClock } from "../../lib/clock.ts";
 import { ConfigurationError } from "../../lib/errors.ts";
 import { type Account, findProgram, runProgram } from "./program.ts";
 import { ANSWER_MS_MAX, type Server } from "./server.ts";
@@ -36,6 +38,8 @@ export interface PostgresServer extends Server {
 const INSTALL = "apt-get install -y postgresql-15";
 const SUPERUSER = "postgres";
 
+const REAP_MS_MAX = 10_000;
+
 /**
  * A PostgreSQL server on `port`, its data under `dir` or, if the account `postgres` cannot reach
  * that, in a directory of that account's home.
@@ -57,11 +61,13 @@ export async function postgresServer(dir: string, port: number): Promise<Postgre
     stopSignal: "SIGINT",
     account,
     asSuperuser,
-    prepare: async () => {
+    prepare: async (report) => {
+      if (home !== dir) report(`postgres keeps its data in ${home}: its user cannot reach ${dir}`);
       const postgres = await findProgram({ name: "postgres", dirs: BINARY_DIRS, install: INSTALL });
       await Deno.mkdir(home, { recursive: true });
       if (account !== undefined) await Deno.chown(home, account.uid, account.gid);
       if (!await exists(data)) await createCluster({ data, passwordFile, account });
+      await waitUntilReaped(join(data, "postmaster.pid"));
       return [postgres, "-D", data, ...postgresArguments(port)];
     },
     ask: () => asSuperuser("postgres", async (client) => void await client.query("SELECT 1")),
@@ -119,6 +125,26 @@ async function createCluster(
   const locale = ["--no-locale", "--encoding=UTF8", "--no-instructions"];
   await runProgram([initdb, "-D", unfinished, ...options, ...locale], { account });
   await Deno.rename(unfinished, data);
+}
+
+/**
+ * Waits until the process of a killed server has left the process table. Until then PostgreSQL
+ * takes it for alive and refuses to start; process 1 can take seconds to clear it away.
+ */
+async function waitUntilReaped(lockFile: string): Promise<void> {
+  const [line = ""] = (await Deno.readTextFile(lockFile).catch(() => "")).split("\n");
+  const startedMs = systemClock.elapsedMs();
+  while (isInProcessTable(Number(line)) && systemClock.elapsedMs() - startedMs < REAP_MS_MAX) {
+    await systemClock.sleep(100);
+  }
+}
+
+function isInProcessTable(pid: number): boolean {
+  try {
+    return Number.isSafeInteger(pid) && pid > 1 && process.kill(pid, 0);
+  } catch {
+    return false;
+  }
 }
 
 async function withClient<T>(
