@@ -1,7 +1,7 @@
 /**
  * The port through which the consumer loop reads: one member of a consumer group on one topic.
  *
- * Two implementations: `client.ts` translates kafkajs, `memory.ts` keeps a cluster in memory.
+ * Two implementations: `kafkajs_group_member.ts` translates kafkajs, `memory.ts` keeps a cluster in memory.
  * `tests/contracts/group_member.ts` states the laws and runs on both.
  *
  * @module
@@ -15,7 +15,10 @@ export interface FetchedBatch {
   readonly fetchedOffset: number;
   /** One past the last offset that the fetch covered, control and aborted records included. */
   readonly nextOffset: number;
-  /** Ascending by offset. Offsets can be missing: control records, aborted or compacted messages. */
+  /**
+   * Ascending by offset. Offsets can be missing: control records, aborted or compacted messages.
+   * Empty if the fetch covered nothing else; such a batch is handed over like any other.
+   */
   readonly messages: readonly Message[];
   /** False once the member stops, loses the partition, or seeks it elsewhere. */
   isCurrent(): boolean;
@@ -38,8 +41,6 @@ export interface GroupHandlers {
   assigned(partitions: readonly number[]): void;
   /** A batch was fetched. Batches of one partition never overlap. */
   batch(batch: FetchedBatch): Promise<void>;
-  /** A fetch covered offsets without messages and the position moved to `nextOffset`. */
-  passed(partition: number, fetchedOffset: number, nextOffset: number): void;
   /** The member is dead for good and will not come back by itself. */
   crashed(error: Error): void;
 }

@@ -43,7 +43,11 @@ export interface BatchToStore {
   readonly partition: number;
   readonly fromOffset: number;
   readonly nextOffset: number;
-  /** Readings to insert, their ids distinct. The store sorts them by id. */
+  /**
+   * Readings to insert. The store sorts them by (id, offset). An id can be there more than once:
+   * the first is inserted unless the id is stored already, and each of the others is compared
+   * with what then is stored.
+   */
   readonly readings: readonly ReadingAt[];
   /** Messages already known as duplicates: repeats inside the batch, and trusted marks. */
   readonly duplicates: number;
@@ -102,8 +106,8 @@ export interface LedgerLine {
 export interface Store {
   /** Names the data set: a UUID made when the schema is made, and anew when the table is emptied. */
   dataSetId(): Promise<string>;
-  /** The ledger's lines of this life of the topic, by partition. */
-  readLedger(topic: TopicIdentity): Promise<ReadonlyMap<number, LedgerLine>>;
+  /** All lines of the ledger: of every topic, and of every life of it. */
+  readLedger(): Promise<readonly LedgerLine[]>;
   /** Opens a line at `first` if the partition has none; returns the `next` that it has now. */
   openLedgerLine(topic: TopicIdentity, partition: number, first: number): Promise<number>;
   /**

@@ -1,0 +1,75 @@
+/**
+ * What can be decided about a batch by looking at the batch alone: which messages repeat each
+ * other, and which reading is the newest of its sensor.
+ *
+ * @module
+ */
+import type { Message } from "./kafka/message.ts";
+import type { LastValue } from "./redis/cache.ts";
+import { contentDigest, type ParsedReading } from "./reading.ts";
+
+/** A valid message of a batch. */
+export interface Candidate {
+  readonly message: Message;
+  readonly parsed: ParsedReading;
+  /** Digest of the content, all but the id. */
+  readonly digest: string;
+}
+
+/** Readings of one batch that carry the same id, in offset order; mostly there is one. */
+export interface IdGroup {
+  readonly id: string;
+  readonly first: Candidate;
+  /** Later messages with the same id, whatever their content. */
+  readonly repeats: readonly Candidate[];
+}
+
+/** Pairs a valid message with the digest of its content. */
+export function candidateOf(message: Message, parsed: ParsedReading): Candidate {
+  return { message, parsed, digest: contentDigest(parsed.reading, parsed.eventTimeUs) };
+}
+
+/** Groups candidates by id. Groups and their members keep the order of the offsets. */
+export function groupById(candidates: readonly Candidate[]): readonly IdGroup[] {
+  const groups = new Map<string, { id: string; first: Candidate; repeats: Candidate[] }>();
+  for (const candidate of candidates) {
+    const id = candidate.parsed.reading.unique_reading_id;
+    const group = groups.get(id);
+    if (group === undefined) groups.set(id, { id, first: candidate, repeats: [] });
+    else group.repeats.push(candidate);
+  }
+  return [...groups.values()];
+}
+
+/** True if all messages of the group say the same. */
+export function isUnanimous(group: IdGroup): boolean {
+  return group.repeats.every((repeat) => repeat.digest === group.first.digest);
+}
+
+/**
+ * The sensor whose last value cannot be kept: its key `last:index` is that of the index itself.
+ * Its readings are stored like any other's.
+ */
+export const RESERVED_SENSOR_ID = "index";
+
+/** The newest reading of each sensor by (event time, id), whose place is `last:<sensor_id>`. */
+export function newestBySensor(candidates: Iterable<Candidate>): readonly LastValue[] {
+  const newest = new Map<string, ParsedReading>();
+  for (const { parsed } of candidates) {
+    const sensorId = parsed.reading.sensor_id;
+    const known = newest.get(sensorId);
+    if (known === undefined || isNewer(parsed, known)) newest.set(sensorId, parsed);
+  }
+  newest.delete(RESERVED_SENSOR_ID);
+  return Array.from(newest.values(), ({ reading, eventTimeUs, text }) => ({
+    sensorId: reading.sensor_id,
+    eventTimeUs,
+    id: reading.unique_reading_id,
+    text,
+  }));
+}
+
+function isNewer(candidate: ParsedReading, known: ParsedReading): boolean {
+  if (candidate.eventTimeUs !== known.eventTimeUs) return candidate.eventTimeUs > known.eventTimeUs;
+  return candidate.reading.unique_reading_id > known.reading.unique_reading_id;
+}

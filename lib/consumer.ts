@@ -1,0 +1,508 @@
+/**
+ * The consumer loop: places partitions where the ledger stands, feeds batches to the processor,
+ * and stops cleanly. It knows the ports and no library.
+ *
+ * The rules that keep it safe:
+ *
+ * - Place, then consume. A new assignment is paused before its first fetch; only when the ledger
+ *   has been read, the partition sought there and resumed, its messages count.
+ * - A placement is an object. Work begun under an older placement of the same partition sees that
+ *   the object has changed, and ends. Whatever it still sends, the ledger's compare-and-set refuses.
+ * - Trouble means placing anew. After an error, a refused compare-and-set or an unexpected offset
+ *   nobody guesses what was stored: the ledger is read again.
+ *
+ * @module
+ */
+import type { Clock } from "./clock.ts";
+import { PendingCommits } from "./commits.ts";
+import { describeError, TransientError } from "./errors.ts";
+import type { FetchedBatch, GroupMember } from "./kafka/group_member.ts";
+import type { TopicIdentity } from "./kafka/message.ts";
+import { repairLastValues } from "./last_values.ts";
+import { type Log, sayOnChange } from "./log.ts";
+import { decidePlacement, type Placement, type StartFrom } from "./placement.ts";
+import type { LedgerLine, Store } from "./postgres/store.ts";
+import { type Batch, type BatchOutcome, processBatch, type ProcessorParts } from "./processor.ts";
+import type { Breaker } from "./redis/breaker.ts";
+import type { Cache } from "./redis/cache.ts";
+import { backoffMs } from "./retry.ts";
+import { withTimeLimit } from "./time_limit.ts";
+
+/** What the loop works with. Opening and closing them is the caller's. */
+export interface ConsumerParts {
+  readonly member: GroupMember;
+  readonly store: Store;
+  readonly cache: Cache;
+  readonly breaker: Breaker;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** How the loop works. */
+export interface ConsumerOptions {
+  /** Most messages in one transaction. */
+  readonly batchMessagesMax: number;
+  readonly limits: ProcessorParts["limits"];
+  /** Where to begin a topic that the ledger does not know. */
+  readonly startFrom: StartFrom;
+  /** `end`: return once the end offsets seen at the start are stored. `never`: only by signal. */
+  readonly until: "end" | "never";
+  /** How long stopping may take, ms. */
+  readonly shutdownDeadlineMs: number;
+  /** Ends the loop: the batch under way is finished, offsets are committed, the group is left. */
+  readonly signal: AbortSignal;
+}
+
+/** What one run of the loop did. */
+export interface ConsumeSummary {
+  readonly inserted: number;
+  readonly duplicates: number;
+  readonly deadLetters: number;
+  readonly skipped: number;
+  /** False if stopping took longer than it may, so that work was left for the next owner. */
+  readonly stoppedInTime: boolean;
+}
+
+const TICK_MS = 250;
+const PROGRESS_LOG_MS = 10_000;
+/** How soon a topic that was deleted and made again is noticed if no fetch fails on the way. */
+const IDENTITY_CHECK_MS = 10_000;
+/** Last values are repaired at most this often: a repair looks at every sensor. */
+const REPAIR_INTERVAL_MS = 5_000;
+/** How long the last commit and leaving the group may take: what a person at a terminal waits for. */
+const LEAVE_MS = 2_000;
+const BACKOFF = { minMs: 100, maxMs: 2_000 } as const;
+
+/**
+ * Runs until the signal aborts or, with `until: "end"`, everything seen at the start is stored.
+ *
+ * @throws {ConfigurationError} if the group cannot be joined because of a setting or a right.
+ * @throws {TransientError} if the group member died for good; a new process can start over.
+ */
+export async function consume(
+  parts: ConsumerParts,
+  options: ConsumerOptions,
+): Promise<ConsumeSummary> {
+  return await new Consumer(parts, options).run();
+}
+
+/** Where a partition is read from, and for which life of the topic and of the database. */
+interface Place {
+  readonly topic: TopicIdentity;
+  readonly dataSetId: string;
+  /** The ledger's `next` as we know it, and the offset that the next fetch must ask for. */
+  position: number;
+}
+
+class Consumer {
+  readonly #parts: ConsumerParts;
+  readonly #options: ConsumerOptions;
+  readonly #commits: PendingCommits;
+  readonly #processor: ProcessorParts;
+  /** Partitions that are placed. Replaced, never changed, when a partition is placed anew. */
+  readonly #places = new Map<number, Place>();
+  /** Assigned partitions that wait to be placed. */
+  readonly #unplaced = new Set<number>();
+  readonly #running = new Set<Promise<void>>();
+  readonly #stop = new AbortController();
+  readonly #background = new Map<string, Promise<void>>();
+  readonly #sayTrouble: (trouble: string) => void;
+  readonly #totals = { inserted: 0, duplicates: 0, deadLetters: 0, skipped: 0 };
+  #assigned: readonly number[] = [];
+  #placer: Promise<void> | undefined;
+  /** Failures in a row, which make the waiting longer, and the step that fails. */
+  #failures = 0;
+  #failing: "placing" | "storing" | undefined;
+  #crash: Error | undefined;
+  #end: ReadonlyMap<number, number> | undefined;
+  #repairWanted = true;
+  #lastCompleteFor: string | null = null;
+
+  constructor(parts: ConsumerParts, options: ConsumerOptions) {
+    this.#parts = parts;
+    this.#options = options;
+    this.#commits = new PendingCommits(parts.member);
+    this.#processor = {
+      store: parts.store,
+      cache: parts.cache,
+      breaker: parts.breaker,
+      clock: parts.clock,
+      limits: options.limits,
+      noteCommit: (partition, nextOffset) => this.#commits.note(partition, nextOffset),
+    };
+    this.#sayTrouble = sayOnChange("", (trouble, previous) => {
+      if (trouble !== "") parts.log.warn(`waiting: ${trouble}`);
+      else parts.log.info("going on", { after: previous });
+    });
+  }
+
+  async run(): Promise<ConsumeSummary> {
+    const abort = (): void => this.#stop.abort();
+    this.#options.signal.addEventListener("abort", abort, { once: true });
+    if (this.#options.signal.aborted) abort();
+    try {
+      if (this.#options.until === "end") this.#end = await this.#endOffsets();
+      if (!this.#stop.signal.aborted) {
+        await this.#parts.member.start({
+          assigned: (partitions) => this.#onAssigned(partitions),
+          batch: (batch) => this.#onBatch(batch),
+          crashed: (error) => this.#onCrashed(error),
+        });
+      }
+      await this.#tickUntilStopped();
+    } finally {
+      this.#options.signal.removeEventListener("abort", abort);
+    }
+    const stoppedInTime = await this.#shutDown();
+    if (this.#crash !== undefined) throw this.#crash;
+    return { ...this.#totals, stoppedInTime };
+  }
+
+  async #endOffsets(): Promise<ReadonlyMap<number, number>> {
+    const watermarks = await this.#parts.member.watermarks();
+    return new Map(Array.from(watermarks, ([partition, { high }]) => [partition, high]));
+  }
+
+  #onAssigned(partitions: readonly number[]): void {
+    const gained = partitions.some((partition) => !this.#assigned.includes(partition));
+    this.#parts.log.info("partitions assigned", { partitions: partitions.join(",") });
+    this.#assigned = partitions;
+    this.#places.clear();
+    this.#unplaced.clear();
+    this.#commits.keepOnly(partitions);
+    // The owner before us may have died between COMMIT and last value.
+    if (gained) this.#repairWanted = true;
+    this.#placeAnew(partitions);
+  }
+
+  #onCrashed(error: Error): void {
+    this.#crash = error;
+    this.#stop.abort();
+  }
+
+  /** Stops reading these partitions until the ledger has been read again. */
+  #placeAnew(partitions: readonly number[]): void {
+    this.#parts.member.pause(partitions);
+    for (const partition of partitions) {
+      this.#places.delete(partition);
+      this.#unplaced.add(partition);
+    }
+    this.#placer ??= this.#placeAll().finally(() => {
+      this.#placer = undefined;
+    });
+  }
+
+  async #placeAll(): Promise<void> {
+    while (this.#unplaced.size > 0 && !this.#stop.signal.aborted) {
+      if (this.#failures > 0) {
+        await this.#parts.clock.sleep(backoffMs(this.#failures, BACKOFF), this.#stop.signal);
+      }
+      try {
+        await this.#placeOnce();
+        // If storing fails, only a stored batch shows that the trouble is over.
+        if (this.#failing === "placing") this.#succeeded();
+      } catch (error) {
+        this.#failed("placing", error);
+      }
+    }
+  }
+
+  #failed(step: "placing" | "storing", error: unknown): void {
+    this.#failures++;
+    this.#failing = step;
+    this.#sayTrouble(describeError(error));
+  }
+
+  #succeeded(): void {
+    this.#failures = 0;
+    this.#failing = undefined;
+    this.#sayTrouble("");
+  }
+
+  async #placeOnce(): Promise<void> {
+    const { member, store } = this.#parts;
+    const topic = await member.identity();
+    const dataSetId = await store.dataSetId();
+    // The ledger before the watermarks, see decidePlacement().
+    const lines = await store.readLedger();
+    const watermarks = await member.watermarks();
+    const lineOf = new Map(
+      lines.filter((line) => isSameTopic(line.topic, topic)).map((line) => [line.partition, line]),
+    );
+    const starts = await this.#startOffsets(topic, lines);
+    for (const partition of [...this.#unplaced]) {
+      const marks = watermarks.get(partition);
+      if (marks === undefined) throw new TransientError(`Cannot find partition ${partition}`);
+      const placement = decidePlacement(lineOf.get(partition), marks, starts.get(partition));
+      const position = await this.#applyPlacement(topic, partition, placement);
+      // It stays unplaced; the next round reads the ledger again.
+      if (position === undefined) continue;
+      // It can have been taken away from us meanwhile.
+      if (!this.#unplaced.delete(partition)) continue;
+      this.#places.set(partition, { topic, dataSetId, position });
+      member.seek(partition, position);
+      member.resume([partition]);
+    }
+  }
+
+  /** Where to begin partitions that have no line in the ledger; absent: at the beginning. */
+  async #startOffsets(
+    topic: TopicIdentity,
+    lines: readonly LedgerLine[],
+  ): Promise<ReadonlyMap<number, number>> {
+    // The group's offsets and the given time are for a topic that we meet for the first time. Of a
+    // topic that was made again, or that got more partitions, everything is unread.
+    const isKnown = lines.some((line) => line.topic.topic === topic.topic);
+    const { startFrom } = this.#options;
+    if (isKnown || startFrom.kind === "beginning") return new Map();
+    return startFrom.kind === "time"
+      ? await this.#parts.member.offsetsAtTime(startFrom.timestampMs)
+      : await this.#parts.member.committed();
+  }
+
+  /** Brings the ledger to where reading starts; undefined: somebody else moved it meanwhile. */
+  async #applyPlacement(
+    topic: TopicIdentity,
+    partition: number,
+    placement: Placement,
+  ): Promise<number | undefined> {
+    const { store, log } = this.#parts;
+    const { offset } = placement;
+    if (placement.kind === "continue") return offset;
+    if (placement.kind === "open") return await store.openLedgerLine(topic, partition, offset);
+    const { fromOffset } = placement;
+    const moved = await store.moveLedgerLine(topic, partition, { fromOffset, toOffset: offset });
+    if (!moved) return undefined;
+    if (placement.kind === "gap") {
+      log.error("messages were deleted by the brokers before they were read", {
+        partition,
+        fromOffset,
+        toOffset: offset,
+        messages: offset - fromOffset,
+      });
+    } else {
+      log.error("the brokers' log ends before the ledger: reading it again from its beginning", {
+        partition,
+        ledgerOffset: fromOffset,
+        toOffset: offset,
+      });
+    }
+    return offset;
+  }
+
+  #onBatch(fetched: FetchedBatch): Promise<void> {
+    const work = this.#consumeFetched(fetched);
+    const settled = work.catch(() => {});
+    this.#running.add(settled);
+    settled.finally(() => this.#running.delete(settled));
+    return work;
+  }
+
+  async #consumeFetched(fetched: FetchedBatch): Promise<void> {
+    const { partition } = fetched;
+    const place = this.#places.get(partition);
+    // Not placed, or stopping: nothing is resolved, so the fetch will come again.
+    if (place === undefined || this.#stop.signal.aborted) return;
+    if (fetched.fetchedOffset !== place.position) return this.#placeAnew([partition]);
+    for (const batch of cut(fetched, place, this.#options.batchMessagesMax)) {
+      if (this.#stop.signal.aborted || !fetched.isCurrent()) return;
+      const outcome = await this.#process(batch);
+      // The partition was placed anew while we worked: the ledger has what we stored, if anything.
+      if (this.#places.get(partition) !== place) return;
+      if (outcome === undefined || !this.#advances(outcome, batch)) {
+        return this.#placeAnew([partition]);
+      }
+      place.position = batch.nextOffset;
+      fetched.resolve(batch.nextOffset);
+      this.#stopAtEnd();
+      // Throws if the group rebalances, and kafka must see that: it ends this fetch.
+      await fetched.heartbeat();
+    }
+  }
+
+  async #process(batch: Batch): Promise<BatchOutcome | undefined> {
+    try {
+      return await processBatch(batch, this.#processor);
+    } catch (error) {
+      // Whatever it is, the offset stays. A transient error passes, a setting is mended by a
+      // person, and a fault of our own is seen in the log instead of losing a reading.
+      this.#failed("storing", error);
+      return undefined;
+    }
+  }
+
+  /** Counts what was stored. False if the ledger does not stand at the batch's end. */
+  #advances(outcome: BatchOutcome, batch: Batch): boolean {
+    if (outcome.kind === "stored") {
+      this.#succeeded();
+      this.#totals.inserted += outcome.inserted;
+      this.#totals.duplicates += outcome.duplicates;
+      this.#totals.deadLetters += outcome.deadLetters;
+      this.#totals.skipped += outcome.skipped;
+      this.#noteLastValues(outcome, batch);
+      return true;
+    }
+    if (outcome.kind === "fenced" && outcome.ledgerNext === batch.nextOffset) {
+      // Our own COMMIT whose answer was lost, or somebody who stored just the same.
+      this.#repairWanted = true;
+      return true;
+    }
+    this.#parts.log.warn("batch refused by the ledger, placing the partition anew", {
+      partition: batch.partition,
+      fromOffset: batch.fromOffset,
+      ...outcome,
+    });
+    return false;
+  }
+
+  #noteLastValues(outcome: BatchOutcome & { kind: "stored" }, batch: Batch): void {
+    if (!outcome.marked) this.#repairWanted = true;
+    if (outcome.lastCompleteFor === undefined) return;
+    this.#lastCompleteFor = outcome.lastCompleteFor;
+    if (outcome.lastCompleteFor !== batch.dataSetId) this.#repairWanted = true;
+  }
+
+  /** Commits what waits, repairs last values, and looks whether the end is reached. */
+  async #tickUntilStopped(): Promise<void> {
+    const { clock } = this.#parts;
+    const every = new Intervals(clock);
+    while (!this.#stop.signal.aborted) {
+      await clock.sleep(TICK_MS, this.#stop.signal);
+      if (this.#stop.signal.aborted) return;
+      void this.#commits.flush();
+      if (every.passed("progress", PROGRESS_LOG_MS)) this.#logProgress();
+      if (every.passed("repair", REPAIR_INTERVAL_MS)) this.#start("repair", () => this.#repair());
+      if (every.passed("identity", IDENTITY_CHECK_MS)) {
+        this.#start("identity", () => this.#checkIdentity());
+      }
+      this.#start("end", () => this.#stopIfAllEnded());
+    }
+  }
+
+  /** Runs a task beside the ticks, which never wait for a server. One of each kind at a time. */
+  #start(kind: string, task: () => Promise<void>): void {
+    if (this.#background.has(kind)) return;
+    const work = task()
+      .catch((error) => this.#parts.log.debug(`${kind} check failed`, { error }))
+      .finally(() => this.#background.delete(kind));
+    this.#background.set(kind, work);
+  }
+
+  #logProgress(): void {
+    this.#parts.log.info("progress", { ...this.#totals });
+  }
+
+  async #checkIdentity(): Promise<void> {
+    const topic = await this.#parts.member.identity();
+    const strangers = [...this.#places].filter(([, place]) => !isSameTopic(place.topic, topic));
+    if (strangers.length === 0) return;
+    this.#parts.log.error("the topic was deleted and made again: reading it from its beginning");
+    this.#placeAnew(strangers.map(([partition]) => partition));
+  }
+
+  async #repair(): Promise<void> {
+    if (!this.#repairWanted) return;
+    this.#repairWanted = false;
+    try {
+      const signal = this.#stop.signal;
+      const sensors = await repairLastValues(this.#parts, this.#lastCompleteFor, signal);
+      this.#parts.log.debug("last values repaired", { sensors });
+    } catch (error) {
+      this.#repairWanted = true;
+      throw error;
+    }
+  }
+
+  /** Our own partitions alone: cheap enough to ask after each batch. */
+  #ownPartitionsEnded(): boolean {
+    const end = this.#end;
+    return end !== undefined && this.#unplaced.size === 0 &&
+      [...this.#places].every(([partition, { position }]) => position >= (end.get(partition) ?? 0));
+  }
+
+  /** With one member in the group there is no need to wait for the tick. */
+  #stopAtEnd(): void {
+    if (this.#places.size === this.#end?.size && this.#ownPartitionsEnded()) this.#stop.abort();
+  }
+
+  /** Other members may still be at work on theirs: the ledger tells of all of them. */
+  async #stopIfAllEnded(): Promise<void> {
+    const end = this.#end;
+    if (end === undefined || !this.#ownPartitionsEnded()) return;
+    const topic = await this.#parts.member.identity();
+    const lines = await this.#parts.store.readLedger();
+    const next = new Map(
+      lines.filter((line) => isSameTopic(line.topic, topic))
+        .map((line) => [line.partition, line.next]),
+    );
+    const ended = [...end].every(([partition, high]) => (next.get(partition) ?? -1) >= high);
+    if (ended) this.#stop.abort();
+  }
+
+  /** Lets batches finish, then commits and leaves the group. False if the batches took too long. */
+  async #shutDown(): Promise<boolean> {
+    const { member, log } = this.#parts;
+    member.pause(this.#assigned);
+    const drained = await this.#within(this.#options.shutdownDeadlineMs, async () => {
+      await Promise.all(this.#running);
+    });
+    // Advisory, both: with the brokers away the group finds out by itself.
+    const left = await this.#within(LEAVE_MS, async () => {
+      // A flush that was under way can have missed the newest offsets.
+      await this.#commits.flush();
+      await this.#commits.flush();
+      await member.stop();
+    });
+    if (!drained) log.error("a batch did not finish in time; its next owner repeats it");
+    if (!left) log.warn("the brokers did not answer in time to a commit or to leaving the group");
+    this.#logProgress();
+    return drained;
+  }
+
+  async #within(limitMs: number, work: () => Promise<void>): Promise<boolean> {
+    try {
+      await withTimeLimit(work(), { clock: this.#parts.clock, limitMs });
+      return true;
+    } catch (error) {
+      this.#parts.log.debug("stopping", { error });
+      return false;
+    }
+  }
+}
+
+/** Tells when something that is due every so often is due. */
+class Intervals {
+  readonly #clock: Clock;
+  readonly #lastMs = new Map<string, number>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** True, and the interval starts anew, if `everyMs` have passed; counted from the first call. */
+  passed(name: string, everyMs: number): boolean {
+    const now = this.#clock.elapsedMs();
+    const last = this.#lastMs.get(name);
+    if (last !== undefined && now - last < everyMs) return false;
+    this.#lastMs.set(name, now);
+    return last !== undefined;
+  }
+}
+
+/** Cuts a fetch into batches of at most `messagesMax` messages that leave no offset between them. */
+function* cut(fetched: FetchedBatch, place: Place, messagesMax: number): Generator<Batch> {
+  const { partition, messages } = fetched;
+  let fromOffset = fetched.fetchedOffset;
+  for (let start = 0; start === 0 || start < messages.length; start += messagesMax) {
+    const piece = messages.slice(start, start + messagesMax);
+    const following = messages[start + messagesMax];
+    const nextOffset = following?.offset ?? fetched.nextOffset;
+    const { topic, dataSetId } = place;
+    yield { topic, dataSetId, partition, fromOffset, nextOffset, messages: piece };
+    fromOffset = nextOffset;
+  }
+}
+
+function isSameTopic(a: TopicIdentity, b: TopicIdentity): boolean {
+  return a.topicId === b.topicId && a.clusterId === b.clusterId && a.topic === b.topic;
+}

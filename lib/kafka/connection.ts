@@ -1,0 +1,111 @@
+/**
+ * The way to the brokers: one configured kafkajs instance, and the one place where its errors are
+ * classified. kafkajs is imported by this folder only.
+ *
+ * @module
+ */
+import { Kafka, logLevel } from "kafkajs";
+import { ConfigurationError, TransientError } from "../errors.ts";
+import type { Log } from "../log.ts";
+import "./kafkajs_patches.ts";
+
+/** Where the brokers are and how to introduce ourselves. */
+export interface KafkaConnectionSettings {
+  /** `host:port` of one broker or more. */
+  readonly brokers: readonly string[];
+  readonly clientId: string;
+}
+
+/**
+ * Retries inside kafkajs. With its default of 5 a broker outage of a few seconds crashes the
+ * consumer and costs 40 s; 100 tries at most 1 s apart ride out 20 s without a crash, and a longer
+ * one ends in kafkajs's own restart.
+ */
+export const KAFKAJS_RETRY = {
+  initialRetryTime: 100,
+  maxRetryTime: 1_000,
+  retries: 100,
+} as const;
+
+/** Makes the kafkajs instance. Nothing connects yet. */
+export function openKafka(settings: KafkaConnectionSettings, log: Log): Kafka {
+  return new Kafka({
+    brokers: [...settings.brokers],
+    clientId: settings.clientId,
+    connectionTimeout: 3_000,
+    // Must be longer than any fetch may wait at the broker, and is what finds a half-open link.
+    requestTimeout: 10_000,
+    // Without it a request on a dead connection waits for ever.
+    enforceRequestTimeout: true,
+    retry: KAFKAJS_RETRY,
+    logLevel: logLevel.WARN,
+    // kafkajs calls everything that it will retry an error. We say what matters ourselves.
+    logCreator: () => ({ namespace, log: entry }) => {
+      log.debug(`kafkajs ${namespace}: ${entry.message}`);
+    },
+  });
+}
+
+/** What kafkajs's errors carry beside the message. */
+interface KafkaJsFault {
+  readonly name: string;
+  readonly message: string;
+  readonly type?: string;
+  readonly cause?: unknown;
+}
+
+/** Error types of the protocol that stay until a person mends them, and how. */
+const CURES = new Map<string, string>([
+  [
+    "UNKNOWN_TOPIC_OR_PARTITION",
+    "the topic does not exist; create it, for example with: deno task produce --ensure-topic 6 --count 0",
+  ],
+  ["TOPIC_AUTHORIZATION_FAILED", "this user has no right to the topic; grant it on the brokers"],
+  ["GROUP_AUTHORIZATION_FAILED", "this user has no right to the group; grant READ on it"],
+  ["CLUSTER_AUTHORIZATION_FAILED", "this user lacks a right on the cluster; grant it"],
+  ["INVALID_TOPIC_EXCEPTION", "TOPIC_NAME is no valid topic name"],
+  ["INVALID_GROUP_ID", "KAFKA_GROUP_ID is no valid group name"],
+  ["INVALID_SESSION_TIMEOUT", "KAFKA_SESSION_TIMEOUT_MS is outside what the brokers allow"],
+  ["SASL_AUTHENTICATION_FAILED", "the brokers refuse this user and password"],
+  ["UNSUPPORTED_SASL_MECHANISM", "the brokers do not offer this SASL mechanism"],
+]);
+
+const CURES_BY_NAME = new Map<string, string>([
+  ["KafkaJSSASLAuthenticationError", "the brokers refuse this user and password"],
+  [
+    "KafkaJSNotImplemented",
+    "a message is compressed with a codec that cannot be read; " +
+    "set the topic's compression.type to gzip, zstd, snappy, lz4 or uncompressed",
+  ],
+]);
+
+/**
+ * Turns whatever kafkajs threw into one of our errors, with the cause kept.
+ *
+ * kafkajs wraps: a retry that gave up is `KafkaJSNumberOfRetriesExceeded` with the real error as
+ * its cause, so the whole chain is searched for something that a person must mend. Everything else
+ * is transient, the unknown included: waiting loses nothing.
+ *
+ * @param action what was tried, as in "read the watermarks"
+ */
+export function classifyKafkaError(action: string, error: unknown): Error {
+  if (error instanceof TransientError || error instanceof ConfigurationError) return error;
+  let current = error;
+  // Bound: a chain of causes longer than this is a loop.
+  for (let depth = 0; depth < 8 && current instanceof Error; depth++) {
+    const fault = current as KafkaJsFault;
+    const cure = CURES.get(fault.type ?? "") ?? CURES_BY_NAME.get(fault.name) ??
+      cureOfTls(fault.message);
+    if (cure !== undefined) {
+      return new ConfigurationError(`Cannot ${action}: ${cure}`, { cause: error });
+    }
+    current = fault.cause;
+  }
+  return new TransientError(`Cannot ${action}`, { cause: error });
+}
+
+function cureOfTls(message: string): string | undefined {
+  return /self-signed certificate|unable to verify|certificate has expired|altnames/i.test(message)
+    ? `the brokers' certificate is not trusted (${message})`
+    : undefined;
+}

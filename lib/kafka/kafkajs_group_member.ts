@@ -1,0 +1,248 @@
+/**
+ * A {@linkcode GroupMember} on real brokers: translates kafkajs's events and calls, and decides
+ * nothing. The options that kafkajs gets wrong by default stand here, each with its reason.
+ *
+ * @module
+ */
+import type { Admin, Consumer, EachBatchPayload, Kafka, KafkaMessage } from "kafkajs";
+import { ConfigurationError } from "../errors.ts";
+import type { Log } from "../log.ts";
+import { classifyKafkaError, KAFKAJS_RETRY } from "./connection.ts";
+import type { FetchedBatch, GroupHandlers, GroupMember } from "./group_member.ts";
+import type { Message, MessageHeaders, TopicIdentity, Watermarks } from "./message.ts";
+import { type IdentityReader, openIdentityReader } from "./topic_identity.ts";
+
+/** How one member joins and fetches. */
+export interface GroupMemberSettings {
+  readonly topic: string;
+  readonly groupId: string;
+  /** A member that is silent for this long loses its partitions, ms. */
+  readonly sessionTimeoutMs: number;
+  /** How long a broker may hold a fetch when there is nothing to read, ms. */
+  readonly fetchWaitMs: number;
+  /** Largest answer for one partition, bytes. */
+  readonly fetchPartitionBytes: number;
+  /** How many partitions are processed at the same time. */
+  readonly partitionsConcurrent: number;
+}
+
+/** A member whose connections are open. */
+export type OpenGroupMember = GroupMember & { close(): Promise<void> };
+
+/**
+ * Connects a member. It joins the group with `start`.
+ *
+ * @throws {TransientError} if no broker answers now.
+ * @throws {ConfigurationError} if the topic does not exist or the brokers refuse this user.
+ */
+export async function openGroupMember(
+  kafka: Kafka,
+  settings: GroupMemberSettings,
+  log: Log,
+): Promise<OpenGroupMember> {
+  const consumer = kafka.consumer({
+    groupId: settings.groupId,
+    // A killed member's partitions move after this long; kafkajs's default is 30 s.
+    sessionTimeout: settings.sessionTimeoutMs,
+    rebalanceTimeout: settings.sessionTimeoutMs,
+    heartbeatInterval: Math.floor(settings.sessionTimeoutMs / 10),
+    // New partitions are noticed this soon. kafkajs's default is five minutes.
+    metadataMaxAge: 30_000,
+    // One byte is enough for an answer: a reading waits for the next one nowhere.
+    minBytes: 1,
+    maxWaitTimeInMs: settings.fetchWaitMs,
+    maxBytesPerPartition: settings.fetchPartitionBytes,
+    allowAutoTopicCreation: false,
+    // Messages of an aborted transaction are not readings.
+    readUncommitted: false,
+    retry: KAFKAJS_RETRY,
+  });
+  const admin = kafka.admin({ retry: { ...KAFKAJS_RETRY, retries: 2 } });
+  const identityReader = openIdentityReader(kafka);
+  const member = new KafkajsGroupMember({ consumer, admin, identityReader, settings, log });
+  try {
+    await consumer.connect();
+    await admin.connect();
+    // Earliest, never latest: a group without a position must not skip what is already there.
+    await consumer.subscribe({ topics: [settings.topic], fromBeginning: true });
+  } catch (error) {
+    await member.close();
+    throw classifyKafkaError(`read topic ${settings.topic}`, error);
+  }
+  return member;
+}
+
+interface MemberParts {
+  readonly consumer: Consumer;
+  readonly admin: Admin;
+  readonly identityReader: IdentityReader;
+  readonly settings: GroupMemberSettings;
+  readonly log: Log;
+}
+
+class KafkajsGroupMember implements OpenGroupMember {
+  readonly #consumer: Consumer;
+  readonly #admin: Admin;
+  readonly #identityReader: IdentityReader;
+  readonly #settings: GroupMemberSettings;
+  readonly #topic: string;
+  readonly #log: Log;
+
+  constructor(parts: MemberParts) {
+    this.#consumer = parts.consumer;
+    this.#admin = parts.admin;
+    this.#identityReader = parts.identityReader;
+    this.#settings = parts.settings;
+    this.#topic = parts.settings.topic;
+    this.#log = parts.log;
+  }
+
+  async start(handlers: GroupHandlers): Promise<void> {
+    const { GROUP_JOIN, CRASH } = this.#consumer.events;
+    // kafkajs calls this listener inline, before the first fetch of the new assignment.
+    this.#consumer.on(GROUP_JOIN, ({ payload }) => {
+      handlers.assigned(payload.memberAssignment[this.#topic] ?? []);
+    });
+    this.#consumer.on(CRASH, ({ payload }) => {
+      this.#log.debug("kafkajs crashed", { error: payload.error, restart: payload.restart });
+      // With restart it joins again by itself; without, the process would live on and do nothing.
+      if (!payload.restart) handlers.crashed(classifyKafkaError("read from Kafka", payload.error));
+    });
+    await this.#consumer.run({
+      // The ledger moves with the rows; a commit by timer would run ahead of them.
+      autoCommit: false,
+      // Only what is stored may be resolved, or a failed batch would be stepped over.
+      eachBatchAutoResolve: false,
+      partitionsConsumedConcurrently: this.#settings.partitionsConcurrent,
+      eachBatch: (payload) => handlers.batch(this.#fetchedBatch(payload)),
+    }).catch((error) => {
+      throw classifyKafkaError("join the consumer group", error);
+    });
+  }
+
+  #fetchedBatch(payload: EachBatchPayload): FetchedBatch {
+    // Not in kafkajs's types: the offset that this fetch asked for.
+    const { fetchedOffset } = payload.batch as unknown as { fetchedOffset: string };
+    return {
+      partition: payload.batch.partition,
+      fetchedOffset: offsetOf(fetchedOffset),
+      nextOffset: offsetOf(payload.batch.lastOffset()) + 1,
+      messages: payload.batch.messages.map(messageOf),
+      isCurrent: () => payload.isRunning() && !payload.isStale(),
+      // kafkajs wants the last offset done and adds one itself.
+      resolve: (nextOffset) => payload.resolveOffset(String(nextOffset - 1)),
+      heartbeat: () => payload.heartbeat(),
+    };
+  }
+
+  pause(partitions: readonly number[]): void {
+    this.#consumer.pause([{ topic: this.#topic, partitions: [...partitions] }]);
+  }
+
+  resume(partitions: readonly number[]): void {
+    this.#consumer.resume([{ topic: this.#topic, partitions: [...partitions] }]);
+  }
+
+  seek(partition: number, offset: number): void {
+    this.#consumer.seek({ topic: this.#topic, partition, offset: String(offset) });
+  }
+
+  identity(): Promise<TopicIdentity> {
+    return this.#ask("read the topic's identity", () => this.#identityReader.read(this.#topic));
+  }
+
+  async watermarks(): Promise<ReadonlyMap<number, Watermarks>> {
+    const rows = await this.#ask(
+      "read the topic's offsets",
+      () => this.#admin.fetchTopicOffsets(this.#topic),
+    );
+    return new Map(
+      rows.map((row) => [row.partition, { low: offsetOf(row.low), high: offsetOf(row.high) }]),
+    );
+  }
+
+  async committed(): Promise<ReadonlyMap<number, number>> {
+    const topics = await this.#ask(
+      "read the group's offsets",
+      () => this.#admin.fetchOffsets({ groupId: this.#settings.groupId, topics: [this.#topic] }),
+    );
+    const rows = topics.flatMap((topic) => topic.partitions);
+    // -1 and -2 mean "none": kafkajs itself writes them when an offset is out of range.
+    return new Map(
+      rows.map((row) => [row.partition, offsetOf(row.offset)] as const)
+        .filter(([_, offset]) => offset >= 0),
+    );
+  }
+
+  async offsetsAtTime(timestampMs: number): Promise<ReadonlyMap<number, number>> {
+    const rows = await this.#ask(
+      "find offsets by time",
+      () => this.#admin.fetchTopicOffsetsByTimestamp(this.#topic, timestampMs),
+    );
+    return new Map(rows.map((row) => [row.partition, offsetOf(row.offset)]));
+  }
+
+  async commit(nextOffsets: ReadonlyMap<number, number>): Promise<void> {
+    const rows = [...nextOffsets].map(([partition, offset]) => ({
+      topic: this.#topic,
+      partition,
+      offset: String(offset),
+    }));
+    await this.#ask("commit offsets", () => this.#consumer.commitOffsets(rows));
+  }
+
+  async stop(): Promise<void> {
+    await this.#consumer.stop();
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled([
+      this.#consumer.disconnect(),
+      this.#admin.disconnect(),
+      this.#identityReader.close(),
+    ]);
+  }
+
+  async #ask<T>(action: string, question: () => Promise<T>): Promise<T> {
+    try {
+      return await question();
+    } catch (error) {
+      throw classifyKafkaError(action, error);
+    }
+  }
+}
+
+function messageOf(message: KafkaMessage): Message {
+  return {
+    offset: offsetOf(message.offset),
+    key: message.key,
+    value: message.value,
+    headers: message.headers === undefined ? NO_HEADERS : headersOf(message.headers),
+    timestampMs: Number(message.timestamp),
+  };
+}
+
+const NO_HEADERS: MessageHeaders = {};
+
+function headersOf(headers: NonNullable<KafkaMessage["headers"]>): MessageHeaders {
+  const result: Record<string, (Uint8Array | null)[]> = Object.create(null);
+  const encoder = new TextEncoder();
+  for (const [name, value] of Object.entries(headers)) {
+    result[name] = [value ?? null].flat().map((one) =>
+      typeof one === "string" ? encoder.encode(one) : one
+    );
+  }
+  return result;
+}
+
+/**
+ * @throws {ConfigurationError} if the offset cannot be told apart from its neighbours as a number,
+ * which no real partition reaches.
+ */
+function offsetOf(text: string): number {
+  const offset = Number(text);
+  if (!Number.isSafeInteger(offset)) {
+    throw new ConfigurationError(`Cannot work with offset ${text}: it is larger than 2^53`);
+  }
+  return offset;
+}

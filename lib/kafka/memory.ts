@@ -1,0 +1,431 @@
+/**
+ * Kafka in memory: one topic, its partitions and its consumer groups, with the same laws as the
+ * brokers as far as `tests/contracts/` states them. It serves tests, and it serves where no broker
+ * is wanted.
+ *
+ * A rebalance is harsher than a real one: a new owner starts at once, while the member that loses
+ * the partition may still be at work on it. What holds here holds with real brokers.
+ *
+ * @module
+ */
+import type { Clock } from "../clock.ts";
+import { ConfigurationError, TransientError } from "../errors.ts";
+import type { FetchedBatch, GroupHandlers, GroupMember } from "./group_member.ts";
+import type {
+  Message,
+  MessageHeaders,
+  MessageToSend,
+  TopicIdentity,
+  Watermarks,
+} from "./message.ts";
+import type { TopicWriter } from "./topic_writer.ts";
+
+/** A record of the log; control records take an offset and carry no message. */
+type MemoryRecord = Message | { readonly offset: number; readonly control: true };
+
+interface MemoryPartition {
+  low: number;
+  next: number;
+  records: MemoryRecord[];
+}
+
+/** How to make a {@linkcode MemoryKafka}. */
+export interface MemoryKafkaOptions {
+  readonly topic: string;
+  readonly partitions: number;
+  readonly clock: Clock;
+  /** @default "memory-cluster" */
+  readonly clusterId?: string;
+}
+
+/** How a member of a group in memory fetches. */
+export interface MemoryMemberOptions {
+  /** @default 500 */
+  readonly fetchMessagesMax?: number;
+  /** How often an idle member looks for messages, ms. @default 10 */
+  readonly fetchWaitMs?: number;
+}
+
+/** A message as a test may want it: with headers, a binary key, or a time of its own. */
+export interface RecordToAppend {
+  readonly key: string | Uint8Array | null;
+  readonly value: Uint8Array | null;
+  readonly headers?: MessageHeaders;
+  /** @default the clock's time */
+  readonly timestampMs?: number;
+}
+
+/** Calls that can be made to fail. */
+export type MemoryKafkaCall = "identity" | "watermarks" | "committed" | "commit" | "send";
+
+/** A cluster with one topic. */
+export class MemoryKafka {
+  readonly clock: Clock;
+  readonly clusterId: string;
+  readonly topic: string;
+  /** Committed offsets by group and partition. */
+  readonly committed = new Map<string, Map<number, number>>();
+  #topicLives = 1;
+  #partitions: MemoryPartition[];
+  #brokersAway = false;
+  readonly #members: MemoryMember[] = [];
+  readonly #faults = new Map<MemoryKafkaCall, Error[]>();
+
+  constructor(options: MemoryKafkaOptions) {
+    this.clock = options.clock;
+    this.clusterId = options.clusterId ?? "memory-cluster";
+    this.topic = options.topic;
+    this.#partitions = Array.from({ length: options.partitions }, emptyPartition);
+  }
+
+  /** The next `call` rejects with `error`, once. */
+  failNext(call: MemoryKafkaCall, error: Error): void {
+    const queue = this.#faults.get(call) ?? [];
+    queue.push(error);
+    this.#faults.set(call, queue);
+  }
+
+  /** While the brokers are away nothing is fetched and every call fails. */
+  setBrokersAway(away: boolean): void {
+    this.#brokersAway = away;
+  }
+
+  /** True while nothing can be fetched. */
+  get brokersAway(): boolean {
+    return this.#brokersAway;
+  }
+
+  /** @throws {Error} the fault that was planned for this call, if any */
+  check(call: MemoryKafkaCall): void {
+    const fault = this.#faults.get(call)?.shift();
+    if (fault !== undefined) throw fault;
+    if (this.#brokersAway) throw new TransientError(`Cannot ${call}: brokers away`);
+  }
+
+  /** The partitions' numbers. */
+  partitionNumbers(): readonly number[] {
+    return [...this.#partitions.keys()];
+  }
+
+  /** @throws {ConfigurationError} if there is no such partition */
+  partition(number: number): MemoryPartition {
+    const partition = this.#partitions[number];
+    if (partition === undefined) {
+      throw new ConfigurationError(`Cannot find partition ${number} of ${this.topic}`);
+    }
+    return partition;
+  }
+
+  /** This life of the topic. */
+  identity(): TopicIdentity {
+    const life = String(this.#topicLives).padStart(12, "0");
+    return {
+      clusterId: this.clusterId,
+      topic: this.topic,
+      topicId: `00000000-0000-4000-8000-${life}`,
+    };
+  }
+
+  /** Appends messages and returns their offsets. */
+  append(number: number, messages: readonly RecordToAppend[]): number[] {
+    const partition = this.partition(number);
+    return messages.map((message) => {
+      const offset = partition.next++;
+      partition.records.push({
+        offset,
+        key: typeof message.key === "string" ? new TextEncoder().encode(message.key) : message.key,
+        value: message.value,
+        headers: message.headers ?? {},
+        timestampMs: message.timestampMs ?? this.clock.now(),
+      });
+      return offset;
+    });
+  }
+
+  /** Appends control records, as a committed or aborted transaction leaves them. */
+  appendControl(number: number, count: number): void {
+    const partition = this.partition(number);
+    for (let added = 0; added < count; added++) {
+      partition.records.push({ offset: partition.next++, control: true });
+    }
+  }
+
+  /** Deletes everything below `offset`, as retention does. */
+  deleteRecords(number: number, offset: number): void {
+    const partition = this.partition(number);
+    partition.low = Math.min(Math.max(offset, partition.low), partition.next);
+    partition.records = partition.records.filter((record) => record.offset >= partition.low);
+  }
+
+  /** Loses everything from `offset` on, as an unclean leader election does. */
+  truncate(number: number, offset: number): void {
+    const partition = this.partition(number);
+    partition.next = Math.max(partition.low, Math.min(offset, partition.next));
+    partition.records = partition.records.filter((record) => record.offset < partition.next);
+  }
+
+  /** Deletes the topic and makes it again, empty. */
+  recreateTopic(): void {
+    this.#topicLives++;
+    this.#partitions = this.#partitions.map(emptyPartition);
+    this.committed.clear();
+    for (const member of this.#members) member.rebalance();
+  }
+
+  /** A writer to the topic. */
+  writer(): TopicWriter {
+    return new MemoryWriter(this);
+  }
+
+  /** A member of a group, not joined yet. */
+  member(groupId: string, options: MemoryMemberOptions = {}): MemoryMember {
+    return new MemoryMember(this, groupId, options);
+  }
+
+  /** Called by members: a group's partitions are dealt out anew. */
+  changeMembership(member: MemoryMember, change: "join" | "leave"): void {
+    const index = this.#members.indexOf(member);
+    if (change === "join" && index < 0) this.#members.push(member);
+    if (change === "leave" && index >= 0) this.#members.splice(index, 1);
+    for (const other of this.#members) {
+      if (other.groupId === member.groupId) other.rebalance();
+    }
+  }
+
+  /** The partitions of one member: dealt out round robin in the order of joining. */
+  assignment(member: MemoryMember): readonly number[] {
+    const group = this.#members.filter((other) => other.groupId === member.groupId);
+    const place = group.indexOf(member);
+    if (place < 0) return [];
+    return this.partitionNumbers().filter((partition) => partition % group.length === place);
+  }
+}
+
+function emptyPartition(): MemoryPartition {
+  return { low: 0, next: 0, records: [] };
+}
+
+/** Thrown out of a handler's heartbeat when the group rebalances. */
+export class MemoryRebalanceError extends Error {
+  override name = "MemoryRebalanceError";
+}
+
+/** A group member in memory, with switches for the faults that a real one meets. */
+export class MemoryMember implements GroupMember {
+  readonly groupId: string;
+  readonly #kafka: MemoryKafka;
+  readonly #fetchMessagesMax: number;
+  readonly #fetchWaitMs: number;
+  readonly #paused = new Set<number>();
+  readonly #positions = new Map<number, number>();
+  readonly #seeks = new Map<number, number>();
+  readonly #stop = new AbortController();
+  #assigned: readonly number[] = [];
+  #rebalanceDue = false;
+  #handlers: GroupHandlers | undefined;
+  #loop: Promise<void> = Promise.resolve();
+  #evicted = false;
+
+  constructor(kafka: MemoryKafka, groupId: string, options: MemoryMemberOptions) {
+    this.#kafka = kafka;
+    this.groupId = groupId;
+    this.#fetchMessagesMax = options.fetchMessagesMax ?? 500;
+    this.#fetchWaitMs = options.fetchWaitMs ?? 10;
+  }
+
+  start(handlers: GroupHandlers): Promise<void> {
+    this.#handlers = handlers;
+    this.#kafka.changeMembership(this, "join");
+    this.#loop = this.#run(handlers);
+    return Promise.resolve();
+  }
+
+  /** The group's membership changed: this member takes note at its next heartbeat or fetch. */
+  rebalance(): void {
+    this.#rebalanceDue = true;
+  }
+
+  /** The group gives this member's partitions away without its knowledge: it is a zombie now. */
+  evict(): void {
+    this.#evicted = true;
+    this.#kafka.changeMembership(this, "leave");
+  }
+
+  /** The zombie finds out, at its next heartbeat, and joins again. */
+  readmit(): void {
+    this.#evicted = false;
+    this.#kafka.changeMembership(this, "join");
+  }
+
+  /** Dies as kafkajs does on an error that it does not retry. */
+  crash(error: Error): void {
+    this.#kafka.changeMembership(this, "leave");
+    this.#stop.abort();
+    this.#handlers?.crashed(error);
+  }
+
+  pause(partitions: readonly number[]): void {
+    for (const partition of partitions) this.#paused.add(partition);
+  }
+
+  resume(partitions: readonly number[]): void {
+    for (const partition of partitions) this.#paused.delete(partition);
+  }
+
+  seek(partition: number, offset: number): void {
+    if (this.#assigned.includes(partition)) this.#seeks.set(partition, offset);
+  }
+
+  // The answers are computed inside async functions so that a planned fault becomes a rejection.
+
+  // deno-lint-ignore require-await -- see above
+  async identity(): Promise<TopicIdentity> {
+    this.#kafka.check("identity");
+    return this.#kafka.identity();
+  }
+
+  // deno-lint-ignore require-await -- see above
+  async watermarks(): Promise<ReadonlyMap<number, Watermarks>> {
+    this.#kafka.check("watermarks");
+    return new Map(
+      this.#kafka.partitionNumbers().map((number) => {
+        const { low, next } = this.#kafka.partition(number);
+        return [number, { low, high: next }];
+      }),
+    );
+  }
+
+  // deno-lint-ignore require-await -- see above
+  async committed(): Promise<ReadonlyMap<number, number>> {
+    this.#kafka.check("committed");
+    return new Map(this.#kafka.committed.get(this.groupId));
+  }
+
+  // deno-lint-ignore require-await -- see above
+  async offsetsAtTime(timestampMs: number): Promise<ReadonlyMap<number, number>> {
+    this.#kafka.check("watermarks");
+    return new Map(
+      this.#kafka.partitionNumbers().map((number) => {
+        const { records, next } = this.#kafka.partition(number);
+        const first = records.find((record) =>
+          "value" in record && record.timestampMs >= timestampMs
+        );
+        return [number, first?.offset ?? next];
+      }),
+    );
+  }
+
+  // deno-lint-ignore require-await -- see above
+  async commit(nextOffsets: ReadonlyMap<number, number>): Promise<void> {
+    this.#kafka.check("commit");
+    if (this.#evicted) throw new TransientError("Cannot commit offsets: unknown member");
+    const committed = this.#kafka.committed.get(this.groupId) ?? new Map<number, number>();
+    for (const [partition, nextOffset] of nextOffsets) committed.set(partition, nextOffset);
+    this.#kafka.committed.set(this.groupId, committed);
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+    this.#kafka.changeMembership(this, "leave");
+  }
+
+  async #run(handlers: GroupHandlers): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      if (this.#rebalanceDue && !this.#evicted) this.#join(handlers);
+      let fetched = 0;
+      for (const partition of this.#assigned) {
+        if (signal.aborted || (this.#rebalanceDue && !this.#evicted)) break;
+        fetched += await this.#fetch(partition, handlers);
+      }
+      if (fetched === 0) await this.#kafka.clock.sleep(this.#fetchWaitMs, signal);
+    }
+  }
+
+  #join(handlers: GroupHandlers): void {
+    this.#rebalanceDue = false;
+    this.#assigned = this.#kafka.assignment(this);
+    this.#positions.clear();
+    this.#seeks.clear();
+    for (const partition of this.#assigned) {
+      const committed = this.#kafka.committed.get(this.groupId)?.get(partition);
+      this.#positions.set(partition, committed ?? this.#kafka.partition(partition).low);
+    }
+    handlers.assigned(this.#assigned);
+  }
+
+  /** Fetches once from a partition and hands it over; returns the number of records fetched. */
+  async #fetch(number: number, handlers: GroupHandlers): Promise<number> {
+    const sought = this.#seeks.get(number);
+    if (sought !== undefined) this.#positions.set(number, sought);
+    this.#seeks.delete(number);
+    if (this.#paused.has(number) || this.#kafka.brokersAway) return 0;
+    const { low, next, records } = this.#kafka.partition(number);
+    let position = this.#positions.get(number) ?? low;
+    // Out of range: the brokers send a reader back to the earliest message.
+    if (position < low || position > next) position = low;
+    const from = records.findIndex((record) => record.offset >= position);
+    const slice = from < 0 ? [] : records.slice(from, from + this.#fetchMessagesMax);
+    const last = slice.at(-1);
+    this.#positions.set(number, position);
+    if (last === undefined) return 0;
+    try {
+      await handlers.batch(this.#batchOf(number, position, last.offset + 1, slice));
+    } catch (error) {
+      if (!(error instanceof MemoryRebalanceError)) throw error;
+    }
+    return slice.length;
+  }
+
+  #batchOf(
+    partition: number,
+    fetchedOffset: number,
+    nextOffset: number,
+    records: readonly MemoryRecord[],
+  ): FetchedBatch {
+    return {
+      partition,
+      fetchedOffset,
+      nextOffset,
+      messages: records.filter((record): record is Message => "value" in record),
+      isCurrent: () => !this.#stop.signal.aborted && !this.#seeks.has(partition),
+      resolve: (offset) => this.#positions.set(partition, offset),
+      // deno-lint-ignore require-await -- a rebalance must come as a rejection
+      heartbeat: async () => {
+        if (this.#rebalanceDue && !this.#evicted) {
+          throw new MemoryRebalanceError("The group is rebalancing");
+        }
+      },
+    };
+  }
+}
+
+class MemoryWriter implements TopicWriter {
+  readonly partitions: number;
+  readonly #kafka: MemoryKafka;
+  readonly #busy = new Set<number>();
+
+  constructor(kafka: MemoryKafka) {
+    this.#kafka = kafka;
+    this.partitions = kafka.partitionNumbers().length;
+  }
+
+  async send(partition: number, messages: readonly MessageToSend[]): Promise<void> {
+    if (this.#busy.has(partition)) {
+      throw new Error(`Cannot send to partition ${partition}: a send is under way`);
+    }
+    this.#busy.add(partition);
+    try {
+      await Promise.resolve();
+      this.#kafka.check("send");
+      this.#kafka.append(partition, messages);
+    } finally {
+      this.#busy.delete(partition);
+    }
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * Asks the brokers which life of which topic this is.
+ *
+ * kafkajs speaks version 6 of the Metadata request, which does not carry the topic's UUID. Offsets
+ * alone cannot tell a topic that was deleted and made again and has grown past where we were. So
+ * one request of version 12 is written here by hand and sent over a connection of kafkajs, which
+ * keeps authentication and TLS as they are. The fields are those of the protocol guide,
+ * https://kafka.apache.org/protocol#The_Messages_Metadata
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import type { Kafka } from "kafkajs";
+import Decoder from "kafkajs/src/protocol/decoder.js";
+import Encoder from "kafkajs/src/protocol/encoder.js";
+import type { TopicIdentity } from "./message.ts";
+
+const METADATA_API_KEY = 3;
+const METADATA_API_VERSION = 12;
+
+/** What this file uses of kafkajs's cluster, which has no public type. */
+interface Cluster {
+  connect(): Promise<void>;
+  disconnect(): Promise<void>;
+  addTargetTopic(topic: string): Promise<void>;
+  findControllerBroker(): Promise<{ connectionPool: { send(request: unknown): Promise<unknown> } }>;
+}
+
+/** Asks for topic identities over a connection of its own. */
+export interface IdentityReader {
+  read(topic: string): Promise<TopicIdentity>;
+  close(): Promise<void>;
+}
+
+/** Opens a connection for {@linkcode IdentityReader.read}. It connects at the first question. */
+export function openIdentityReader(kafka: Kafka): IdentityReader {
+  const createCluster = Object.getOwnPropertySymbols(kafka)
+    .find((symbol) => symbol.description === "private:Kafka:createCluster");
+  if (createCluster === undefined) {
+    throw new Error("Cannot reach kafkajs's connections: this needs kafkajs 2.2.4");
+  }
+  const factory = kafka as unknown as Record<symbol, (options: object) => Cluster>;
+  const cluster = factory[createCluster]!({
+    allowAutoTopicCreation: false,
+    metadataMaxAge: 30_000,
+  });
+  return {
+    async read(topic: string): Promise<TopicIdentity> {
+      await cluster.connect();
+      await cluster.addTargetTopic(topic);
+      const broker = await cluster.findControllerBroker();
+      const answer = await broker.connectionPool.send({
+        request: metadataRequest(topic),
+        response: { decode: (raw: Buffer) => Promise.resolve(raw), parse: parseMetadata },
+      });
+      const { clusterId, topicId, errorCode } = answer as MetadataAnswer;
+      // 3: UNKNOWN_TOPIC_OR_PARTITION. The next target-topic refresh of kafkajs names it in words.
+      if (errorCode !== 0) {
+        throw Object.assign(new Error(`Kafka answers error ${errorCode} for topic ${topic}`), {
+          type: errorCode === 3 ? "UNKNOWN_TOPIC_OR_PARTITION" : `ERROR_${errorCode}`,
+        });
+      }
+      return { clusterId, topic, topicId };
+    },
+    close: () => cluster.disconnect(),
+  };
+}
+
+/** One topic by name; this header version ends in an empty list of tagged fields, the first byte. */
+function metadataRequest(topic: string): object {
+  return {
+    apiKey: METADATA_API_KEY,
+    apiVersion: METADATA_API_VERSION,
+    apiName: "Metadata",
+    encode: (): Promise<unknown> => {
+      const name = Buffer.from(topic);
+      const bytes = Buffer.concat([
+        Buffer.from([0]), // tagged fields of the header
+        Buffer.from([2]), // topics: compact array of length 1, written as length + 1
+        Buffer.alloc(16), // topic_id: zero, for we ask by name
+        unsignedVarint(name.length + 1),
+        name,
+        Buffer.from([0]), // tagged fields of the topic
+        Buffer.from([0]), // allow_auto_topic_creation: no
+        Buffer.from([0]), // include_topic_authorized_operations: no
+        Buffer.from([0]), // tagged fields
+      ]);
+      const encoder = new Encoder();
+      encoder.writeBufferInternal(bytes);
+      return Promise.resolve(encoder);
+    },
+  };
+}
+
+interface MetadataAnswer {
+  readonly clusterId: string;
+  readonly topicId: string;
+  readonly errorCode: number;
+}
+
+/** Reads the answer as far as the first topic's id and no further. */
+function parseMetadata(raw: Buffer): Promise<MetadataAnswer> {
+  const decoder = new Decoder(raw);
+  decoder.readTaggedFields(); // of the header
+  decoder.readInt32(); // throttle_time_ms
+  decoder.readUVarIntArray((broker: typeof decoder) => {
+    broker.readInt32(); // node_id
+    broker.readUVarIntString(); // host
+    broker.readInt32(); // port
+    broker.readUVarIntString(); // rack
+    broker.readTaggedFields();
+  });
+  const clusterId = decoder.readUVarIntString() ?? "";
+  decoder.readInt32(); // controller_id
+  decoder.readUVarInt(); // topics: we asked for one
+  const errorCode = decoder.readInt16();
+  decoder.readUVarIntString(); // name
+  const hex = Buffer.from(decoder.readBytes(16)).toString("hex");
+  return Promise.resolve({ clusterId, errorCode, topicId: uuidOf(hex) });
+}
+
+function uuidOf(hex: string): string {
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+}
+
+function unsignedVarint(value: number): Buffer {
+  const bytes: number[] = [];
+  let rest = value;
+  while (rest > 0x7f) {
+    bytes.push((rest & 0x7f) | 0x80);
+    rest >>>= 7;
+  }
+  return Buffer.from([...bytes, rest]);
+}

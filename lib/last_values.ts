@@ -1,0 +1,71 @@
+/**
+ * Repairs `last:<sensor_id>` in Redis from PostgreSQL, through the same compare that writes them:
+ * after Redis was emptied or away, after a crash between COMMIT and mark, and when another member's
+ * partitions come to us.
+ *
+ * @module
+ */
+import { TransientError } from "./errors.ts";
+import type { Store } from "./postgres/store.ts";
+import type { Reading } from "./reading.ts";
+import type { Cache, LastValue } from "./redis/cache.ts";
+import { RESERVED_SENSOR_ID } from "./batch.ts";
+import { parseTimestamp } from "./timestamp.ts";
+
+/** Sensors read from PostgreSQL and written to Redis at a time. */
+export const REPAIR_SENSORS_MAX = 500;
+
+/** Where last values are repaired from and to. */
+export interface RepairParts {
+  readonly store: Pick<Store, "dataSetId" | "lastReadings">;
+  readonly cache: Cache;
+}
+
+/**
+ * Writes the newest stored reading of every sensor to Redis unless a newer one is there. Values of
+ * another data set are cleared first: their rows are gone.
+ *
+ * @param writtenFor the data set that Redis says its last values are of; null if it says nothing
+ * @returns the number of sensors looked at
+ * @throws {TransientError} if either server is away; everything can be done again.
+ */
+export async function repairLastValues(
+  parts: RepairParts,
+  writtenFor: string | null,
+  signal: AbortSignal,
+): Promise<number> {
+  const dataSetId = await parts.store.dataSetId();
+  if (writtenFor !== null && writtenFor !== dataSetId) await parts.cache.clearLastValues();
+  let sensors = 0;
+  let after = "";
+  // Bound: each page starts after the last sensor of the one before.
+  while (!signal.aborted) {
+    const readings = await parts.store.lastReadings(after, REPAIR_SENSORS_MAX);
+    const last = readings.at(-1);
+    if (last === undefined) {
+      await parts.cache.setLastComplete(dataSetId);
+      break;
+    }
+    await parts.cache.remember([], readings.filter(isKept).map(lastValueOf));
+    sensors += readings.length;
+    after = last.sensor_id;
+  }
+  return sensors;
+}
+
+function isKept(reading: Reading): boolean {
+  return reading.sensor_id !== RESERVED_SENSOR_ID;
+}
+
+function lastValueOf(reading: Reading): LastValue {
+  const instant = parseTimestamp(reading.timestamp);
+  if (typeof instant === "string") {
+    throw new TransientError(`Cannot read the stored timestamp ${reading.timestamp}: ${instant}`);
+  }
+  return {
+    sensorId: reading.sensor_id,
+    eventTimeUs: instant.us,
+    id: reading.unique_reading_id,
+    text: JSON.stringify(reading),
+  };
+}

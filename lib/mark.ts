@@ -1,0 +1,62 @@
+/**
+ * What a mark in Redis says and when it may be believed.
+ *
+ * A mark is written after COMMIT and says: the message at this place, with this content, is stored.
+ * It saves the database the work of refusing a repeat, and must never cause a loss. The database can
+ * have been emptied, restored to an older state or replaced since the mark was written, and Redis
+ * would not know. So a mark is believed only if all of this holds:
+ *
+ * 1. It was written for this data set and this life of the topic (the lineage).
+ * 2. It was written for the partition at hand, at an offset below the batch's first one. The batch
+ *    is stored by a compare-and-set of the ledger from just that offset. If it succeeds, then this
+ *    very database has stored everything below it, the marked message included; if the database has
+ *    lost it, the ledger has gone back, too, and the batch starts below the mark.
+ * 3. It was written for the same content, so that a conflict is never taken for a duplicate.
+ *
+ * A repeat in another partition is thus decided by the database. That costs work, never a reading.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import type { TopicIdentity } from "./kafka/message.ts";
+
+/** Where a batch stands: what the marks that it believes must agree with. */
+export interface MarkScope {
+  /** See {@linkcode lineageOf}. */
+  readonly lineage: string;
+  readonly partition: number;
+  /** The first offset that the batch moves the ledger from. */
+  readonly fromOffset: number;
+}
+
+/** A short name for one data set fed by one life of one topic. */
+export function lineageOf(dataSetId: string, topic: TopicIdentity): string {
+  return createHash("sha256")
+    .update(`${dataSetId} ${topic.clusterId} ${topic.topicId}`)
+    .digest("base64url")
+    .slice(0, 16);
+}
+
+/** The value of `reading:<id>` for the message at `offset` with this content digest. */
+export function markValue(scope: MarkScope, offset: number, digest: string): string {
+  return `${scope.lineage}:${scope.partition}:${offset}:${digest}`;
+}
+
+/** What a mark is worth for a message at hand. */
+export type MarkVerdict =
+  /** The message repeats a stored one. */
+  | "duplicate"
+  /** The id was seen with other content: the database will probably refuse it. */
+  | "suspect"
+  /** The mark proves nothing. */
+  | "unknown";
+
+/** Judges the mark found for a message, see the module's three rules. */
+export function judgeMark(mark: string | null, scope: MarkScope, digest: string): MarkVerdict {
+  if (mark === null) return "unknown";
+  const [lineage, partition, offset, markedDigest] = mark.split(":");
+  if (lineage !== scope.lineage) return "unknown";
+  if (markedDigest !== digest) return "suspect";
+  if (Number(partition) !== scope.partition) return "unknown";
+  return Number(offset) < scope.fromOffset ? "duplicate" : "unknown";
+}

@@ -1,0 +1,328 @@
+/**
+ * What happens to one batch: parse, dedupe, look up, store, mark, commit - in this order, which is
+ * the whole of the delivery guarantee.
+ *
+ * Every reading that the brokers acknowledged ends in `sensor_events` once, or, if it cannot be
+ * stored, in `dead_letters`; delivery is at least once and the effect is exactly once. The ledger
+ * moves in the transaction that stores everything below it, so nothing can be skipped; the primary
+ * key decides what is a repeat, so nothing can be doubled. Marks and the Kafka commit come after
+ * COMMIT and decide nothing: losing them costs work. The stronger promise, one effect over Kafka
+ * and PostgreSQL together, would need a transaction that spans both, which Kafka does not offer.
+ *
+ * @module
+ */
+import {
+  type Candidate,
+  candidateOf,
+  groupById,
+  type IdGroup,
+  isUnanimous,
+  newestBySensor,
+} from "./batch.ts";
+import type { Clock } from "./clock.ts";
+import { deadLetterOf } from "./dead_letter.ts";
+import { describeError, RowDataError, TransientError } from "./errors.ts";
+import type { Message, TopicIdentity } from "./kafka/message.ts";
+import { judgeMark, lineageOf, type MarkScope, markValue } from "./mark.ts";
+import type { DeadLetter, Store, StoreOutcome } from "./postgres/store.ts";
+import { parseReading } from "./reading.ts";
+import type { Breaker } from "./redis/breaker.ts";
+import type { Cache, Mark } from "./redis/cache.ts";
+import { reject, type Rejection } from "./rejection.ts";
+
+/** Consecutive messages of one partition, stored in one transaction. */
+export interface Batch {
+  readonly topic: TopicIdentity;
+  /** The data set that the partition was placed for. */
+  readonly dataSetId: string;
+  readonly partition: number;
+  /** Where the ledger stands, and thus the first offset of this batch. */
+  readonly fromOffset: number;
+  /** Where the ledger goes: one past the last offset covered. */
+  readonly nextOffset: number;
+  /** Ascending by offset; offsets without a message are counted as skipped. */
+  readonly messages: readonly Message[];
+}
+
+/** What became of a batch. */
+export type BatchOutcome =
+  | {
+    readonly kind: "stored";
+    readonly inserted: number;
+    readonly duplicates: number;
+    readonly deadLetters: number;
+    readonly skipped: number;
+    /** False if the marks and last values of this batch could not be written. */
+    readonly marked: boolean;
+    /** The data set whose last values Redis holds completely; null: none, undefined: no answer. */
+    readonly lastCompleteFor: string | null | undefined;
+  }
+  | Exclude<StoreOutcome, { kind: "stored" } | { kind: "conflicts" }>;
+
+/** What the processor works with. */
+export interface ProcessorParts {
+  readonly store: Store;
+  readonly cache: Cache;
+  /** Keeps Redis within its time budget. */
+  readonly breaker: Breaker;
+  readonly clock: Clock;
+  readonly limits: { readonly futureSkewSecondsMax: number; readonly pastDaysMax: number };
+  /** Notes that the Kafka commit of a partition may go to `nextOffset`. Sends nothing by itself. */
+  readonly noteCommit: (partition: number, nextOffset: number) => void;
+}
+
+/**
+ * Takes one batch through all steps.
+ *
+ * @throws {TransientError} if the database is away or the outcome is unknown: place the partition
+ * anew, the ledger tells.
+ * @throws {ConfigurationError} if only a person can help.
+ */
+export async function processBatch(batch: Batch, parts: ProcessorParts): Promise<BatchOutcome> {
+  const { candidates, deadLetters } = parse(batch, parts);
+  const groups = groupById(candidates);
+  const verdicts = await lookUp(batch, groups, parts);
+  const work: BatchWork = { batch, groups, deadLetters, ...verdicts };
+  let outcome: StoreOutcome;
+  try {
+    outcome = await store(work, parts.store);
+  } catch (error) {
+    if (error instanceof RowDataError) return await isolateRefusedRow(batch, parts, error);
+    throw error;
+  }
+  if (outcome.kind === "conflicts") throw new TransientError("Cannot settle conflicts of a batch");
+  if (outcome.kind !== "stored") return outcome;
+  const lastCompleteFor = await mark(work, outcome.conflictOffsets, parts);
+  parts.noteCommit(batch.partition, batch.nextOffset);
+  return {
+    kind: "stored",
+    inserted: outcome.inserted,
+    duplicates: outcome.duplicates,
+    deadLetters: outcome.deadLetters,
+    skipped: skippedIn(batch),
+    marked: lastCompleteFor !== undefined,
+    lastCompleteFor,
+  };
+}
+
+/** A batch between its steps. */
+interface BatchWork {
+  readonly batch: Batch;
+  readonly groups: readonly IdGroup[];
+  readonly deadLetters: readonly DeadLetter[];
+  /** Ids that a trusted mark knows: their messages are not sent to the database. */
+  readonly known: ReadonlySet<string>;
+  /** Ids whose messages may conflict: all of them are sent, each with its dead letter prepared. */
+  readonly suspected: ReadonlySet<string>;
+}
+
+function parse(
+  batch: Batch,
+  parts: ProcessorParts,
+): { candidates: readonly Candidate[]; deadLetters: readonly DeadLetter[] } {
+  const candidates: Candidate[] = [];
+  const deadLetters: DeadLetter[] = [];
+  const limits = { nowMs: parts.clock.now(), ...parts.limits };
+  for (const message of batch.messages) {
+    const parsed = parseReading(message.value, limits);
+    if (parsed.kind === "reading") candidates.push(candidateOf(message, parsed));
+    else deadLetters.push(deadLetterOf(message, parsed));
+  }
+  return { candidates, deadLetters };
+}
+
+async function lookUp(
+  batch: Batch,
+  groups: readonly IdGroup[],
+  parts: ProcessorParts,
+): Promise<{ known: Set<string>; suspected: Set<string> }> {
+  const known = new Set<string>();
+  const suspected = new Set<string>();
+  const ids = groups.map((group) => group.id);
+  // Without an answer in time nothing is known, and the database decides alone.
+  const marks = ids.length === 0 ? [] : await parts.breaker.attempt(() => parts.cache.marks(ids));
+  const scope = scopeOf(batch);
+  for (const [index, group] of groups.entries()) {
+    const verdict = judgeMark(marks?.[index] ?? null, scope, group.first.digest);
+    if (verdict === "suspect" || !isUnanimous(group)) suspected.add(group.id);
+    else if (verdict === "duplicate") known.add(group.id);
+  }
+  return { known, suspected };
+}
+
+/**
+ * One statement, and again with more suspects while the database reports conflicts that came
+ * without a dead letter. A refused attempt has stored nothing.
+ */
+async function store(work: BatchWork, target: Store): Promise<StoreOutcome> {
+  const suspected = new Set(work.suspected);
+  const groupIdByOffset = new Map<number, string>();
+  for (;;) {
+    const outcome = await target.storeBatch(batchToStore({ ...work, suspected }));
+    if (outcome.kind !== "conflicts") return outcome;
+    if (groupIdByOffset.size === 0) {
+      for (const { id, first } of work.groups) groupIdByOffset.set(first.message.offset, id);
+    }
+    const before = suspected.size;
+    for (const offset of outcome.offsets) {
+      const id = groupIdByOffset.get(offset);
+      if (id !== undefined) suspected.add(id);
+    }
+    // Each round adds an id, so there are at most as many rounds as ids.
+    if (suspected.size === before) return outcome;
+  }
+}
+
+function batchToStore(work: BatchWork): Parameters<Store["storeBatch"]>[0] {
+  const { batch } = work;
+  const sent: Candidate[] = [];
+  const suspects: DeadLetter[] = [];
+  let duplicates = 0;
+  for (const group of work.groups) {
+    if (work.suspected.has(group.id)) {
+      for (const candidate of [group.first, ...group.repeats]) {
+        sent.push(candidate);
+        suspects.push(deadLetterOf(candidate.message, CONFLICT));
+      }
+    } else if (work.known.has(group.id)) {
+      duplicates += 1 + group.repeats.length;
+    } else {
+      // The repeats say the same as the first. Should the database call the first a conflict, then
+      // the whole group comes again as suspects.
+      sent.push(group.first);
+      duplicates += group.repeats.length;
+    }
+  }
+  return {
+    dataSetId: batch.dataSetId,
+    topic: batch.topic,
+    partition: batch.partition,
+    fromOffset: batch.fromOffset,
+    nextOffset: batch.nextOffset,
+    readings: sent.map(({ message, parsed }) => ({
+      offset: message.offset,
+      reading: parsed.reading,
+    })),
+    duplicates,
+    skipped: skippedIn(batch),
+    deadLetters: work.deadLetters,
+    suspects,
+  };
+}
+
+const CONFLICT: Rejection = reject(
+  "id_conflict",
+  "unique_reading_id is already stored with other content",
+);
+
+/** Returns what Redis answered, or undefined if nothing was written. */
+async function mark(
+  work: BatchWork,
+  conflictOffsets: readonly number[],
+  parts: ProcessorParts,
+): Promise<string | null | undefined> {
+  const scope = scopeOf(work.batch);
+  const conflicts = new Set(conflictOffsets);
+  const marks: Mark[] = [];
+  const stored: Candidate[] = [];
+  for (const group of work.groups) {
+    if (conflicts.size === 0 && group.repeats.length === 0) {
+      stored.push(group.first);
+      if (!work.known.has(group.id)) marks.push(markOf(scope, group.first));
+      continue;
+    }
+    const equalToStored = [group.first, ...group.repeats]
+      .filter((candidate) => !conflicts.has(candidate.message.offset));
+    stored.push(...equalToStored);
+    const first = equalToStored[0];
+    // A mark without content makes the next message with this id a suspect from the start.
+    if (first === undefined) marks.push({ id: group.id, value: `${scope.lineage}:::` });
+    else if (!work.known.has(group.id)) marks.push(markOf(scope, first));
+  }
+  // Nothing to write is nothing new.
+  if (stored.length === 0 && marks.length === 0) return work.batch.dataSetId;
+  return await parts.breaker.attempt(() => parts.cache.remember(marks, newestBySensor(stored)));
+}
+
+function markOf(scope: MarkScope, candidate: Candidate): Mark {
+  return {
+    id: candidate.parsed.reading.unique_reading_id,
+    value: markValue(scope, candidate.message.offset, candidate.digest),
+  };
+}
+
+/**
+ * PostgreSQL refused the data of some row: the batch is halved until the row stands alone, and that
+ * one becomes a dead letter. Each half is a batch of its own, so what is good is stored on the way.
+ */
+async function isolateRefusedRow(
+  batch: Batch,
+  parts: ProcessorParts,
+  refusal: RowDataError,
+): Promise<BatchOutcome> {
+  const middle = batch.messages[Math.floor(batch.messages.length / 2)];
+  if (batch.messages.length < 2 || middle === undefined) {
+    return await storeRefused(batch, parts, refusal);
+  }
+  const left = { ...batch, nextOffset: middle.offset, messages: before(batch, middle) };
+  const right = { ...batch, fromOffset: middle.offset, messages: from(batch, middle) };
+  const first = await processBatch(left, parts);
+  if (first.kind !== "stored") return first;
+  const second = await processBatch(right, parts);
+  if (second.kind !== "stored") return second;
+  return {
+    kind: "stored",
+    inserted: first.inserted + second.inserted,
+    duplicates: first.duplicates + second.duplicates,
+    deadLetters: first.deadLetters + second.deadLetters,
+    skipped: first.skipped + second.skipped,
+    marked: first.marked && second.marked,
+    lastCompleteFor: second.lastCompleteFor,
+  };
+}
+
+async function storeRefused(
+  batch: Batch,
+  parts: ProcessorParts,
+  refusal: RowDataError,
+): Promise<BatchOutcome> {
+  const rejection = reject("refused_by_database", describeError(refusal));
+  const deadLetters = batch.messages.map((message) => deadLetterOf(message, rejection));
+  const work = { batch, groups: [], deadLetters, known: EMPTY, suspected: EMPTY };
+  const outcome = await store(work, parts.store);
+  if (outcome.kind === "conflicts") throw new TransientError("Cannot store a lone dead letter");
+  if (outcome.kind !== "stored") return outcome;
+  parts.noteCommit(batch.partition, batch.nextOffset);
+  const { inserted, duplicates, deadLetters: kept } = outcome;
+  return {
+    kind: "stored",
+    inserted,
+    duplicates,
+    deadLetters: kept,
+    skipped: skippedIn(batch),
+    marked: true,
+    lastCompleteFor: batch.dataSetId,
+  };
+}
+
+const EMPTY: ReadonlySet<string> = new Set();
+
+function before(batch: Batch, middle: Message): readonly Message[] {
+  return batch.messages.filter((message) => message.offset < middle.offset);
+}
+
+function from(batch: Batch, middle: Message): readonly Message[] {
+  return batch.messages.filter((message) => message.offset >= middle.offset);
+}
+
+function skippedIn(batch: Batch): number {
+  return batch.nextOffset - batch.fromOffset - batch.messages.length;
+}
+
+function scopeOf(batch: Batch): MarkScope {
+  return {
+    lineage: lineageOf(batch.dataSetId, batch.topic),
+    partition: batch.partition,
+    fromOffset: batch.fromOffset,
+  };
+}

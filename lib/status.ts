@@ -1,0 +1,157 @@
+/**
+ * How far behind the ledger is: in messages, and in the age of the oldest message that is not
+ * stored yet.
+ *
+ * @module
+ */
+import type { Clock } from "./clock.ts";
+import type { GroupMember } from "./kafka/group_member.ts";
+import type { TopicIdentity } from "./kafka/message.ts";
+import type { LedgerLine, Store } from "./postgres/store.ts";
+import { table } from "./table.ts";
+
+/** One partition, as the brokers and the ledger see it. */
+export interface PartitionStatus {
+  readonly partition: number;
+  /** The first offset that is not stored; null: the partition has no line in the ledger yet. */
+  readonly next: number | null;
+  /** The end of the partition's log. */
+  readonly end: number;
+  readonly lagMessages: number;
+  /** Age of the oldest message that is not stored, seconds; 0 if there is none. */
+  readonly lagSeconds: number;
+  readonly inserted: number;
+  readonly duplicates: number;
+  readonly deadLetters: number;
+  readonly skipped: number;
+  readonly gaps: number;
+}
+
+/** The state of the whole topic. */
+export interface Status {
+  readonly topic: TopicIdentity;
+  readonly lagMessages: number;
+  /** The largest of the partitions. */
+  readonly lagSeconds: number;
+  /** Messages stored per second while this was measured. */
+  readonly ratePerSecond: number;
+  readonly partitions: readonly PartitionStatus[];
+}
+
+/** Whom to ask. */
+export interface StatusParts {
+  readonly member: Pick<GroupMember, "identity" | "watermarks" | "offsetsAtTime">;
+  readonly store: Pick<Store, "readLedger">;
+  readonly clock: Clock;
+}
+
+/** How long the rate is measured, ms. */
+export const RATE_SAMPLE_MS = 1_000;
+
+/** Ages are found to this precision, ms. */
+const AGE_PRECISION_MS = 500;
+/** Older messages than this are reported as this old. */
+const AGE_MS_MAX = 30 * 86_400_000;
+
+/**
+ * Reads the status, which takes {@linkcode RATE_SAMPLE_MS}.
+ *
+ * @throws {TransientError} if a server is away.
+ * @throws {ConfigurationError} if the topic or the tables do not exist.
+ */
+export async function readStatus(parts: StatusParts): Promise<Status> {
+  const { member, store, clock } = parts;
+  const topic = await member.identity();
+  const startedMs = clock.elapsedMs();
+  const before = linesOf(await store.readLedger(), topic);
+  await clock.sleep(RATE_SAMPLE_MS);
+  const lines = linesOf(await store.readLedger(), topic);
+  const seconds = (clock.elapsedMs() - startedMs) / 1_000;
+  const watermarks = await member.watermarks();
+  const partitions: PartitionStatus[] = [];
+  for (const [partition, { low, high }] of [...watermarks].sort(([a], [b]) => a - b)) {
+    const line = lines.get(partition);
+    const next = line?.next ?? low;
+    const lagMessages = Math.max(0, high - next);
+    const lagSeconds = lagMessages === 0 ? 0 : await ageOfOldest(parts, partition, next);
+    partitions.push({
+      partition,
+      next: line?.next ?? null,
+      end: high,
+      lagMessages,
+      lagSeconds,
+      inserted: line?.inserted ?? 0,
+      duplicates: line?.duplicates ?? 0,
+      deadLetters: line?.deadLetters ?? 0,
+      skipped: line?.skipped ?? 0,
+      gaps: line?.gaps ?? 0,
+    });
+  }
+  return {
+    topic,
+    lagMessages: sum(partitions.map((one) => one.lagMessages)),
+    lagSeconds: Math.max(0, ...partitions.map((one) => one.lagSeconds)),
+    ratePerSecond: Math.round((movedBy(lines) - movedBy(before)) / seconds),
+    partitions,
+  };
+}
+
+/**
+ * The age of the message at `offset`, seconds. The brokers answer only the other way round, which
+ * offset belongs to a time, so the time is found by halving: about 23 questions.
+ */
+async function ageOfOldest(parts: StatusParts, partition: number, offset: number): Promise<number> {
+  const nowMs = parts.clock.now();
+  let olderMs = nowMs - AGE_MS_MAX;
+  let newerMs = nowMs;
+  // Invariant: the message is not older than `olderMs`, and older than `newerMs` or as old.
+  while (newerMs - olderMs > AGE_PRECISION_MS) {
+    const middleMs = Math.floor((olderMs + newerMs) / 2);
+    const offsets = await parts.member.offsetsAtTime(middleMs);
+    if ((offsets.get(partition) ?? 0) <= offset) olderMs = middleMs;
+    else newerMs = middleMs;
+  }
+  return Math.round((nowMs - olderMs) / 1_000);
+}
+
+function linesOf(
+  lines: readonly LedgerLine[],
+  topic: TopicIdentity,
+): ReadonlyMap<number, LedgerLine> {
+  return new Map(
+    lines.filter((line) => line.topic.topicId === topic.topicId)
+      .map((line) => [line.partition, line]),
+  );
+}
+
+function movedBy(lines: ReadonlyMap<number, LedgerLine>): number {
+  return sum(Array.from(lines.values(), (line) => line.next - line.first + line.rewound));
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}
+
+/** The status as a table for a terminal. */
+export function statusText(status: Status): string {
+  const head = ["partition", "next", "end", "lag", "lag s", "inserted", "duplicates"];
+  const rows = status.partitions.map((one) => [
+    String(one.partition),
+    one.next === null ? "-" : String(one.next),
+    String(one.end),
+    String(one.lagMessages),
+    String(one.lagSeconds),
+    String(one.inserted),
+    String(one.duplicates),
+    String(one.deadLetters),
+    String(one.skipped),
+    String(one.gaps),
+  ]);
+  return [
+    `topic ${status.topic.topic} (${status.topic.topicId})`,
+    `lag ${status.lagMessages} messages, ${status.lagSeconds} s; ` +
+    `storing ${status.ratePerSecond} messages/s`,
+    "",
+    ...table([[...head, "dead letters", "skipped", "gaps"], ...rows]),
+  ].join("\n");
+}
