@@ -9,6 +9,7 @@
 import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import process from "node:process";
+// @ts-types="@types/pg"
 import pg from "pg";
 import { systemClock } from "../../lib/clock.ts";
 import { ConfigurationError } from "../../lib/errors.ts";
