@@ -3,30 +3,40 @@
  *
  * @module
  */
-import type { Rejection } from "./rejection.ts";
+import { Buffer } from "node:buffer";
+import { digestText, type Lane, LANES, mixNumber, mixText } from "./digest.ts";
+import { countStrings, findDuplicateKey, numberLiteral, scanBytes } from "./json_text.ts";
+import {
+  matchesSchema,
+  type MessageFields,
+  rejectSchemaFault,
+  STRINGS_OF_KNOWN_FIELDS,
+} from "./reading_schema.ts";
+import { reject, type Rejection } from "./rejection.ts";
+import { type Instant, parseTimestamp } from "./timestamp.ts";
 
-/** One sensor reading with the field names of the message. */
-export interface Reading {
-  /** UUID, lower case. */
-  readonly unique_reading_id: string;
-  readonly sensor_id: string;
-  readonly sensor_type: string;
-  readonly location: { readonly latitude: number; readonly longitude: number };
-  /** RFC 3339 with zone, at most six digits of a second. */
-  readonly timestamp: string;
-  readonly value: number;
-  readonly unit: string;
-  readonly status: string;
-  readonly battery_level: number;
-}
+/** Largest message, in bytes. */
+export const MESSAGE_BYTES_MAX = 65_536;
+
+/** Deepest nesting of objects and arrays in a message; the outermost object is level 1. */
+export const JSON_DEPTH_MAX = 32;
+
+/** One sensor reading with the field names of the message and nothing else. */
+export type Reading = Unchangeable<MessageFields>;
+
+/** `T` with every field, at every level, read-only. */
+export type Unchangeable<T> = T extends object ? { readonly [K in keyof T]: Unchangeable<T[K]> }
+  : T;
 
 /** A valid message: the reading, and what the steps after parsing need of it. */
 export interface ParsedReading {
+  /** Tells it from a rejection. */
   readonly kind: "reading";
+  /** The id in lower case, the timestamp with at most six digits of a second. */
   readonly reading: Reading;
-  /** Event time in microseconds since 1970. */
+  /** Event time in microseconds since 1970; an exact integer. */
   readonly eventTimeUs: number;
-  /** The message as it came, decoded. */
+  /** The message as it came, decoded, without a byte order mark. */
   readonly text: string;
 }
 
@@ -34,12 +44,170 @@ export interface ParsedReading {
 export interface ParseLimits {
   /** Wall time, ms since 1970. */
   readonly nowMs: number;
+  /** How far the event time may lie ahead of `nowMs`, in seconds. */
   readonly futureSkewSecondsMax: number;
-  /** 0: no bound. */
+  /** How far the event time may lie behind `nowMs`, in days; 0: no bound. */
   readonly pastDaysMax: number;
 }
 
-export declare function parseReading(
+/** Refuses malformed bytes instead of replacing them: two ids must never become one. Drops a BOM. */
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+/**
+ * Turns the bytes of a message into a reading, or says which rule they break. It never throws.
+ *
+ * Rules are looked at from the outside in: presence, size, encoding, JSON, then the fields in the
+ * order of the schema, then the event time. The first broken one is the reason.
+ */
+export function parseReading(
   bytes: Uint8Array | null,
   limits: ParseLimits,
-): ParsedReading | Rejection;
+): ParsedReading | Rejection {
+  if (bytes === null) return reject("tombstone", "the message has no value");
+  if (bytes.length > MESSAGE_BYTES_MAX) {
+    return reject("size", `expected at most ${MESSAGE_BYTES_MAX} bytes, found ${bytes.length}`);
+  }
+  const { quotes, ascii } = scanBytes(bytes);
+  const text = decode(bytes, ascii);
+  if (text === undefined) return reject("utf8", "expected well-formed UTF-8");
+
+  const value = parseJson(text);
+  if (value instanceof Error) {
+    return text.trim() === ""
+      ? reject("empty", "the message has no characters")
+      : reject("json", value.message);
+  }
+  const isValid = matchesSchema(value);
+  // With all known fields there, that many strings leave room for nothing else: for no other field,
+  // no key twice, no depth. Otherwise the two general checks have to be made.
+  if (!isValid || quotes !== 2 * STRINGS_OF_KNOWN_FIELDS) {
+    const fault = findTextFault(value, text, quotes);
+    if (fault !== undefined) return fault;
+  }
+  return isValid ? readFields(value, text, limits) : rejectSchemaFault(value);
+}
+
+/** The text of the bytes, or undefined if they are not UTF-8. */
+function decode(bytes: Uint8Array, ascii: boolean): string | undefined {
+  // Five times faster than a TextDecoder, and the same for ASCII.
+  if (ascii) return asBuffer(bytes).toString("latin1");
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  if (bytes instanceof Buffer) return bytes;
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** The value, which is never an Error, or the error that says why there is none. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error));
+  }
+}
+
+/** Nesting too deep, or a key twice in any object, a field's that nobody knows included. */
+function findTextFault(value: unknown, text: string, quotes: number): Rejection | undefined {
+  const strings = countStrings(value, JSON_DEPTH_MAX);
+  if (strings === Infinity) return reject("depth", `expected at most ${JSON_DEPTH_MAX} levels`);
+  if (strings * 2 === quotes) return undefined;
+  return reject("duplicate_key", `an object has a key twice: ${findDuplicateKey(text)}`);
+}
+
+/** Makes the result from a value that the schema has accepted. */
+function readFields(
+  value: MessageFields,
+  text: string,
+  limits: ParseLimits,
+): ParsedReading | Rejection {
+  const instant = parseTimestamp(value.timestamp);
+  // The schema has asked the same question, so this is for the compiler.
+  if (typeof instant === "string") return reject(instant, `timestamp: ${value.timestamp}`);
+  const fault = findTimeFault(instant, limits) ?? findInexactInteger(value.value, text);
+  if (fault !== undefined) return fault;
+  return {
+    kind: "reading",
+    reading: {
+      unique_reading_id: value.unique_reading_id.toLowerCase(),
+      sensor_id: value.sensor_id,
+      sensor_type: value.sensor_type,
+      location: { latitude: value.location.latitude, longitude: value.location.longitude },
+      timestamp: instant.text,
+      value: value.value,
+      unit: value.unit,
+      status: value.status,
+      battery_level: value.battery_level,
+    },
+    eventTimeUs: instant.us,
+    text,
+  };
+}
+
+/** An event time too far from now. Outside of 2^53 microseconds it is too far in any case. */
+function findTimeFault({ us, text }: Instant, limits: ParseLimits): Rejection | undefined {
+  const latestUs = (limits.nowMs + limits.futureSkewSecondsMax * 1_000) * 1_000;
+  if (us > Math.min(latestUs, Number.MAX_SAFE_INTEGER)) {
+    const bound = `at most ${limits.futureSkewSecondsMax} s ahead of now`;
+    return reject("timestamp_in_future", `timestamp: expected ${bound}, found ${text}`);
+  }
+  const earliestUs = limits.pastDaysMax === 0
+    ? -Number.MAX_SAFE_INTEGER
+    : (limits.nowMs - limits.pastDaysMax * 86_400_000) * 1_000;
+  if (us < Math.max(earliestUs, -Number.MAX_SAFE_INTEGER)) {
+    const bound = limits.pastDaysMax === 0
+      ? "1684 or later"
+      : `at most ${limits.pastDaysMax} days ago`;
+    return reject("timestamp_in_past", `timestamp: expected ${bound}, found ${text}`);
+  }
+  return undefined;
+}
+
+/** An integer that a double cannot be trusted to hold: 9007199254740993 would become ...992. */
+function findInexactInteger(value: number, text: string): Rejection | undefined {
+  if (Math.abs(value) <= Number.MAX_SAFE_INTEGER) return undefined;
+  const literal = numberLiteral(text, "value");
+  if (literal === undefined || !/^-?\d+$/.test(literal)) return undefined;
+  const magnitude = BigInt(literal.replace("-", ""));
+  if (magnitude <= 2n ** 53n) return undefined;
+  return reject("range", `value: expected an integer within 2^53, found ${literal}`);
+}
+
+/** True if two readings say the same, whatever their ids: as PostgreSQL would compare their rows. */
+export function sameContent(one: ParsedReading, other: ParsedReading): boolean {
+  const a = one.reading;
+  const b = other.reading;
+  return one.eventTimeUs === other.eventTimeUs && a.sensor_id === b.sensor_id &&
+    a.sensor_type === b.sensor_type && a.location.latitude === b.location.latitude &&
+    a.location.longitude === b.location.longitude && a.value === b.value && a.unit === b.unit &&
+    a.status === b.status && a.battery_level === b.battery_level;
+}
+
+/**
+ * A digest of all that a reading says but its id, 14 characters of `0-9a-v`. It is equal exactly
+ * where {@linkcode sameContent} is true, but for one pair in 2^64: the same instant in another zone
+ * and `1.0` for `1` make no difference. Not made to resist forgery, see `digest.ts`.
+ */
+export function contentDigest(reading: Reading, eventTimeUs: number): string {
+  return digestText(
+    hashContent(reading, eventTimeUs, LANES[0]),
+    hashContent(reading, eventTimeUs, LANES[1]),
+  );
+}
+
+function hashContent(reading: Reading, eventTimeUs: number, lane: Lane): number {
+  let hash = mixText(lane.seed, reading.sensor_id, lane);
+  hash = mixText(hash, reading.sensor_type, lane);
+  hash = mixNumber(hash, reading.location.latitude, lane);
+  hash = mixNumber(hash, reading.location.longitude, lane);
+  hash = mixNumber(hash, eventTimeUs, lane);
+  hash = mixNumber(hash, reading.value, lane);
+  hash = mixText(hash, reading.unit, lane);
+  hash = mixText(hash, reading.status, lane);
+  return mixNumber(hash, reading.battery_level, lane);
+}

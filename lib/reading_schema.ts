@@ -1,0 +1,186 @@
+/**
+ * The schema of a message: the one source of the type `Reading`, of the compiled validator and of
+ * `docs/reading.schema.json`. Here, too, is said why a value does not match it.
+ *
+ * @module
+ */
+import Type, { type Static, type TSchema } from "typebox";
+import { Compile } from "typebox/compile";
+import Format from "typebox/format";
+import { reject, type Rejection } from "./rejection.ts";
+import { parseTimestamp } from "./timestamp.ts";
+import { isUuid } from "./uuid.ts";
+
+/** Largest length of `sensor_id`, `sensor_type`, `unit` and `status`, in characters. */
+export const TEXT_CHARACTERS_MAX = 64;
+
+/** A text without control characters and without halves of surrogate pairs. */
+const TEXT_PATTERN = `^[^\\u0000-\\u001f\\u007f-\\u009f\\ud800-\\udfff]{1,${TEXT_CHARACTERS_MAX}}$`;
+
+/** How much of an offending text a detail shows, in UTF-16 units. */
+const SHOWN_LENGTH_MAX = 80;
+
+/** What a message must look like. Fields that are not named here are ignored. */
+const schema = Type.Object({
+  unique_reading_id: Type.String({
+    description: "Names the reading; a second message with the same id is a duplicate. " +
+      "A UUID of any version; letter case does not matter.",
+    format: "uuid",
+    examples: ["019ab4f0-8c1e-7b3a-9d52-6f0e4c2a7b18"],
+  }),
+  sensor_id: Type.String({
+    description: "Names the sensor; letter case matters.",
+    pattern: `^[A-Za-z0-9._:-]{1,${TEXT_CHARACTERS_MAX}}$`,
+    examples: ["1f0c6a7e-52b4-4d6f-8f0b-9a3c1f2e7d60", "roof:north.2"],
+  }),
+  sensor_type: Type.String({
+    description: "What the sensor measures.",
+    pattern: TEXT_PATTERN,
+    examples: ["temperature", "humidity", "pressure", "light", "motion", "co2"],
+  }),
+  location: Type.Object({
+    latitude: Type.Number({
+      description: "Degrees north of the equator.",
+      minimum: -90,
+      maximum: 90,
+      examples: [52.520008],
+    }),
+    longitude: Type.Number({
+      description: "Degrees east of Greenwich.",
+      minimum: -180,
+      maximum: 180,
+      examples: [13.404954],
+    }),
+  }, { description: "Where the sensor is." }),
+  timestamp: Type.String({
+    description: "When the value was measured: RFC 3339 with a zone below 16 hours, at most nine " +
+      "digits of a second, of which six are kept. No second 60, no year 0.",
+    format: "date-time",
+    examples: ["2026-11-24T10:00:00.123456+00:00", "2026-11-24T11:00:00+01:00"],
+  }),
+  value: Type.Number({
+    description: "What was measured, in the unit named by `unit`, as a double. A number without " +
+      "fraction and exponent must lie within 2^53, where doubles are exact.",
+    examples: [21.57],
+  }),
+  unit: Type.String({
+    description: "The unit of `value`.",
+    pattern: TEXT_PATTERN,
+    examples: ["C", "%", "hPa", "lux", "bool", "ppm"],
+  }),
+  status: Type.String({
+    description: "The state of the sensor.",
+    pattern: TEXT_PATTERN,
+    examples: ["active", "inactive", "error"],
+  }),
+  battery_level: Type.Integer({
+    description: "Charge of the battery in percent.",
+    minimum: 0,
+    maximum: 100,
+    examples: [87],
+  }),
+}, {
+  title: "Sensor reading",
+  description: "One message of the topic: a JSON object in UTF-8 of at most 64 KiB. No object in " +
+    "it has the same key twice, and nothing nests deeper than 32 levels.",
+});
+
+// Compile() binds the formats that exist when it runs, so these lines come first.
+Format.Set("uuid", isUuid);
+Format.Set("date-time", (text) => typeof parseTimestamp(text) === "object");
+
+const validator = Compile(schema);
+
+/**
+ * The fields of a message that matches the schema, as they came.
+ *
+ * @internal
+ */
+export type MessageFields = Static<typeof schema>;
+
+/** True if a parsed JSON value matches the schema. */
+export function matchesSchema(value: unknown): value is MessageFields {
+  return validator.Check(value);
+}
+
+/** Keys and strings of a message that has every known field once and nothing else. */
+export const STRINGS_OF_KNOWN_FIELDS: number = stringsOf(schema);
+
+function stringsOf(field: TSchema): number {
+  if (!Type.IsObject(field)) return Type.IsString(field) ? 1 : 0;
+  const inner: TSchema[] = Object.values(field.properties);
+  return inner.reduce<number>((strings, next) => strings + 1 + stringsOf(next), 0);
+}
+
+/** The schema as a JSON Schema document, draft 2020-12. */
+export function schemaDocument(): Readonly<Record<string, unknown>> {
+  return { $schema: "https://json-schema.org/draft/2020-12/schema", ...schema };
+}
+
+/**
+ * Why a parsed JSON value does not match the schema: the first rule that it breaks, in the order of
+ * the schema's fields. Missing fields come before the faults of others.
+ */
+export function rejectSchemaFault(value: unknown): Rejection {
+  const fault = validator.Errors(value)[0];
+  const path = fault?.instancePath.split("/").slice(1) ?? [];
+  const field = path.join(".");
+  const found = path.reduce<unknown>(
+    (outer, key) => (outer as Record<string, unknown>)[key],
+    value,
+  );
+  switch (fault?.keyword) {
+    case "required":
+      return reject("missing", [...path, fault.params.requiredProperties.join(", ")].join("."));
+    case "minimum":
+    case "maximum":
+      return rejectNumber(field, `${fault.params.comparison} ${fault.params.limit}`, found);
+    case "pattern":
+    case "format":
+      return rejectText(field, String(found));
+    case "type":
+      if (field === "") return reject("not_object", `expected an object, found ${show(found)}`);
+      if (typeof found === "number") return rejectNumber(field, `${fault.params.type}`, found);
+      return reject("type", `${field}: expected ${fault.params.type}, found ${show(found)}`);
+    default:
+      return reject("type", `${field}: ${fault?.message ?? "does not match the schema"}`);
+  }
+}
+
+/** A number outside its bounds, with a fraction where none may be, or too large for a double. */
+function rejectNumber(field: string, expected: string, found: unknown): Rejection {
+  const reason = Number.isFinite(found) ? "range" : "not_finite";
+  return reject(reason, `${field}: expected ${expected}, found ${show(found)}`);
+}
+
+function rejectText(field: string, text: string): Rejection {
+  const found = `found ${show(text)}`;
+  if (text.includes("\0")) return reject("nul", `${field}: expected no U+0000, ${found}`);
+  if (!text.isWellFormed()) {
+    return reject("ill_formed", `${field}: expected whole surrogate pairs, ${found}`);
+  }
+  if (/\p{Cc}/u.test(text)) {
+    return reject("control_character", `${field}: expected no control characters, ${found}`);
+  }
+  if (field === "timestamp") return rejectTimestamp(field, text);
+  if (field === "unique_reading_id") return reject("id", `${field}: expected a UUID, ${found}`);
+  const length = `1 to ${TEXT_CHARACTERS_MAX}`;
+  if (field === "sensor_id") {
+    return reject("id", `${field}: expected ${length} of A-Z a-z 0-9 . _ : -, ${found}`);
+  }
+  return reject("range", `${field}: expected ${length} characters, ${found}`);
+}
+
+function rejectTimestamp(field: string, text: string): Rejection {
+  return parseTimestamp(text) === "timestamp_date"
+    ? reject("timestamp_date", `${field}: expected a date and time that exist, found ${show(text)}`)
+    : reject("timestamp_format", `${field}: expected RFC 3339 with a zone, found ${show(text)}`);
+}
+
+function show(value: unknown): string {
+  if (Array.isArray(value)) return "an array";
+  if (typeof value === "object" && value !== null) return "an object";
+  if (typeof value !== "string") return String(value);
+  const isLong = value.length > SHOWN_LENGTH_MAX;
+  return JSON.stringify(value.slice(0, SHOWN_LENGTH_MAX)) + (isLong ? "..." : "");
+}
