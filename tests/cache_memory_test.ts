@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import { TransientError } from "../lib/errors.ts";
+import { MemoryCache } from "../lib/redis/memory.ts";
+import { cacheContract } from "./contracts/cache.ts";
+import { FakeClock } from "./fake_clock.ts";
+
+const TTL_SECONDS = 3_600;
+
+function openMemory(): { cache: MemoryCache; clock: FakeClock } {
+  const clock = new FakeClock();
+  return { cache: new MemoryCache({ clock, ttlSeconds: TTL_SECONDS }), clock };
+}
+
+cacheContract("MemoryCache", async (use) => {
+  const { cache, clock } = openMemory();
+  const setAway = (isAway: boolean) => (): Promise<void> => {
+    cache.isAway = isAway;
+    return Promise.resolve();
+  };
+  await use({
+    cache,
+    passLifeOfMark: () => clock.advance(TTL_SECONDS * 1_000),
+    flush: () => Promise.resolve(cache.flush()),
+    goAway: setAway(true),
+    comeBack: setAway(false),
+    index: () => {
+      const entries = [...cache.lastValues].map(([id, last]) => [id, last.eventTimeUs] as const);
+      return Promise.resolve(new Map(entries));
+    },
+  });
+});
+
+Deno.test("MemoryCache: a mark lives to the end of its life, whatever the wall clock does", async () => {
+  const { cache, clock } = openMemory();
+  await cache.remember([{ id: "a", value: "1" }], []);
+  clock.jump(10 * 365 * 86_400_000);
+  await clock.advance(TTL_SECONDS * 1_000 - 1);
+  assert.deepEqual([...cache.liveMarks()], [["a", "1"]]);
+  await clock.advance(1);
+  assert.deepEqual([...cache.liveMarks()], []);
+});
+
+Deno.test("failNext() fails the next call of its method, once, and changes nothing", async () => {
+  const { cache } = openMemory();
+  cache.failNext("remember", new TransientError("busy"));
+  assert.deepEqual(await cache.marks(["a"]), [null]);
+  await assert.rejects(cache.remember([{ id: "a", value: "1" }], []), {
+    name: "TransientError",
+    message: "busy",
+  });
+  assert.deepEqual(await cache.marks(["a"]), [null]);
+  await cache.remember([{ id: "a", value: "1" }], []);
+  assert.deepEqual(await cache.marks(["a"]), ["1"]);
+});
+
+Deno.test("hangNext() leaves the next call of its method without an answer", async () => {
+  const { cache, clock } = openMemory();
+  cache.hangNext("marks");
+  let answered = false;
+  void cache.marks(["a"]).finally(() => answered = true);
+  await clock.advance(1_000_000);
+  assert.equal(answered, false);
+  assert.deepEqual(await cache.marks(["a"]), [null]);
+});
