@@ -17,6 +17,8 @@ export const DEAD_LETTER_PAYLOAD_BYTES_MAX = 65_536;
 export interface ReadingAt {
   readonly offset: number;
   readonly reading: Reading;
+  /** Event time in microseconds since 1970: what `reading.timestamp` says, as an exact integer. */
+  readonly eventTimeUs: number;
 }
 
 /** A rejection as it is kept: what was wrong, and the message as it came. */

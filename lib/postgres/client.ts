@@ -1,0 +1,333 @@
+/**
+ * The store in PostgreSQL. All rules that need the database (compare-and-set, duplicate or
+ * conflict, the sums of the ledger) live in SQL, in `migrations/`; here batches become parameters
+ * and rows become outcomes.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import type { TopicIdentity } from "../kafka/message.ts";
+import type { Reading } from "../reading.ts";
+import { ConfigurationError, RowDataError } from "../errors.ts";
+import {
+  bigintArray,
+  booleanArray,
+  byteaArray,
+  doubleArray,
+  integerArray,
+  jsonbArray,
+  textArray,
+  timestamptzArray,
+  uuidArray,
+} from "./binary_array.ts";
+import {
+  ConflictError,
+  openPool,
+  type PostgresSettings,
+  type SqlPool,
+  type SqlRow,
+  type SqlValue,
+} from "./pool.ts";
+import type { BatchToStore, DeadLetter, LedgerLine, Store, StoreOutcome } from "./store.ts";
+
+/** A store together with the connections that it holds. */
+export interface PostgresStore extends Store, AsyncDisposable {
+  /** For `verify`, `status` and `migrate`. */
+  readonly pool: SqlPool;
+  /** Waits for the calls under way and closes the connections. */
+  close(): Promise<void>;
+}
+
+/** Opens the store. Nothing connects before the first call. */
+export function openStore(settings: PostgresSettings): PostgresStore {
+  return storeOn(openPool(settings));
+}
+
+/** The store on connections that are open already; closing it closes them. */
+export function storeOn(pool: SqlPool): PostgresStore {
+  return {
+    pool,
+    dataSetId: () => dataSetId(pool),
+    readLedger: () => readLedger(pool),
+    openLedgerLine: (topic, partition, first) => openLedgerLine(pool, topic, partition, first),
+    moveLedgerLine: (topic, partition, move) => moveLedgerLine(pool, topic, partition, move),
+    storeBatch: (batch) => storeBatch(pool, batch),
+    lastReadings: (afterSensorId, limit) => lastReadings(pool, afterSensorId, limit),
+    close: () => pool.close(),
+    [Symbol.asyncDispose]: () => pool.close(),
+  };
+}
+
+async function dataSetId(pool: SqlPool): Promise<string> {
+  const { rows } = await pool.query({
+    action: "read the data set's id",
+    text: "SELECT id FROM data_set",
+  });
+  const row = rows[0];
+  if (row === undefined) {
+    throw new ConfigurationError(
+      "Cannot read the data set's id: table data_set has no row. Run: INSERT INTO data_set DEFAULT VALUES",
+    );
+  }
+  return String(row.id);
+}
+
+/** Reads ledger lines, see {@linkcode ledgerLineOf}. */
+export const SELECT_LEDGER = `
+  SELECT cluster_id, topic, topic_id, kafka_partition, first_offset, next_offset, inserted, duplicates,
+    dead_letters, skipped, gaps, rewound,
+    (extract(epoch FROM updated_at) * 1000)::bigint AS updated_at_ms
+  FROM ledger
+  ORDER BY cluster_id, topic, topic_id, kafka_partition`;
+
+async function readLedger(pool: SqlPool): Promise<readonly LedgerLine[]> {
+  const { rows } = await pool.query({ action: "read the ledger", text: SELECT_LEDGER });
+  return rows.map(ledgerLineOf);
+}
+
+/** Turns a row of {@linkcode SELECT_LEDGER} into a line. */
+export function ledgerLineOf(row: SqlRow): LedgerLine {
+  return {
+    topic: {
+      clusterId: String(row.cluster_id),
+      topic: String(row.topic),
+      topicId: String(row.topic_id),
+    },
+    partition: Number(row.kafka_partition),
+    first: Number(row.first_offset),
+    next: Number(row.next_offset),
+    inserted: Number(row.inserted),
+    duplicates: Number(row.duplicates),
+    deadLetters: Number(row.dead_letters),
+    skipped: Number(row.skipped),
+    gaps: Number(row.gaps),
+    rewound: Number(row.rewound),
+    updatedAtMs: Number(row.updated_at_ms),
+  };
+}
+
+async function openLedgerLine(
+  pool: SqlPool,
+  topic: TopicIdentity,
+  partition: number,
+  first: number,
+): Promise<number> {
+  const { rows } = await pool.query({
+    action: `open the ledger line of partition ${partition}`,
+    // DO UPDATE and not DO NOTHING: it returns the row also if another session made it just now.
+    text: `
+      INSERT INTO ledger AS line
+        (cluster_id, topic, topic_id, kafka_partition, first_offset, next_offset)
+      VALUES ($1, $2, $3, $4, $5, $5)
+      ON CONFLICT (cluster_id, topic, topic_id, kafka_partition)
+      DO UPDATE SET updated_at = line.updated_at
+      RETURNING next_offset`,
+    values: [topic.clusterId, topic.topic, topic.topicId, partition, first],
+  });
+  return Number(rows[0]?.next_offset);
+}
+
+async function moveLedgerLine(
+  pool: SqlPool,
+  topic: TopicIdentity,
+  partition: number,
+  move: { readonly fromOffset: number; readonly toOffset: number },
+): Promise<boolean> {
+  const { rowCount } = await pool.query({
+    action: `move the ledger line of partition ${partition}`,
+    text: `
+      UPDATE ledger SET
+        next_offset = $6::bigint,
+        gaps = gaps + greatest($6::bigint - $5::bigint, 0),
+        rewound = rewound + greatest($5::bigint - $6::bigint, 0),
+        updated_at = now()
+      WHERE cluster_id = $1 AND topic = $2 AND topic_id = $3 AND kafka_partition = $4
+        AND next_offset = $5::bigint`,
+    values: [
+      topic.clusterId,
+      topic.topic,
+      topic.topicId,
+      partition,
+      move.fromOffset,
+      move.toOffset,
+    ],
+  });
+  return rowCount === 1;
+}
+
+const STORE_BATCH_PARAMETERS = 29;
+const STORE_BATCH = `SELECT * FROM store_batch(${
+  Array.from({ length: STORE_BATCH_PARAMETERS }, (_, index) => `$${index + 1}`).join(", ")
+})`;
+
+async function storeBatch(pool: SqlPool, batch: BatchToStore): Promise<StoreOutcome> {
+  const range =
+    `offsets ${batch.fromOffset} to ${batch.nextOffset} of partition ${batch.partition}`;
+  try {
+    const { rows } = await pool.query({
+      action: `store ${range}`,
+      name: "store_batch",
+      text: STORE_BATCH,
+      values: storeBatchValues(batch),
+    });
+    return storeOutcomeOf(rows[0] ?? {});
+  } catch (error) {
+    if (error instanceof ConflictError) return { kind: "conflicts", offsets: error.offsets };
+    // A value that does not fit its column's binary form; PostgreSQL was not asked.
+    if (error instanceof RangeError) {
+      throw new RowDataError(`Cannot store ${range}: ${error.message}`, { cause: error });
+    }
+    throw error;
+  }
+}
+
+function storeOutcomeOf(row: SqlRow): StoreOutcome {
+  switch (row.outcome) {
+    case "stored":
+      return {
+        kind: "stored",
+        inserted: Number(row.inserted),
+        duplicates: Number(row.duplicates),
+        deadLetters: Number(row.dead_letters),
+        conflictOffsets: offsetsOf(row.conflict_offsets),
+      };
+    case "fenced":
+      return {
+        kind: "fenced",
+        ledgerNext: row.ledger_next === null ? undefined : Number(row.ledger_next),
+      };
+    case "data_set_changed":
+      return { kind: "data_set_changed" };
+    default:
+      throw new ConfigurationError(
+        `Cannot store a batch: the database's store_batch answers "${row.outcome}". ` +
+          "Run: deno task migrate",
+      );
+  }
+}
+
+function offsetsOf(value: unknown): readonly number[] {
+  return Array.isArray(value) ? value.map(Number) : [];
+}
+
+/** The arguments of the SQL function `store_batch`, in its order. */
+export function storeBatchValues(batch: BatchToStore): readonly SqlValue[] {
+  return [
+    batch.dataSetId,
+    batch.topic.clusterId,
+    batch.topic.topic,
+    batch.topic.topicId,
+    batch.partition,
+    batch.fromOffset,
+    batch.nextOffset,
+    batch.duplicates,
+    batch.skipped,
+    ...readingColumns(batch),
+    ...deadLetterColumns(batch.deadLetters, batch.suspects),
+  ];
+}
+
+/**
+ * Sorted by (id, offset). Two sessions that insert the same ids in different orders wait for each
+ * other in a circle, and PostgreSQL kills one of them.
+ */
+function readingColumns({ readings }: BatchToStore): readonly Buffer[] {
+  const sorted = readings.toSorted((a, b) => {
+    const idA = a.reading.unique_reading_id;
+    const idB = b.reading.unique_reading_id;
+    return idA < idB ? -1 : idA > idB ? 1 : a.offset - b.offset;
+  });
+  return [
+    uuidArray(sorted.map(({ reading }) => reading.unique_reading_id)),
+    textArray(sorted.map(({ reading }) => reading.sensor_id)),
+    textArray(sorted.map(({ reading }) => reading.sensor_type)),
+    doubleArray(sorted.map(({ reading }) => reading.location.latitude)),
+    doubleArray(sorted.map(({ reading }) => reading.location.longitude)),
+    timestamptzArray(sorted.map(({ eventTimeUs }) => eventTimeUs)),
+    doubleArray(sorted.map(({ reading }) => reading.value)),
+    textArray(sorted.map(({ reading }) => reading.unit)),
+    textArray(sorted.map(({ reading }) => reading.status)),
+    integerArray(sorted.map(({ reading }) => reading.battery_level)),
+    bigintArray(sorted.map(({ offset }) => offset)),
+  ];
+}
+
+function deadLetterColumns(
+  deadLetters: readonly DeadLetter[],
+  suspects: readonly DeadLetter[],
+): readonly Buffer[] {
+  const all = [...deadLetters, ...suspects];
+  return [
+    booleanArray(all.map((_, index) => index >= deadLetters.length)),
+    bigintArray(all.map((letter) => letter.offset)),
+    textArray(all.map((letter) => letter.reason)),
+    textArray(all.map((letter) => letter.detail)),
+    byteaArray(all.map((letter) => letter.payload)),
+    integerArray(all.map((letter) => letter.payloadBytes)),
+    byteaArray(all.map((letter) => Buffer.from(letter.payloadSha256, "hex"))),
+    byteaArray(all.map((letter) => letter.key)),
+    jsonbArray(all.map((letter) => letter.headersJson)),
+  ];
+}
+
+/**
+ * Jumps through the index from sensor to sensor and takes the newest entry of each. It reads as
+ * many index entries as there are sensors in the page, however many readings they have.
+ *
+ * sensor_id is `COLLATE "C"`, so `>` means byte order here and the index serves it.
+ */
+const LAST_READINGS = `
+  WITH RECURSIVE sensor AS (
+    (
+      SELECT sensor_id, 1 AS number FROM sensor_events
+      WHERE sensor_id > $1 ORDER BY sensor_id LIMIT 1
+    )
+    UNION ALL
+    SELECT following.sensor_id, sensor.number + 1
+    FROM sensor
+    CROSS JOIN LATERAL (
+      SELECT sensor_id FROM sensor_events
+      WHERE sensor_id > sensor.sensor_id ORDER BY sensor_id LIMIT 1
+    ) AS following
+    WHERE sensor.number < $2::integer
+  )
+  SELECT newest.*
+  FROM sensor
+  CROSS JOIN LATERAL (
+    SELECT unique_reading_id, sensor_id, sensor_type, latitude, longitude,
+      to_char("timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"') AS "timestamp",
+      value, unit, status, battery_level
+    FROM sensor_events AS event
+    WHERE event.sensor_id = sensor.sensor_id
+    ORDER BY event."timestamp" DESC, event.unique_reading_id DESC
+    LIMIT 1
+  ) AS newest
+  ORDER BY sensor.number`;
+
+async function lastReadings(
+  pool: SqlPool,
+  afterSensorId: string,
+  limit: number,
+): Promise<readonly Reading[]> {
+  if (limit < 1) return [];
+  const { rows } = await pool.query({
+    action: "read the last readings",
+    text: LAST_READINGS,
+    values: [afterSensorId, limit],
+  });
+  return rows.map(readingOf);
+}
+
+function readingOf(row: SqlRow): Reading {
+  return {
+    unique_reading_id: String(row.unique_reading_id),
+    sensor_id: String(row.sensor_id),
+    sensor_type: String(row.sensor_type),
+    location: { latitude: Number(row.latitude), longitude: Number(row.longitude) },
+    timestamp: String(row.timestamp),
+    value: Number(row.value),
+    unit: String(row.unit),
+    status: String(row.status),
+    battery_level: Number(row.battery_level),
+  };
+}

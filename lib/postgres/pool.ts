@@ -1,0 +1,269 @@
+/**
+ * Connections to PostgreSQL, and the one place where its errors get their class.
+ *
+ * {@linkcode SqlPool} is all that the rest of this folder needs of a server, so that a PostgreSQL
+ * inside the process can serve the tests.
+ *
+ * @module
+ */
+import type { Buffer } from "node:buffer";
+// @ts-types="@types/pg"
+import pg from "pg";
+import { ConfigurationError, describeError, RowDataError, TransientError } from "../errors.ts";
+
+/** Where the database is, who asks, and how long one may wait. */
+export interface PostgresSettings {
+  readonly host: string;
+  readonly port: number;
+  readonly database: string;
+  readonly user: string;
+  readonly password: string;
+  /** Connections at most. A call that finds all of them busy waits for `connectTimeoutMs`. */
+  readonly poolMax: number;
+  readonly connectTimeoutMs: number;
+  /** The server cancels a statement that runs longer. */
+  readonly statementTimeoutMs: number;
+}
+
+/** An argument of a statement. A Buffer goes out as it is, in the binary format of its type. */
+export type SqlValue = string | number | Buffer;
+
+/** One statement, or, without `values`, several separated by semicolons. */
+export interface SqlQuery {
+  /** What is being done, for error texts: `store a batch`. */
+  readonly action: string;
+  /** Prepares the statement under this name, once per connection. */
+  readonly name?: string;
+  readonly text: string;
+  readonly values?: readonly SqlValue[];
+  /** Longer than the pool's own bound, for a statement that is known to take its time. */
+  readonly timeoutMs?: number;
+}
+
+/** A row as the driver gives it: a `bigint` comes as text, a `double precision` as number. */
+export type SqlRow = Readonly<Record<string, unknown>>;
+
+/** The last statement's rows, and the number of rows that it returned or changed. */
+export interface SqlResult {
+  readonly rows: readonly SqlRow[];
+  readonly rowCount: number;
+}
+
+/** Something that runs statements: a pool, or one transaction. */
+export interface SqlSession {
+  /**
+   * @throws {TransientError} if PostgreSQL is away or in trouble; the outcome can be unknown.
+   * @throws {ConfigurationError} if only a person can help.
+   * @throws {RowDataError} if PostgreSQL refused the data of some row.
+   * @throws {ConflictError} from `store_batch`, see there.
+   */
+  query(query: SqlQuery): Promise<SqlResult>;
+}
+
+/** `snapshot`: all statements see the same instant, and none can write. */
+export type TransactionMode = "read_committed" | "snapshot";
+
+/** Connections on which statements run alone or together. */
+export interface SqlPool extends SqlSession {
+  /** Runs `work` in a transaction, and rolls it back if `work` throws. */
+  transaction<T>(mode: TransactionMode, work: (session: SqlSession) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+/** The statement that begins a transaction of each mode. */
+export const BEGIN: Readonly<Record<TransactionMode, string>> = {
+  read_committed: "BEGIN ISOLATION LEVEL READ COMMITTED",
+  snapshot: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+};
+
+/**
+ * Readings of a batch conflict with stored ones and no dead letters came for them. Raised by the
+ * function `store_batch` and turned into a value by the store.
+ */
+export class ConflictError extends Error {
+  override name = "ConflictError";
+  /** Offsets of the readings in question. */
+  readonly offsets: readonly number[];
+
+  constructor(message: string, offsets: readonly number[], options: ErrorOptions) {
+    super(message, options);
+    this.offsets = offsets;
+  }
+}
+
+/**
+ * This side waits a little longer than the server, so that the server's own answer wins. It ends a
+ * wait that no server will end: the network swallows packets and nobody hangs up.
+ */
+const QUERY_TIMEOUT_MARGIN_MS = 1_000;
+
+/** Shown in `pg_stat_activity`. */
+export const APPLICATION_NAME = "sensor-ledger";
+
+/** Opens a pool. Nothing connects before the first statement. */
+export function openPool(settings: PostgresSettings): SqlPool {
+  const pool = new pg.Pool({
+    host: settings.host,
+    port: settings.port,
+    database: settings.database,
+    user: settings.user,
+    password: settings.password,
+    max: settings.poolMax,
+    connectionTimeoutMillis: settings.connectTimeoutMs,
+    statement_timeout: settings.statementTimeoutMs,
+    query_timeout: settings.statementTimeoutMs + QUERY_TIMEOUT_MARGIN_MS,
+    keepAlive: true,
+    application_name: APPLICATION_NAME,
+    // A connection is kept: it holds the prepared statements and the plans of `store_batch`.
+    idleTimeoutMillis: 0,
+  });
+  // A lost connection is told twice, by an event and by the call that was using it. The call's
+  // error counts; the event without a listener would end the process.
+  pool.on("error", () => {});
+  pool.on("connect", (client) => client.on("error", () => {}));
+  return {
+    query: (query) => withClient(pool, query.action, (client) => runQuery(client, query)),
+    transaction: (mode, work) =>
+      withClient(pool, "begin a transaction", async (client) => {
+        await runQuery(client, { action: "begin a transaction", text: BEGIN[mode] });
+        const result = await work({ query: (query) => runQuery(client, query) });
+        await runQuery(client, { action: "commit a transaction", text: "COMMIT" });
+        return result;
+      }),
+    close: () => pool.end(),
+  };
+}
+
+/**
+ * Runs `work` on a connection of its own. After an error that leaves the connection in doubt (a
+ * timeout, an open transaction, a plan that no longer fits) the connection is closed, which also
+ * rolls back whatever it had open.
+ */
+async function withClient<T>(
+  pool: pg.Pool,
+  action: string,
+  work: (client: pg.PoolClient) => Promise<T>,
+): Promise<T> {
+  let client: pg.PoolClient;
+  try {
+    client = await pool.connect();
+  } catch (error) {
+    throw classifyPostgresError(action, error);
+  }
+  let keep = false;
+  try {
+    const result = await work(client);
+    keep = true;
+    return result;
+  } catch (error) {
+    keep = error instanceof ConflictError;
+    throw error;
+  } finally {
+    client.release(!keep);
+  }
+}
+
+async function runQuery(client: pg.PoolClient, query: SqlQuery): Promise<SqlResult> {
+  try {
+    const result: pg.QueryResult | pg.QueryResult[] = await client.query({
+      text: query.text,
+      ...(query.name !== undefined && { name: query.name }),
+      ...(query.values !== undefined && { values: [...query.values] }),
+      ...(query.timeoutMs !== undefined && { query_timeout: query.timeoutMs }),
+    });
+    const last = Array.isArray(result) ? result.at(-1) : result;
+    return { rows: last?.rows ?? [], rowCount: last?.rowCount ?? 0 };
+  } catch (error) {
+    throw classifyPostgresError(query.action, error);
+  }
+}
+
+/** What a PostgreSQL error says about itself; errors of the network have none of this. */
+interface ServerError {
+  readonly code: string;
+  readonly message: string;
+  readonly detail: string;
+  readonly hint: string;
+  readonly table: string;
+}
+
+/**
+ * Gives an error of the driver or of the server its class, by SQLSTATE.
+ *
+ * @param action What was being done: the error reads `Cannot <action>: …`.
+ */
+export function classifyPostgresError(
+  action: string,
+  error: unknown,
+): TransientError | ConfigurationError | RowDataError | ConflictError {
+  const server = serverErrorOf(error);
+  const because = (reason: string): string => `Cannot ${action}: ${reason}`;
+  // No SQLSTATE: refused, reset, timed out, "Connection terminated". The outcome can be unknown.
+  if (server === undefined) {
+    return new TransientError(because(describeError(error)), { cause: error });
+  }
+  const { code, table } = server;
+  const said = `${server.message} (SQLSTATE ${code})`;
+
+  // Raised by our own SQL.
+  if (code === "SL001") {
+    return new ConflictError(because(said), server.detail.split(",").map(Number), { cause: error });
+  }
+  if (code === "SL002") {
+    return new ConfigurationError(because(`${said}. ${server.hint}`), { cause: error });
+  }
+
+  // Constraints of our own bookkeeping. No message can break them: the program is at fault, and to
+  // call it bad data would throw good readings away.
+  if (code.startsWith("23") && table !== "sensor_events") {
+    const alarm = `ALARM, a fault of this program: ${said}, table ${table}`;
+    return new TransientError(because(alarm), { cause: error });
+  }
+
+  // The data of one row: out of range, wrong form, NOT NULL, CHECK, more than one row.
+  if (code.startsWith("22") || ["23502", "23514", "21000"].includes(code)) {
+    return new RowDataError(because(said), { cause: error });
+  }
+
+  // A person has to act.
+  const cure = cureOf(code);
+  if (cure !== undefined) {
+    return new ConfigurationError(because(`${said}. ${cure}`), { cause: error });
+  }
+
+  // Connection (08), serialization and deadlock (40), resources (53), lock not available, cancelled
+  // (57014) and shut down (57P0x), read-only server after a failover, disk and internal trouble.
+  const isExpected = ["08", "40", "53", "58"].includes(code.slice(0, 2)) ||
+    ["55P03", "57014", "57P01", "57P02", "57P03", "25006"].includes(code);
+  if (isExpected) return new TransientError(because(said), { cause: error });
+
+  // Unknown is never the message's fault.
+  return new TransientError(because(`ALARM, unexpected: ${said}`), { cause: error });
+}
+
+/** What to do about a SQLSTATE that only a person can mend. */
+function cureOf(code: string): string | undefined {
+  if (code.startsWith("28")) return "Check POSTGRES_USER and POSTGRES_PASSWORD";
+  if (code === "3D000") return "Create the database, or check POSTGRES_DB";
+  if (code === "42501") return "Grant POSTGRES_USER the right, or run as the owner";
+  // Undefined table, function, column, schema.
+  if (["42P01", "42883", "42703", "3F000"].includes(code)) return "Run: deno task migrate";
+  if (code.startsWith("42")) return "The database has another schema: run deno task migrate";
+  return undefined;
+}
+
+function serverErrorOf(error: unknown): ServerError | undefined {
+  // Errors of the operating system have a `code` as well; only the server's have a severity.
+  if (!(error instanceof Error) || !("severity" in error) || !("code" in error)) return undefined;
+  const text = (key: string): string => {
+    const value: unknown = Reflect.get(error, key);
+    return typeof value === "string" ? value : "";
+  };
+  return {
+    code: text("code"),
+    message: error.message,
+    detail: text("detail"),
+    hint: text("hint"),
+    table: text("table"),
+  };
+}
