@@ -102,12 +102,16 @@ interface RevivedSource {
  * written, or undefined if there is no such number.
  */
 export function numberLiteral(text: string, key: string): string | undefined {
-  let literal: string | undefined;
-  const revive = (at: string, value: unknown, context?: RevivedSource): unknown => {
-    // Inner values are revived first, so the last call for `key` is the outermost object's.
-    if (at === key) literal = typeof value === "number" ? context?.source : undefined;
+  // Which object is the outermost is known only at the end, so each one's literal is kept.
+  const literals = new Map<unknown, string | undefined>();
+  const root: unknown = JSON.parse(text, function (
+    this: unknown,
+    at: string,
+    value: unknown,
+    context?: RevivedSource,
+  ): unknown {
+    if (at === key && typeof value === "number") literals.set(this, context?.source);
     return value;
-  };
-  JSON.parse(text, revive);
-  return literal;
+  });
+  return literals.get(root);
 }

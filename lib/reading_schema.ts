@@ -79,10 +79,6 @@ const schema = Type.Object({
     maximum: 100,
     examples: [87],
   }),
-}, {
-  title: "Sensor reading",
-  description: "One message of the topic: a JSON object in UTF-8 of at most 64 KiB. No object in " +
-    "it has the same key twice, and nothing nests deeper than 32 levels.",
 });
 
 // Compile() binds the formats that exist when it runs, so these lines come first.
@@ -114,7 +110,24 @@ function stringsOf(field: TSchema): number {
 
 /** The schema as a JSON Schema document, draft 2020-12. */
 export function schemaDocument(): Readonly<Record<string, unknown>> {
-  return { $schema: "https://json-schema.org/draft/2020-12/schema", ...schema };
+  return {
+    $schema: "https://json-schema.org/draft/2020-12/schema",
+    title: "Sensor reading",
+    description: "One message of the topic: a JSON object in UTF-8 of at most 64 KiB. No object " +
+      "in it has the same key twice, and nothing nests deeper than 32 levels.",
+    ...schema,
+    examples: [{
+      unique_reading_id: "019ab4f0-8c1e-7b3a-9d52-6f0e4c2a7b18",
+      sensor_id: "1f0c6a7e-52b4-4d6f-8f0b-9a3c1f2e7d60",
+      sensor_type: "temperature",
+      location: { latitude: 52.520008, longitude: 13.404954 },
+      timestamp: "2026-11-24T10:00:00.123456+00:00",
+      value: 21.57,
+      unit: "C",
+      status: "active",
+      battery_level: 87,
+    }],
+  };
 }
 
 /**

@@ -64,7 +64,9 @@ export const REJECTION_DETAIL_LENGTH_MAX = 200;
 
 /** An invalid message: which rule it broke, and where. */
 export interface Rejection {
+  /** Tells it from a reading. */
   readonly kind: "rejection";
+  /** The rule that was broken. */
   readonly reason: RejectionReason;
   /** Escaped, printable text of at most {@linkcode REJECTION_DETAIL_LENGTH_MAX} characters. */
   readonly detail: string;
@@ -76,10 +78,12 @@ export interface Rejection {
  */
 export function reject(reason: RejectionReason, detail: string): Rejection {
   let safe = "";
-  for (const character of detail.slice(0, REJECTION_DETAIL_LENGTH_MAX)) {
+  for (const character of detail) {
     const code = character.codePointAt(0)!;
-    safe += code >= 0x20 && code < 0x7f ? character : `\\u{${code.toString(16)}}`;
-    if (safe.length >= REJECTION_DETAIL_LENGTH_MAX) break;
+    const shown = code >= 0x20 && code < 0x7f ? character : `\\u{${code.toString(16)}}`;
+    // An escape is shown whole or not at all.
+    if (safe.length + shown.length > REJECTION_DETAIL_LENGTH_MAX) break;
+    safe += shown;
   }
-  return { kind: "rejection", reason, detail: safe.slice(0, REJECTION_DETAIL_LENGTH_MAX) };
+  return { kind: "rejection", reason, detail: safe };
 }
