@@ -23,7 +23,6 @@ import { type Log, sayOnChange } from "./log.ts";
 import { decidePlacement, type Placement, type StartFrom } from "./placement.ts";
 import type { LedgerLine, Store } from "./postgres/store.ts";
 import { type Batch, type BatchOutcome, processBatch, type ProcessorParts } from "./processor.ts";
-import type { Breaker } from "./redis/breaker.ts";
 import type { Cache } from "./redis/cache.ts";
 import { backoffMs } from "./retry.ts";
 import { withTimeLimit } from "./time_limit.ts";
@@ -33,7 +32,7 @@ export interface ConsumerParts {
   readonly member: GroupMember;
   readonly store: Store;
   readonly cache: Cache;
-  readonly breaker: Breaker;
+  readonly breakers: ProcessorParts["breakers"];
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -125,7 +124,7 @@ class Consumer {
     this.#processor = {
       store: parts.store,
       cache: parts.cache,
-      breaker: parts.breaker,
+      breakers: parts.breakers,
       clock: parts.clock,
       limits: options.limits,
       noteCommit: (partition, nextOffset) => this.#commits.note(partition, nextOffset),

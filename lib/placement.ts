@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { ConfigurationError } from "./errors.ts";
 import type { Watermarks } from "./kafka/message.ts";
 import type { LedgerLine } from "./postgres/store.ts";
 
@@ -50,4 +51,24 @@ export function decidePlacement(
   if (line.next < low) return { kind: "gap", fromOffset: line.next, offset: low };
   if (line.next > high) return { kind: "rewind", fromOffset: line.next, offset: low };
   return { kind: "continue", offset: line.next };
+}
+
+/**
+ * Reads the text of `--from`: `beginning`, or a time as RFC 3339 or a date.
+ *
+ * @throws {ConfigurationError} if it is neither
+ */
+export function parseStartFrom(text: string | undefined): StartFrom {
+  if (text === undefined) return { kind: "committed" };
+  if (text === "beginning") return { kind: "beginning" };
+  const timestampMs = /^\d{4}-\d{2}-\d{2}(T\S+(Z|[+-]\d{2}:\d{2}))?$/i.test(text)
+    ? Date.parse(text)
+    : NaN;
+  if (Number.isNaN(timestampMs)) {
+    throw new ConfigurationError(
+      `Cannot start from "${text}": give beginning, a date (2026-11-24), or a time with its zone ` +
+        "(2026-11-24T10:00:00Z)",
+    );
+  }
+  return { kind: "time", timestampMs };
 }

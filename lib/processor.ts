@@ -63,8 +63,8 @@ export type BatchOutcome =
 export interface ProcessorParts {
   readonly store: Store;
   readonly cache: Cache;
-  /** Keeps Redis within its time budget. */
-  readonly breaker: Breaker;
+  /** Keep Redis within its time budget; apart, for it can refuse writes and answer reads. */
+  readonly breakers: { readonly read: Breaker; readonly write: Breaker };
   readonly clock: Clock;
   readonly limits: { readonly futureSkewSecondsMax: number; readonly pastDaysMax: number };
   /** Notes that the Kafka commit of a partition may go to `nextOffset`. Sends nothing by itself. */
@@ -140,7 +140,9 @@ async function lookUp(
   const suspected = new Set<string>();
   const ids = groups.map((group) => group.id);
   // Without an answer in time nothing is known, and the database decides alone.
-  const marks = ids.length === 0 ? [] : await parts.breaker.attempt(() => parts.cache.marks(ids));
+  const marks = ids.length === 0
+    ? []
+    : await parts.breakers.read.attempt(() => parts.cache.marks(ids));
   const scope = scopeOf(batch);
   for (const [index, group] of groups.entries()) {
     const verdict = judgeMark(marks?.[index] ?? null, scope, group.first.digest);
@@ -202,6 +204,7 @@ function batchToStore(work: BatchWork): Parameters<Store["storeBatch"]>[0] {
     readings: sent.map(({ message, parsed }) => ({
       offset: message.offset,
       reading: parsed.reading,
+      eventTimeUs: parsed.eventTimeUs,
     })),
     duplicates,
     skipped: skippedIn(batch),
@@ -241,7 +244,9 @@ async function mark(
   }
   // Nothing to write is nothing new.
   if (stored.length === 0 && marks.length === 0) return work.batch.dataSetId;
-  return await parts.breaker.attempt(() => parts.cache.remember(marks, newestBySensor(stored)));
+  return await parts.breakers.write.attempt(() =>
+    parts.cache.remember(marks, newestBySensor(stored))
+  );
 }
 
 function markOf(scope: MarkScope, candidate: Candidate): Mark {

@@ -5,11 +5,13 @@
  * @module
  */
 import type { Admin, Consumer, EachBatchPayload, Kafka, KafkaMessage } from "kafkajs";
+import { systemClock } from "../clock.ts";
 import { ConfigurationError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { classifyKafkaError, KAFKAJS_RETRY } from "./connection.ts";
 import type { FetchedBatch, GroupHandlers, GroupMember } from "./group_member.ts";
 import type { Message, MessageHeaders, TopicIdentity, Watermarks } from "./message.ts";
+import { withTimeLimit } from "../time_limit.ts";
 import { type IdentityReader, openIdentityReader } from "./topic_identity.ts";
 
 /** How one member joins and fetches. */
@@ -26,8 +28,11 @@ export interface GroupMemberSettings {
   readonly partitionsConcurrent: number;
 }
 
+/** How long closing the connections may take, ms. */
+const CLOSE_MS = 2_000;
+
 /** A member whose connections are open. */
-export type OpenGroupMember = GroupMember & { close(): Promise<void> };
+export type OpenGroupMember = GroupMember & AsyncDisposable;
 
 /**
  * Connects a member. It joins the group with `start`.
@@ -66,7 +71,7 @@ export async function openGroupMember(
     // Earliest, never latest: a group without a position must not skip what is already there.
     await consumer.subscribe({ topics: [settings.topic], fromBeginning: true });
   } catch (error) {
-    await member.close();
+    await member[Symbol.asyncDispose]();
     throw classifyKafkaError(`read topic ${settings.topic}`, error);
   }
   return member;
@@ -195,12 +200,16 @@ class KafkajsGroupMember implements OpenGroupMember {
     await this.#consumer.stop();
   }
 
-  async close(): Promise<void> {
-    await Promise.allSettled([
+  /** Closes the connections, or gives up on brokers that do not answer. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closing = Promise.allSettled([
       this.#consumer.disconnect(),
       this.#admin.disconnect(),
       this.#identityReader.close(),
-    ]);
+    ]).then(() => {});
+    await withTimeLimit(closing, { clock: systemClock, limitMs: CLOSE_MS }).catch((error) => {
+      this.#log.debug("closing the connections to Kafka", { error });
+    });
   }
 
   async #ask<T>(action: string, question: () => Promise<T>): Promise<T> {

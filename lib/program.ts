@@ -1,0 +1,111 @@
+/**
+ * What both programs do around their work: settings, log, signals, exit codes.
+ *
+ * @module
+ */
+import { readFileSync, writeSync } from "node:fs";
+import process from "node:process";
+import { type Command, CommanderError } from "commander";
+import { systemClock } from "./clock.ts";
+import { ConfigurationError, describeError } from "./errors.ts";
+import { createLog, type Log } from "./log.ts";
+import { readSettings, secretsOf, type Settings } from "./settings.ts";
+
+/** Exit codes: what a supervisor or a script can tell apart. */
+export const EXIT = {
+  ok: 0,
+  /** It ran and did not succeed. */
+  failed: 1,
+  /** A flag, a setting, or an answer of a server that only a person can mend. */
+  misconfigured: 2,
+  /** Ended by a second signal, without waiting. */
+  interrupted: 130,
+} as const;
+
+/** The version that `--version` prints. */
+export const VERSION = "0.1.0";
+
+/** What an action of a program works with. */
+export interface Program {
+  readonly settings: Settings;
+  /** Writes to standard error. */
+  readonly log: Log;
+  /** Aborts at the first SIGINT or SIGTERM; the second one ends the process at once. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Reads the settings and listens for signals.
+ *
+ * @throws {ConfigurationError} if a setting is wrong; the text names all that are.
+ */
+export function openProgram(): Program {
+  const settings = readSettings(
+    (name) => process.env[name],
+    (path) => readFileSync(path, "utf8"),
+  );
+  const log = createLog({
+    ...settings.log,
+    isTerminal: process.stderr.isTTY === true,
+    write: writeError,
+    clock: systemClock,
+    secrets: secretsOf(settings),
+  });
+  return { settings, log, signal: stopSignal(log) };
+}
+
+/** Prints text for people or machines to standard output. */
+export function print(text: string): void {
+  writeFully(1, `${text}\n`);
+}
+
+/** Prints to standard error. */
+export function writeError(text: string): void {
+  writeFully(2, text);
+}
+
+function writeFully(descriptor: number, text: string): void {
+  let rest: Uint8Array = new TextEncoder().encode(text);
+  while (rest.length > 0) rest = rest.subarray(writeSync(descriptor, rest));
+}
+
+function stopSignal(log: Log): AbortSignal {
+  const stop = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    process.on(name, () => {
+      if (stop.signal.aborted) process.exit(EXIT.interrupted);
+      log.info("stopping; once more to stop at once", { signal: name });
+      stop.abort();
+    });
+  }
+  return stop.signal;
+}
+
+/**
+ * Runs a command line and ends the process.
+ *
+ * The process is ended and not left to end by itself: a library's timer, or a connection to a
+ * server that no longer answers, must not keep a finished program alive.
+ *
+ * @param cli its actions set `process.exitCode` for anything but success
+ */
+export async function runCommandLine(cli: Command): Promise<never> {
+  configure(cli);
+  try {
+    await cli.parseAsync(process.argv);
+    process.exit(process.exitCode ?? EXIT.ok);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.misconfigured);
+    }
+    writeError(`${describeError(error)}\n`);
+    process.exit(error instanceof ConfigurationError ? EXIT.misconfigured : EXIT.failed);
+  }
+}
+
+/** Faults of flags become exceptions, and name the nearest flag that exists. */
+function configure(command: Command): void {
+  command.exitOverride().showSuggestionAfterError().showHelpAfterError("(see --help)");
+  command.configureOutput({ writeErr: writeError, writeOut: (text) => writeFully(1, text) });
+  for (const child of command.commands) configure(child);
+}

@@ -1,0 +1,176 @@
+/**
+ * The consumer and its commands: reads the settings, opens what a command needs, and sets the exit
+ * code. What the commands do is in `lib/`.
+ *
+ * @module
+ */
+import process from "node:process";
+import { Command } from "commander";
+import { systemClock } from "./lib/clock.ts";
+import { consume } from "./lib/consumer.ts";
+import { ConfigurationError, describeError } from "./lib/errors.ts";
+import { openKafka } from "./lib/kafka/connection.ts";
+import { type OpenGroupMember, openGroupMember } from "./lib/kafka/kafkajs_group_member.ts";
+import { sayOnChange } from "./lib/log.ts";
+import { parseStartFrom } from "./lib/placement.ts";
+import { openStore, type PostgresStore } from "./lib/postgres/client.ts";
+import { loadMigrations, migrate, pendingMigrations } from "./lib/postgres/migrate.ts";
+import { verifyLedger, verifyText } from "./lib/postgres/verify.ts";
+import {
+  EXIT,
+  openProgram,
+  print,
+  type Program,
+  runCommandLine,
+  VERSION,
+  writeError,
+} from "./lib/program.ts";
+import { Breaker } from "./lib/redis/breaker.ts";
+import { openCache } from "./lib/redis/client.ts";
+import { retryForever } from "./lib/retry.ts";
+import { readStatus, statusText } from "./lib/status.ts";
+
+const MIGRATIONS = `${import.meta.dirname}/migrations`;
+const CONNECT_BACKOFF = { minMs: 200, maxMs: 5_000 } as const;
+
+const cli = new Command("consumer")
+  .description("Stores sensor readings from Kafka in PostgreSQL, each once.")
+  .version(VERSION);
+cli.command("run", { isDefault: true })
+  .description("read the topic until stopped (the default)")
+  .option("--until-end", "stop when everything that is in the topic now is stored")
+  .option(
+    "--from <start>",
+    "where to begin a topic that the ledger does not know: beginning, a date or a time " +
+      "(default: the group's committed offsets, else the beginning)",
+  )
+  .action(run);
+cli.command("migrate").description("create or update the tables").action(runMigrate);
+cli.command("verify")
+  .description("check that every offset is accounted for; exit code 1 if not")
+  .option("--json", "print JSON")
+  .action(runVerify);
+cli.command("status")
+  .description("show the lag, the counts and the rate")
+  .option("--json", "print JSON")
+  .action(runStatus);
+cli.command("last")
+  .description("print the last reading of a sensor, as Redis has it")
+  .argument("<sensor_id>")
+  .action(runLast);
+
+await runCommandLine(cli);
+
+async function run(flags: { untilEnd?: true; from?: string }): Promise<void> {
+  const startFrom = parseStartFrom(flags.from);
+  const program = openProgram();
+  const { settings, log, signal } = program;
+  await using store = openStoreOf(program);
+  const isReady = await reach(program, () => requireMigrated(store));
+  const member = isReady && await reach(program, () => openMemberOf(program));
+  if (!member) return;
+  await using _ = member;
+  await using cache = openCache(settings.redis, { clock: systemClock, log });
+  // Its first answer only; the flow goes on without Redis.
+  await cache.connected().catch(() => {});
+  const summary = await consume(
+    {
+      member,
+      store,
+      cache,
+      breakers: { read: breakerOf(program, "reads"), write: breakerOf(program, "writes") },
+      clock: systemClock,
+      log,
+    },
+    {
+      ...settings.consumer,
+      limits: settings.limits,
+      startFrom,
+      until: flags.untilEnd ? "end" : "never",
+      signal,
+    },
+  );
+  if (!summary.stoppedInTime) process.exitCode = EXIT.failed;
+}
+
+async function runMigrate(): Promise<void> {
+  const program = openProgram();
+  await using store = openStoreOf(program);
+  const { applied, already } = await migrate(store.pool, loadMigrations(MIGRATIONS));
+  for (const name of applied) print(`applied ${name}`);
+  print(`${applied.length} applied, ${already} already there`);
+}
+
+async function runVerify(flags: { json?: true }): Promise<void> {
+  await using store = openStoreOf(openProgram());
+  const report = await verifyLedger(store.pool);
+  print(flags.json ? JSON.stringify(report) : verifyText(report));
+  if (!report.ok) process.exitCode = EXIT.failed;
+}
+
+async function runStatus(flags: { json?: true }): Promise<void> {
+  const program = openProgram();
+  await using store = openStoreOf(program);
+  await using member = await openMemberOf(program);
+  const status = await readStatus({ member, store, clock: systemClock });
+  print(flags.json ? JSON.stringify(status) : statusText(status));
+}
+
+async function runLast(sensorId: string): Promise<void> {
+  const { settings, log } = openProgram();
+  await using cache = openCache(settings.redis, { clock: systemClock, log });
+  await cache.connected();
+  const text = await cache.lastValue(sensorId);
+  if (text === null) {
+    writeError(`No last value of sensor ${sensorId}\n`);
+    process.exitCode = EXIT.failed;
+  } else print(text);
+}
+
+function openStoreOf({ settings }: Program): PostgresStore {
+  return openStore({ ...settings.postgres, applicationName: "sensor-ledger" });
+}
+
+function openMemberOf({ settings, log }: Program): Promise<OpenGroupMember> {
+  const kafka = openKafka({ brokers: settings.kafka.brokers, clientId: "sensor-ledger" }, log);
+  return openGroupMember(kafka, settings.kafka, log);
+}
+
+async function requireMigrated(store: PostgresStore): Promise<true> {
+  const pending = await pendingMigrations(store.pool, loadMigrations(MIGRATIONS));
+  if (pending.length === 0) return true;
+  throw new ConfigurationError(
+    `Cannot use the database: ${pending.length} migrations are pending; run: deno task migrate`,
+  );
+}
+
+/** Tries until the server is there; undefined if the program is stopped first. */
+async function reach<T>(
+  { log, signal }: Program,
+  action: () => Promise<T>,
+): Promise<T | undefined> {
+  const say = sayOnChange("", (trouble) => log.warn(`waiting: ${trouble}`));
+  try {
+    return await retryForever(action, {
+      ...CONNECT_BACKOFF,
+      clock: systemClock,
+      signal,
+      onWait: (error) => say(describeError(error)),
+    });
+  } catch (error) {
+    if (signal.aborted) return undefined;
+    throw error;
+  }
+}
+
+function breakerOf({ settings, log }: Program, calls: string): Breaker {
+  return new Breaker({
+    clock: systemClock,
+    budgetMs: settings.redis.budgetMs,
+    onOpen: (cause) =>
+      log.warn(`Redis ${calls} left out; PostgreSQL decides alone`, {
+        cause: describeError(cause),
+      }),
+    onClose: () => log.info(`Redis ${calls} are back`),
+  });
+}

@@ -1,0 +1,52 @@
+import assert from "node:assert/strict";
+import { PendingCommits } from "../lib/commits.ts";
+import { TransientError } from "../lib/errors.ts";
+import { MemoryKafka } from "../lib/kafka/memory.ts";
+import { FakeClock } from "./fake_clock.ts";
+
+function open(): { kafka: MemoryKafka; commits: PendingCommits } {
+  const kafka = new MemoryKafka({ topic: "t", partitions: 3, clock: new FakeClock() });
+  return { kafka, commits: new PendingCommits(kafka.member("g")) };
+}
+
+Deno.test("PendingCommits.flush() commits the newest offset of each partition", async () => {
+  const { kafka, commits } = open();
+  commits.note(0, 5);
+  commits.note(1, 7);
+  commits.note(0, 9);
+  await commits.flush();
+  assert.deepEqual(kafka.committed.get("g"), new Map([[0, 9], [1, 7]]));
+  assert.equal(commits.pending.size, 0);
+});
+
+Deno.test("PendingCommits keeps what a failed commit held, merged with what is newer", async () => {
+  const { kafka, commits } = open();
+  commits.note(0, 5);
+  commits.note(1, 7);
+  kafka.failNext("commit", new TransientError("rebalance in progress"));
+  await commits.flush();
+  assert.deepEqual(commits.pending, new Map([[0, 5], [1, 7]]));
+  commits.note(1, 8);
+  await commits.flush();
+  assert.deepEqual(kafka.committed.get("g"), new Map([[0, 5], [1, 8]]));
+});
+
+Deno.test("PendingCommits keeps what was noted while a commit was under way", async () => {
+  const { kafka, commits } = open();
+  commits.note(0, 5);
+  const first = commits.flush();
+  commits.note(0, 6);
+  await first;
+  assert.deepEqual(commits.pending, new Map([[0, 6]]));
+  await commits.flush();
+  assert.deepEqual(kafka.committed.get("g"), new Map([[0, 6]]));
+});
+
+Deno.test("PendingCommits.keepOnly() leaves other partitions to their new owner", async () => {
+  const { kafka, commits } = open();
+  commits.note(0, 5);
+  commits.note(1, 7);
+  commits.keepOnly([1, 2]);
+  await commits.flush();
+  assert.deepEqual(kafka.committed.get("g"), new Map([[1, 7]]));
+});

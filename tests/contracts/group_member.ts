@@ -1,0 +1,261 @@
+/**
+ * The laws of a group member, run on the memory and on real brokers.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import type { FetchedBatch, GroupHandlers, GroupMember } from "../../lib/kafka/group_member.ts";
+
+/** A topic of two partitions and the means to disturb it. */
+export interface TopicUnderTest {
+  readonly topic: string;
+  append(partition: number, values: readonly string[]): Promise<void>;
+  /** Appends messages that nobody may read, with the control record that says so. */
+  appendAborted(partition: number, values: readonly string[]): Promise<void>;
+  deleteRecords(partition: number, beforeOffset: number): Promise<void>;
+  recreate(): Promise<void>;
+  member(groupId: string): Promise<GroupMember>;
+  /** Lets a little time pass. */
+  pass(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** How long a condition may take, in calls of `pass`. */
+const PASSES_MAX = 600;
+
+async function until(topic: TopicUnderTest, what: string, met: () => boolean): Promise<void> {
+  for (let passes = 0; passes < PASSES_MAX; passes++) {
+    if (met()) return;
+    await topic.pass();
+  }
+  assert.fail(`never happened: ${what}`);
+}
+
+/** Notes everything that a member says. */
+class Witness implements GroupHandlers {
+  readonly assignments: (readonly number[])[] = [];
+  readonly batches: FetchedBatch[] = [];
+  readonly crashes: Error[] = [];
+  onAssigned: (partitions: readonly number[]) => void = () => {};
+  onBatch: (batch: FetchedBatch) => Promise<void> = (batch) => {
+    batch.resolve(batch.nextOffset);
+    return Promise.resolve();
+  };
+
+  assigned(partitions: readonly number[]): void {
+    this.assignments.push([...partitions].sort());
+    this.onAssigned(partitions);
+  }
+
+  async batch(batch: FetchedBatch): Promise<void> {
+    this.batches.push(batch);
+    await this.onBatch(batch);
+  }
+
+  crashed(error: Error): void {
+    this.crashes.push(error);
+  }
+
+  values(partition: number): string[] {
+    return this.batches.filter((batch) => batch.partition === partition)
+      .flatMap((batch) => batch.messages.map((one) => new TextDecoder().decode(one.value!)));
+  }
+
+  next(partition: number): number {
+    return Math.max(
+      -1,
+      ...this.batches.filter((batch) => batch.partition === partition).map((b) => b.nextOffset),
+    );
+  }
+}
+
+type Law = (topic: TopicUnderTest) => Promise<void>;
+
+const LAWS: readonly [string, Law][] = [
+  ["assigned() comes first, and what it pauses is not fetched until resumed", async (topic) => {
+    await topic.append(0, ["a"]);
+    const member = await topic.member("pausing");
+    const witness = new Witness();
+    witness.onAssigned = (partitions) => member.pause(partitions);
+    await member.start(witness);
+    await until(topic, "an assignment", () => witness.assignments.length > 0);
+    for (let passes = 0; passes < 10; passes++) await topic.pass();
+    assert.equal(witness.batches.length, 0);
+    member.resume([0, 1]);
+    await until(topic, "a batch", () => witness.batches.length > 0);
+    assert.deepEqual(witness.values(0), ["a"]);
+    await member.stop();
+  }],
+  ["seek() decides the offset of the next fetch", async (topic) => {
+    await topic.append(0, ["a", "b", "c", "d"]);
+    const member = await topic.member("seeking");
+    const witness = new Witness();
+    witness.onAssigned = (partitions) => {
+      member.pause(partitions);
+      member.seek(0, 2);
+      member.resume(partitions);
+    };
+    await member.start(witness);
+    await until(topic, "the end", () => witness.next(0) === 4);
+    assert.equal(witness.batches[0]?.fetchedOffset, 2);
+    assert.deepEqual(witness.values(0), ["c", "d"]);
+    await member.stop();
+  }],
+  ["a batch that is not resolved comes again, a resolved one does not", async (topic) => {
+    await topic.append(0, ["a", "b"]);
+    const member = await topic.member("resolving");
+    const witness = new Witness();
+    let refusals = 2;
+    witness.onBatch = (batch) => {
+      if (refusals-- <= 0) batch.resolve(batch.nextOffset);
+      return Promise.resolve();
+    };
+    await member.start(witness);
+    await until(topic, "three batches", () => witness.batches.length >= 3);
+    for (let passes = 0; passes < 10; passes++) await topic.pass();
+    assert.deepEqual(witness.batches.map((batch) => batch.fetchedOffset), [0, 0, 0]);
+    assert.deepEqual(witness.values(0), ["a", "b", "a", "b", "a", "b"]);
+    await member.stop();
+  }],
+  ["resolving a part of a batch makes the rest come again", async (topic) => {
+    await topic.append(0, ["a", "b", "c"]);
+    const member = await topic.member("halving");
+    const witness = new Witness();
+    witness.onBatch = (batch) => {
+      batch.resolve(batch.fetchedOffset + 1);
+      return Promise.resolve();
+    };
+    await member.start(witness);
+    await until(topic, "three batches", () => witness.batches.length >= 3);
+    assert.deepEqual(witness.batches.slice(0, 3).map((batch) => batch.fetchedOffset), [0, 1, 2]);
+    await member.stop();
+  }],
+  ["aborted and control records take offsets and are no messages", async (topic) => {
+    await topic.append(0, ["a"]);
+    await topic.appendAborted(0, ["x", "y"]);
+    await topic.append(0, ["b"]);
+    const end = (await (await topic.member("asking")).watermarks()).get(0)!.high;
+    const member = await topic.member("skipping");
+    const witness = new Witness();
+    await member.start(witness);
+    await until(topic, "the end", () => witness.next(0) === end);
+    assert.deepEqual(witness.values(0), ["a", "b"]);
+    assert.ok(end > 3, `aborted records must take offsets, and the end is ${end}`);
+    await member.stop();
+  }],
+  ["a log of nothing but aborted records still moves the position", async (topic) => {
+    await topic.appendAborted(0, ["x", "y"]);
+    const end = (await (await topic.member("asking")).watermarks()).get(0)!.high;
+    const member = await topic.member("skipping");
+    const witness = new Witness();
+    await member.start(witness);
+    await until(topic, "the end", () => witness.next(0) === end);
+    assert.equal(witness.batches[0]?.fetchedOffset, 0);
+    assert.deepEqual(witness.values(0), []);
+    await member.stop();
+  }],
+  [
+    "watermarks() tells what is kept; a fetch below it starts at the first message",
+    async (topic) => {
+      await topic.append(0, ["a", "b", "c"]);
+      await topic.deleteRecords(0, 2);
+      const member = await topic.member("late");
+      assert.deepEqual((await member.watermarks()).get(0), { low: 2, high: 3 });
+      assert.deepEqual((await member.watermarks()).get(1), { low: 0, high: 0 });
+      const witness = new Witness();
+      witness.onAssigned = () => member.seek(0, 0);
+      await member.start(witness);
+      await until(topic, "the end", () => witness.next(0) === 3);
+      assert.equal(witness.batches[0]?.fetchedOffset, 2);
+      assert.deepEqual(witness.values(0), ["c"]);
+      await member.stop();
+    },
+  ],
+  ["commit() is seen by committed(), and a group without one has none", async (topic) => {
+    await topic.append(0, ["a", "b"]);
+    const member = await topic.member("committing");
+    assert.deepEqual(await member.committed(), new Map());
+    const witness = new Witness();
+    await member.start(witness);
+    await until(topic, "the end", () => witness.next(0) === 2);
+    await member.commit(new Map([[0, 2]]));
+    assert.deepEqual(await member.committed(), new Map([[0, 2]]));
+    await member.stop();
+  }],
+  ["identity() changes when the topic is made again", async (topic) => {
+    const member = await topic.member("naming");
+    const first = await member.identity();
+    assert.equal(first.topic, topic.topic);
+    assert.match(first.topicId, /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/);
+    assert.deepEqual(await member.identity(), first);
+    await topic.recreate();
+    const second = await member.identity();
+    assert.equal(second.clusterId, first.clusterId);
+    assert.notEqual(second.topicId, first.topicId);
+  }],
+  ["offsetsAtTime() finds the first message that is not older", async (topic) => {
+    await topic.append(0, ["a", "b"]);
+    const member = await topic.member("timing");
+    assert.equal((await member.offsetsAtTime(0)).get(0), 0);
+    assert.equal((await member.offsetsAtTime(Date.UTC(2100, 0))).get(0), 2);
+  }],
+  ["members share the partitions, and who stays gets those of who leaves", async (topic) => {
+    const [first, second] = [await topic.member("sharing"), await topic.member("sharing")];
+    const [one, two] = [new Witness(), new Witness()];
+    await first.start(one);
+    await until(topic, "all partitions", () => one.assignments.at(-1)?.length === 2);
+    await second.start(two);
+    await until(
+      topic,
+      "a fair share",
+      () => one.assignments.at(-1)?.length === 1 && two.assignments.at(-1)?.length === 1,
+    );
+    assert.notDeepEqual(one.assignments.at(-1), two.assignments.at(-1));
+    await first.stop();
+    await until(topic, "all partitions", () => two.assignments.at(-1)?.length === 2);
+    await second.stop();
+  }],
+  ["heartbeat() rejects while the group rebalances, and the member joins again", async (topic) => {
+    await topic.append(0, ["a"]);
+    await topic.append(1, ["b"]);
+    const [first, second] = [await topic.member("beating"), await topic.member("beating")];
+    const [one, two] = [new Witness(), new Witness()];
+    let rejected = 0;
+    one.onBatch = async (batch) => {
+      for (let passes = 0; passes < PASSES_MAX && rejected === 0; passes++) {
+        await topic.pass();
+        await batch.heartbeat().catch((error) => {
+          rejected++;
+          throw error;
+        });
+      }
+      batch.resolve(batch.nextOffset);
+    };
+    await first.start(one);
+    await until(topic, "a batch", () => one.batches.length > 0);
+    await second.start(two);
+    await until(topic, "a rejected heartbeat", () => rejected > 0);
+    await until(topic, "a new assignment", () => one.assignments.at(-1)?.length === 1);
+    await first.stop();
+    await second.stop();
+  }],
+];
+
+/** Runs every law on a topic of its own. */
+export function groupMemberContract(
+  name: string,
+  open: () => Promise<TopicUnderTest>,
+): void {
+  Deno.test(`GroupMember on ${name}`, async (t) => {
+    for (const [law, check] of LAWS) {
+      await t.step(law, async () => {
+        const topic = await open();
+        try {
+          await check(topic);
+        } finally {
+          await topic.close();
+        }
+      });
+    }
+  });
+}

@@ -1,0 +1,41 @@
+import assert from "node:assert/strict";
+import { judgeMark, lineageOf, type MarkScope, markValue, type MarkVerdict } from "../lib/mark.ts";
+
+const TOPIC = { clusterId: "c", topic: "t", topicId: "00000000-0000-4000-8000-000000000001" };
+const DATA_SET = "11111111-1111-4111-8111-111111111111";
+const SCOPE: MarkScope = { lineage: lineageOf(DATA_SET, TOPIC), partition: 3, fromOffset: 100 };
+const DIGEST = "0123456789abcd";
+
+Deno.test("judgeMark() believes a mark only for stored messages of this history", async (t) => {
+  const otherLife = { ...TOPIC, topicId: "00000000-0000-4000-8000-000000000002" };
+  const otherSet = "22222222-2222-4222-8222-222222222222";
+  const rows: readonly [string, string | null, MarkVerdict][] = [
+    ["no mark", null, "unknown"],
+    ["stored before this batch", markValue(SCOPE, 99, DIGEST), "duplicate"],
+    ["at the batch's first offset", markValue(SCOPE, 100, DIGEST), "unknown"],
+    ["ahead of the ledger: the database lost it", markValue(SCOPE, 150, DIGEST), "unknown"],
+    ["another partition", markValue({ ...SCOPE, partition: 2 }, 5, DIGEST), "unknown"],
+    ["other content", markValue(SCOPE, 99, "ffffffffffffff"), "suspect"],
+    [
+      "other content in another partition",
+      markValue({ ...SCOPE, partition: 2 }, 5, "ffffffffffffff"),
+      "suspect",
+    ],
+    [
+      "another data set",
+      markValue({ ...SCOPE, lineage: lineageOf(otherSet, TOPIC) }, 99, DIGEST),
+      "unknown",
+    ],
+    [
+      "another life of the topic",
+      markValue({ ...SCOPE, lineage: lineageOf(DATA_SET, otherLife) }, 99, DIGEST),
+      "unknown",
+    ],
+    ["the original app's mark", "1", "unknown"],
+    ["a mark without content", `${SCOPE.lineage}:::`, "suspect"],
+    ["an empty mark", "", "unknown"],
+  ];
+  for (const [name, mark, want] of rows) {
+    await t.step(name, () => assert.equal(judgeMark(mark, SCOPE, DIGEST), want));
+  }
+});
