@@ -1,0 +1,99 @@
+/**
+ * `deno task compile`: makes `dist/producer` and `dist/consumer`, programs that need no Deno, with
+ * the permissions of `deno.json` baked in and the migrations embedded.
+ *
+ * That needs a download, the runtime that Deno puts into each program. Where it is refused,
+ * `--check` does all but that: it puts the parts together around the `deno` command itself, looks
+ * whether they are all there, and throws the result away, for such a file starts `deno` and not
+ * the program. Nobody must run one.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { Command } from "commander";
+import { ConfigurationError, describeError } from "../lib/errors.ts";
+
+interface Target {
+  /** Name of the program, and of its permissions in `deno.json`. */
+  readonly name: "producer" | "consumer";
+  readonly permissions: "produce" | "consume";
+  readonly entrypoint: string;
+  readonly include: readonly string[];
+}
+
+const TARGETS: readonly Target[] = [
+  { name: "producer", permissions: "produce", entrypoint: "main_producer.ts", include: [] },
+  {
+    name: "consumer",
+    permissions: "consume",
+    entrypoint: "main_consumer.ts",
+    include: ["migrations"],
+  },
+];
+
+async function compile(): Promise<void> {
+  for (const target of TARGETS) {
+    await assemble(target, { dir: "dist", env: {} });
+    tell(`made dist/${target.name}`);
+  }
+}
+
+async function check(): Promise<void> {
+  const dir = await Deno.makeTempDir();
+  try {
+    for (const target of TARGETS) {
+      const output = await assemble(target, { dir, env: { DENORT_BIN: Deno.execPath() } });
+      for (const part of [target.entrypoint, ...target.include]) {
+        if (!output.includes(`─ ${part}`)) {
+          throw new Error(`Cannot find ${part} in what was put together for ${target.name}`);
+        }
+      }
+      tell(`${target.name} fits together`);
+    }
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+/** Runs `deno compile` and returns what it says about the parts. */
+async function assemble(
+  target: Target,
+  { dir, env }: { readonly dir: string; readonly env: Readonly<Record<string, string>> },
+): Promise<string> {
+  const args = [
+    ...["compile", `--permission-set=${target.permissions}`],
+    ...target.include.map((path) => `--include=${path}`),
+    ...["--output", join(dir, target.name), target.entrypoint],
+  ];
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args,
+    env: { NO_COLOR: "1", ...env },
+  }).output();
+  const text = new TextDecoder();
+  const said = text.decode(stdout) + text.decode(stderr);
+  if (success) return said;
+  if (/denort/.test(said)) {
+    throw new ConfigurationError(
+      `Cannot make ${target.name}: the runtime that goes into it cannot be downloaded; ` +
+        `"deno task compile --check" does without\n${said}`,
+    );
+  }
+  throw new Error(`Cannot make ${target.name}: ${said}`);
+}
+
+function tell(line: string): void {
+  Deno.stderr.writeSync(new TextEncoder().encode(`${line}\n`));
+}
+
+if (import.meta.main) {
+  const program = new Command("compile")
+    .description("Make dist/producer and dist/consumer.")
+    .option("--check", "put the parts together without the download, look, and throw them away")
+    .parse(Deno.args, { from: "user" });
+  try {
+    await (program.opts<{ check?: true }>().check ? check() : compile());
+  } catch (error) {
+    tell(describeError(error));
+    Deno.exitCode = 1;
+  }
+}
