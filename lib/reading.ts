@@ -179,7 +179,10 @@ function findInexactInteger(value: number, text: string): Rejection | undefined 
 }
 
 /** True if two readings say the same, whatever their ids: as PostgreSQL would compare their rows. */
-export function sameContent(one: ParsedReading, other: ParsedReading): boolean {
+export function sameContent(
+  one: Pick<ParsedReading, "reading" | "eventTimeUs">,
+  other: Pick<ParsedReading, "reading" | "eventTimeUs">,
+): boolean {
   const a = one.reading;
   const b = other.reading;
   return one.eventTimeUs === other.eventTimeUs && a.sensor_id === b.sensor_id &&

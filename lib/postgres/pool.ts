@@ -13,15 +13,21 @@ import { ConfigurationError, describeError, RowDataError, TransientError } from 
 
 /** Where the database is, who asks, and how long one may wait. */
 export interface PostgresSettings {
+  /** Name or address. */
   readonly host: string;
+  /** TCP port. */
   readonly port: number;
+  /** Name of the database. */
   readonly database: string;
+  /** Role to log in as. */
   readonly user: string;
+  /** Its password. */
   readonly password: string;
-  /** Connections at most. A call that finds all of them busy waits for `connectTimeoutMs`. */
+  /** Most connections at the same time. A call that finds all of them busy waits for one. */
   readonly poolMax: number;
+  /** Longest wait for a connection, ms. */
   readonly connectTimeoutMs: number;
-  /** The server cancels a statement that runs longer. */
+  /** The server cancels a statement that runs longer, ms. */
   readonly statementTimeoutMs: number;
 }
 
@@ -34,24 +40,30 @@ export interface SqlQuery {
   readonly action: string;
   /** Prepares the statement under this name, once per connection. */
   readonly name?: string;
+  /** SQL. */
   readonly text: string;
+  /** The arguments `$1`, `$2`, … */
   readonly values?: readonly SqlValue[];
-  /** Longer than the pool's own bound, for a statement that is known to take its time. */
+  /** Longer than the pool's own bound, for a statement that is known to take its time, ms. */
   readonly timeoutMs?: number;
 }
 
 /** A row as the driver gives it: a `bigint` comes as text, a `double precision` as number. */
 export type SqlRow = Readonly<Record<string, unknown>>;
 
-/** The last statement's rows, and the number of rows that it returned or changed. */
+/** The answer to the last statement of a query. */
 export interface SqlResult {
+  /** Empty for a statement that returns none. */
   readonly rows: readonly SqlRow[];
+  /** Rows returned, or changed. */
   readonly rowCount: number;
 }
 
 /** Something that runs statements: a pool, or one transaction. */
 export interface SqlSession {
   /**
+   * Runs one query.
+   *
    * @throws {TransientError} if PostgreSQL is away or in trouble; the outcome can be unknown.
    * @throws {ConfigurationError} if only a person can help.
    * @throws {RowDataError} if PostgreSQL refused the data of some row.
@@ -67,6 +79,7 @@ export type TransactionMode = "read_committed" | "snapshot";
 export interface SqlPool extends SqlSession {
   /** Runs `work` in a transaction, and rolls it back if `work` throws. */
   transaction<T>(mode: TransactionMode, work: (session: SqlSession) => Promise<T>): Promise<T>;
+  /** Waits for the statements under way and closes the connections. */
   close(): Promise<void>;
 }
 
@@ -81,10 +94,12 @@ export const BEGIN: Readonly<Record<TransactionMode, string>> = {
  * function `store_batch` and turned into a value by the store.
  */
 export class ConflictError extends Error {
+  /** `ConflictError`. */
   override name = "ConflictError";
   /** Offsets of the readings in question. */
   readonly offsets: readonly number[];
 
+  /** Made by {@linkcode classifyPostgresError} alone. */
   constructor(message: string, offsets: readonly number[], options: ErrorOptions) {
     super(message, options);
     this.offsets = offsets;

@@ -15,7 +15,9 @@ export const DEAD_LETTER_PAYLOAD_BYTES_MAX = 65_536;
 
 /** A reading together with where it stands in its partition. */
 export interface ReadingAt {
+  /** Offset of its message. */
   readonly offset: number;
+  /** The reading itself. */
   readonly reading: Reading;
   /** Event time in microseconds since 1970: what `reading.timestamp` says, as an exact integer. */
   readonly eventTimeUs: number;
@@ -23,8 +25,11 @@ export interface ReadingAt {
 
 /** A rejection as it is kept: what was wrong, and the message as it came. */
 export interface DeadLetter {
+  /** Offset of the message. */
   readonly offset: number;
+  /** The rule that the message broke. */
   readonly reason: RejectionReason;
+  /** Where it broke the rule, printable. */
   readonly detail: string;
   /** The first {@linkcode DEAD_LETTER_PAYLOAD_BYTES_MAX} bytes; null for a tombstone. */
   readonly payload: Uint8Array | null;
@@ -32,6 +37,7 @@ export interface DeadLetter {
   readonly payloadBytes: number;
   /** SHA-256 of the whole value, 64 hexadecimal digits; of no bytes for a tombstone. */
   readonly payloadSha256: string;
+  /** The message's key, capped in length. */
   readonly key: Uint8Array | null;
   /** Headers as JSON text, capped in number and length. */
   readonly headersJson: string;
@@ -41,9 +47,13 @@ export interface DeadLetter {
 export interface BatchToStore {
   /** The data set that marks were trusted for. Another one in the database refuses the batch. */
   readonly dataSetId: string;
+  /** The life of the topic that the messages are from. */
   readonly topic: TopicIdentity;
+  /** Number of the partition. */
   readonly partition: number;
+  /** Where the ledger must stand. */
   readonly fromOffset: number;
+  /** Where the ledger goes: one past the last offset covered. */
   readonly nextOffset: number;
   /**
    * Readings to insert. The store sorts them by (id, offset). An id can be there more than once:
@@ -55,6 +65,7 @@ export interface BatchToStore {
   readonly duplicates: number;
   /** Offsets of the range that hold no message. */
   readonly skipped: number;
+  /** Messages that are no readings. */
   readonly deadLetters: readonly DeadLetter[];
   /**
    * Prepared dead letters of some of `readings`, found by their offset: kept only if the database
@@ -87,12 +98,19 @@ export type StoreOutcome =
  * `next - first + rewound = inserted + duplicates + deadLetters + skipped + gaps`.
  */
 export interface LedgerLine {
+  /** Which life of which topic. */
   readonly topic: TopicIdentity;
+  /** Number of the partition. */
   readonly partition: number;
+  /** Offset at which the line was opened. */
   readonly first: number;
+  /** One past the last offset that is stored. */
   readonly next: number;
+  /** Readings that became rows. */
   readonly inserted: number;
+  /** Readings that were stored already. */
   readonly duplicates: number;
+  /** Messages that became dead letters. */
   readonly deadLetters: number;
   /** Offsets without a message: control records, aborted or compacted messages. */
   readonly skipped: number;
