@@ -138,7 +138,8 @@ const LAWS: readonly [string, Law][] = [
     const member = await topic.member("skipping");
     const witness = new Witness();
     await member.start(witness);
-    await until(topic, "the end", () => witness.next(0) === end);
+    // The marker of an aborted transaction can be written a little later than the abort returns.
+    await until(topic, "the end", () => witness.next(0) >= end);
     assert.deepEqual(witness.values(0), ["a", "b"]);
     assert.ok(end > 3, `aborted records must take offsets, and the end is ${end}`);
     await member.stop();
@@ -149,7 +150,8 @@ const LAWS: readonly [string, Law][] = [
     const member = await topic.member("skipping");
     const witness = new Witness();
     await member.start(witness);
-    await until(topic, "the end", () => witness.next(0) === end);
+    // The marker of an aborted transaction can be written a little later than the abort returns.
+    await until(topic, "the end", () => witness.next(0) >= end);
     assert.equal(witness.batches[0]?.fetchedOffset, 0);
     assert.deepEqual(witness.values(0), []);
     await member.stop();

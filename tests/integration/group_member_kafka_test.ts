@@ -1,0 +1,101 @@
+/** The laws of a group member on a real broker, seen from outside by kafkajs's own admin and producer. */
+import { Kafka, logLevel } from "kafkajs";
+import { openKafka } from "../../lib/kafka/connection.ts";
+import { type OpenGroupMember, openGroupMember } from "../../lib/kafka/kafkajs_group_member.ts";
+import { createLog } from "../../lib/log.ts";
+import { systemClock } from "../../lib/clock.ts";
+import { groupMemberContract, type TopicUnderTest } from "../contracts/group_member.ts";
+import { testSettings } from "./test_stack.ts";
+
+const PASS_MS = 50;
+const PARTITIONS = 2;
+
+async function openTopic(): Promise<TopicUnderTest> {
+  const { brokers } = testSettings().kafka;
+  const kafka = new Kafka({
+    brokers: [...brokers],
+    clientId: "contract",
+    logLevel: logLevel.NOTHING,
+  });
+  const admin = kafka.admin();
+  await admin.connect();
+  const topic = `contract-${crypto.randomUUID()}`;
+  const topics = [{ topic, numPartitions: PARTITIONS }];
+  await admin.createTopics({ topics, waitForLeaders: true });
+  const log = createLog({ level: "error", format: "text", write: () => {}, clock: systemClock });
+  const opened: OpenGroupMember[] = [];
+
+  const write = async (
+    partition: number,
+    values: readonly string[],
+    outcome: "commit" | "abort",
+  ): Promise<void> => {
+    const producer = kafka.producer({
+      transactionalId: `${topic}-${crypto.randomUUID()}`,
+      maxInFlightRequests: 1,
+      idempotent: true,
+    });
+    await producer.connect();
+    const transaction = await producer.transaction();
+    const messages = values.map((value) => ({ key: "k", value, partition }));
+    await transaction.send({ topic, messages });
+    await (outcome === "commit" ? transaction.commit() : transaction.abort());
+    await producer.disconnect();
+  };
+
+  const append = async (partition: number, values: readonly string[]): Promise<void> => {
+    const producer = kafka.producer();
+    await producer.connect();
+    await producer.send({ topic, messages: values.map((value) => ({ value, partition })) });
+    await producer.disconnect();
+  };
+
+  return {
+    topic,
+    append,
+    appendAborted: (partition, values) => write(partition, values, "abort"),
+    deleteRecords: async (partition, beforeOffset) => {
+      // Only to make the admin learn who leads the partitions.
+      await admin.fetchTopicOffsets(topic);
+      const partitions = [{ partition, offset: String(beforeOffset) }];
+      await admin.deleteTopicRecords({ topic, partitions });
+    },
+    recreate: async () => {
+      await admin.deleteTopics({ topics: [topic] });
+      // Deleting is done in the background; until it is, the name is taken.
+      for (let tries = 0; tries < 100; tries++) {
+        try {
+          await admin.createTopics({ topics, waitForLeaders: true });
+          return;
+        } catch {
+          await systemClock.sleep(PASS_MS);
+        }
+      }
+      throw new Error(`Cannot make topic ${topic} again`);
+    },
+    member: async (groupId) => {
+      const settings = {
+        topic,
+        groupId: `${topic}-${groupId}`,
+        sessionTimeoutMs: 6_000,
+        fetchWaitMs: 20,
+        fetchPartitionBytes: 1_048_576,
+        partitionsConcurrent: 2,
+      };
+      const member = await openGroupMember(
+        openKafka({ brokers, clientId: "m" }, log),
+        settings,
+        log,
+      );
+      opened.push(member);
+      return member;
+    },
+    pass: () => systemClock.sleep(PASS_MS),
+    close: async () => {
+      for (const member of opened) await member[Symbol.asyncDispose]();
+      await admin.disconnect();
+    },
+  };
+}
+
+groupMemberContract("Apache Kafka", openTopic);
