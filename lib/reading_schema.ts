@@ -152,12 +152,18 @@ export function rejectSchemaFault(value: unknown): Rejection {
     case "format":
       return rejectText(field, String(found));
     case "type":
-      if (field === "") return reject("not_object", `expected an object, found ${show(found)}`);
-      if (typeof found === "number") return rejectNumber(field, `${fault.params.type}`, found);
-      return reject("type", `${field}: expected ${fault.params.type}, found ${show(found)}`);
+      return rejectType(field, String(fault.params.type), found);
     default:
       return reject("type", `${field}: ${fault?.message ?? "does not match the schema"}`);
   }
+}
+
+function rejectType(field: string, expected: string, found: unknown): Rejection {
+  if (field === "") return reject("not_object", `expected an object, found ${show(found)}`);
+  // Infinity is no "number" here and 3.5 no "integer", yet both are numbers in JSON.
+  const isNumeric = expected === "number" || expected === "integer";
+  if (isNumeric && typeof found === "number") return rejectNumber(field, expected, found);
+  return reject("type", `${field}: expected ${expected}, found ${show(found)}`);
 }
 
 /** A number outside its bounds, with a fraction where none may be, or too large for a double. */
