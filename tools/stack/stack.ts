@@ -86,6 +86,8 @@ export interface Stack {
   readonly servers: StackServers;
   /** Ends those servers; their data stay. */
   stop(): Promise<void>;
+  /** Ends those servers and removes all that the stack has kept. */
+  remove(): Promise<void>;
 }
 
 /** The servers of a stack by kind; a kind that the stack does not have is empty. */
@@ -133,11 +135,18 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     servers.kafka.length > 0 ? ensureTopic(clusterOf(plan), spec) : undefined,
     ...servers.postgres.map((server) => ensureDatabase(server, DATABASE)),
   ]);
+  const stop = async (): Promise<void> => {
+    await Promise.all(allServers(servers).map((server) => stopServer(server)));
+  };
   return {
     settings: stackSettings({ ...plan, kinds: asked }, spec.topic),
     servers,
-    stop: async () => {
-      await Promise.all(allServers(servers).map((server) => stopServer(server)));
+    stop,
+    remove: async () => {
+      await stop();
+      // A server's data can lie elsewhere than in the stack's directory.
+      const dirs = [...allServers(servers).map((server) => server.dir), plan.dir];
+      for (const each of dirs) await removeDir(each);
     },
   };
 }
@@ -273,6 +282,12 @@ function clusterOf(plan: StoredPlan): Cluster {
     controllerPort: plan.ports.kafka + 2 * index + 1,
   }));
   return { id: plan.clusterId, brokers };
+}
+
+async function removeDir(dir: string): Promise<void> {
+  await Deno.remove(dir, { recursive: true }).catch((error) => {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  });
 }
 
 async function readPlan(dir: string): Promise<StoredPlan | undefined> {
