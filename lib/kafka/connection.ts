@@ -14,6 +14,13 @@ export interface KafkaConnectionSettings {
   /** `host:port` of one broker or more. */
   readonly brokers: readonly string[];
   readonly clientId: string;
+  /**
+   * Tries inside kafkajs before connecting fails. Few where the caller tries again by itself and
+   * wants to say what it waits for.
+   *
+   * @default KAFKAJS_RETRY.retries
+   */
+  readonly retries?: number;
 }
 
 /**
@@ -37,7 +44,7 @@ export function openKafka(settings: KafkaConnectionSettings, log: Log): Kafka {
     requestTimeout: 10_000,
     // Without it a request on a dead connection waits for ever.
     enforceRequestTimeout: true,
-    retry: KAFKAJS_RETRY,
+    retry: { ...KAFKAJS_RETRY, retries: settings.retries ?? KAFKAJS_RETRY.retries },
     logLevel: logLevel.WARN,
     // kafkajs calls everything that it will retry an error. We say what matters ourselves.
     logCreator: () => ({ namespace, log: entry }) => {
@@ -63,6 +70,10 @@ const CURES = new Map<string, string>([
   ["TOPIC_AUTHORIZATION_FAILED", "this user has no right to the topic; grant it on the brokers"],
   ["GROUP_AUTHORIZATION_FAILED", "this user has no right to the group; grant READ on it"],
   ["CLUSTER_AUTHORIZATION_FAILED", "this user lacks a right on the cluster; grant it"],
+  [
+    "MESSAGE_TOO_LARGE",
+    "the topic refuses messages of this size; raise its max.message.bytes to 1048576 or lower PRODUCER_BATCH_BYTES_MAX",
+  ],
   ["INVALID_TOPIC_EXCEPTION", "TOPIC_NAME is no valid topic name"],
   ["INVALID_GROUP_ID", "KAFKA_GROUP_ID is no valid group name"],
   ["INVALID_SESSION_TIMEOUT", "KAFKA_SESSION_TIMEOUT_MS is outside what the brokers allow"],
