@@ -96,7 +96,7 @@ async function run(flags: { untilEnd?: true; from?: string }): Promise<void> {
 async function runMigrate(): Promise<void> {
   const program = openProgram();
   await using store = openStoreOf(program);
-  const { applied, already } = await migrate(store.pool, loadMigrations(MIGRATIONS));
+  const { applied, already } = await migrate(store.pool, await loadMigrations(MIGRATIONS));
   for (const name of applied) print(`applied ${name}`);
   print(`${applied.length} applied, ${already} already there`);
 }
@@ -128,7 +128,7 @@ async function runLast(sensorId: string): Promise<void> {
 }
 
 function openStoreOf({ settings }: Program): PostgresStore {
-  return openStore({ ...settings.postgres, applicationName: "sensor-ledger" });
+  return openStore(settings.postgres);
 }
 
 function openMemberOf({ settings, log }: Program): Promise<OpenGroupMember> {
@@ -137,7 +137,7 @@ function openMemberOf({ settings, log }: Program): Promise<OpenGroupMember> {
 }
 
 async function requireMigrated(store: PostgresStore): Promise<true> {
-  const pending = await pendingMigrations(store.pool, loadMigrations(MIGRATIONS));
+  const pending = await pendingMigrations(store.pool, await loadMigrations(MIGRATIONS));
   if (pending.length === 0) return true;
   throw new ConfigurationError(
     `Cannot use the database: ${pending.length} migrations are pending; run: deno task migrate`,

@@ -92,6 +92,7 @@ function stopSignal(log: Log): AbortSignal {
 export async function runCommandLine(cli: Command): Promise<never> {
   configure(cli);
   try {
+    refuseUnknownCommand(cli, process.argv[2]);
     await cli.parseAsync(process.argv);
     process.exit(process.exitCode ?? EXIT.ok);
   } catch (error) {
@@ -108,4 +109,13 @@ function configure(command: Command): void {
   command.exitOverride().showSuggestionAfterError().showHelpAfterError("(see --help)");
   command.configureOutput({ writeErr: writeError, writeOut: (text) => writeFully(1, text) });
   for (const child of command.commands) configure(child);
+}
+
+/** With a default command, commander would take a mistyped one for an argument of the default. */
+function refuseUnknownCommand(cli: Command, word: string | undefined): void {
+  const names = cli.commands.map((command) => command.name());
+  if (names.length === 0 || word === undefined || word.startsWith("-")) return;
+  if (word !== "help" && !names.includes(word)) {
+    cli.error(`error: unknown command '${word}'; there are: ${names.join(", ")}`);
+  }
 }
