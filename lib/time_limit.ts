@@ -12,20 +12,25 @@ export interface TimeLimit {
   readonly clock: Clock;
   /** Milliseconds. */
   readonly limitMs: number;
+  /** Ends the wait early, as if the limit had passed. */
+  readonly signal?: AbortSignal;
 }
 
 /**
  * Waits for `work`, but no longer than the limit. Only the waiting ends: the work itself goes on,
  * and what becomes of it is nobody's business any more.
  *
- * @throws {TransientError} If the limit passes first.
+ * @throws {TransientError} If the limit passes or the signal aborts first.
  */
 export async function withTimeLimit<T>(work: Promise<T>, limit: TimeLimit): Promise<T> {
-  const { clock, limitMs } = limit;
+  const { clock, limitMs, signal } = limit;
   const settled = new AbortController();
+  const waking = signal === undefined ? settled.signal : AbortSignal.any([settled.signal, signal]);
   const refuseLate = async (): Promise<never> => {
-    await clock.sleep(limitMs, settled.signal);
-    throw new TransientError(`no answer within ${limitMs} ms`);
+    await clock.sleep(limitMs, waking);
+    throw new TransientError(
+      signal?.aborted ? "stopped waiting" : `no answer within ${limitMs} ms`,
+    );
   };
   try {
     return await Promise.race([work, refuseLate()]);

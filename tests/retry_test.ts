@@ -98,13 +98,20 @@ Deno.test("retryForever() ends with the last error when its signal aborts", asyn
     assert.equal(calls(), 2);
     assert.equal(clock.sleeping, 0);
   });
-  await t.step("before it began: one try", async () => {
+  await t.step("before it began: one try, and nobody hears of a wait", async () => {
     const { action, calls } = failing(new TransientError("only"));
+    let waits = 0;
     await assert.rejects(
-      retryForever(action, { ...BOUNDS, clock: new FakeClock(), signal: AbortSignal.abort() }),
+      retryForever(action, {
+        ...BOUNDS,
+        clock: new FakeClock(),
+        signal: AbortSignal.abort(),
+        onWait: () => waits++,
+      }),
       { name: "TransientError", message: "only" },
     );
     assert.equal(calls(), 1);
+    assert.equal(waits, 0);
   });
 });
 
@@ -134,5 +141,22 @@ Deno.test("withTimeLimit() ends the waiting and nothing else", async (t) => {
     // Must not become an unhandled rejection, which would fail this test.
     work.reject(new Error("too late"));
     await clock.advance(1);
+  });
+  await t.step("an early end by the signal", async () => {
+    const clock = new FakeClock();
+    const stop = new AbortController();
+    const waiting = withTimeLimit(new Promise(() => {}), {
+      clock,
+      limitMs: 10,
+      signal: stop.signal,
+    });
+    const rejected = assert.rejects(waiting, {
+      name: "TransientError",
+      message: "stopped waiting",
+    });
+    await clock.advance(5);
+    stop.abort();
+    await rejected;
+    assert.equal(clock.sleeping, 0);
   });
 });

@@ -10,6 +10,7 @@
 
 /** Remembers that a reading is stored: key `reading:<id>`, which expires. */
 export interface Mark {
+  /** The reading's id, lower case. */
   readonly id: string;
   /** Names the data set, the place in the topic and the content, see `batch.ts`. */
   readonly value: string;
@@ -17,6 +18,7 @@ export interface Mark {
 
 /** A candidate for `last:<sensorId>`. */
 export interface LastValue {
+  /** Case kept. Never `index`: that key is the index itself, and `remember` refuses it. */
   readonly sensorId: string;
   /** Event time in microseconds since 1970; exact, for it stays below 2^53. */
   readonly eventTimeUs: number;

@@ -222,7 +222,11 @@ export class RedisCache implements Cache {
     client.on("end", () => lost.resolve(new Error("connection closed")));
     const connecting = client.connect();
     try {
-      await withTimeLimit(connecting, { clock: this.#clock, limitMs: CONNECT_MS_MAX });
+      await withTimeLimit(connecting, {
+        clock: this.#clock,
+        limitMs: CONNECT_MS_MAX,
+        signal: this.#closing.signal,
+      });
     } catch (error) {
       client.destroy();
       // The library cannot give up a socket that is about to connect; it can once it has.

@@ -293,7 +293,12 @@ Deno.test("a connection without an answer for 5 s is dropped with all that waits
     for (const result of results) {
       assert.equal(result.status === "rejected" && result.reason.name, "TransientError");
     }
+    const droppedMs = systemClock.elapsedMs();
     await assert.rejects(cache.marks([ID_A]), { name: "TransientError" });
+    assert(
+      systemClock.elapsedMs() - droppedMs < 1_000,
+      "the next call waited on a dead connection",
+    );
     server.thaw();
     await answers(cache);
   }));
@@ -310,6 +315,16 @@ Deno.test("close() rejects what waits, and later calls", () =>
     });
     await cache.close();
   }));
+
+Deno.test("close() while Redis is silent at login ends at once and leaves nothing behind", async () => {
+  await using server = await PrivateRedis.start();
+  server.freeze();
+  const cache = open(server.port);
+  await systemClock.sleep(100);
+  const startMs = systemClock.elapsedMs();
+  await cache.close();
+  assert(systemClock.elapsedMs() - startMs < 1_000);
+});
 
 Deno.test("a user with no more rights than the module asks for can do everything", async () => {
   await using server = await PrivateRedis.start();
