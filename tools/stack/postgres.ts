@@ -26,6 +26,16 @@ export interface DatabaseNames {
   readonly password: string;
 }
 
+/** A connection of the superuser. */
+export interface SuperuserSession {
+  /** Runs one statement. */
+  query(text: string, values?: readonly unknown[]): Promise<{
+    readonly rows: readonly Readonly<Record<string, unknown>>[];
+    /** Rows that the statement returned or changed. */
+    readonly rowCount: number | null;
+  }>;
+}
+
 /** A PostgreSQL server, with a way in for its superuser. */
 export interface PostgresServer extends Server {
   /**
@@ -33,7 +43,7 @@ export interface PostgresServer extends Server {
    *
    * @param database name of the database to connect to
    */
-  asSuperuser<T>(database: string, work: (client: pg.Client) => Promise<T>): Promise<T>;
+  asSuperuser<T>(database: string, work: (session: SuperuserSession) => Promise<T>): Promise<T>;
 }
 
 const INSTALL = "apt-get install -y postgresql-15";
@@ -71,24 +81,22 @@ export async function postgresServer(dir: string, port: number): Promise<Postgre
       await waitUntilReaped(join(data, "postmaster.pid"));
       return [postgres, "-D", data, ...postgresArguments(port)];
     },
-    ask: () => asSuperuser("postgres", async (client) => void await client.query("SELECT 1")),
+    ask: () => asSuperuser("postgres", async (session) => void await session.query("SELECT 1")),
   };
 }
 
 /** Creates the role and its database where they are missing. */
 export async function ensureDatabase(server: PostgresServer, names: DatabaseNames): Promise<void> {
-  await server.asSuperuser("postgres", async (client) => {
-    const user = client.escapeIdentifier(names.user);
-    const roles = await client.query("SELECT FROM pg_roles WHERE rolname = $1", [names.user]);
-    if (roles.rowCount === 0) await client.query(`CREATE ROLE ${user} LOGIN CREATEDB`);
-    await client.query(`ALTER ROLE ${user} PASSWORD ${client.escapeLiteral(names.password)}`);
-    const databases = await client.query("SELECT FROM pg_database WHERE datname = $1", [
+  const user = pg.escapeIdentifier(names.user);
+  await server.asSuperuser("postgres", async (session) => {
+    const roles = await session.query("SELECT FROM pg_roles WHERE rolname = $1", [names.user]);
+    if (roles.rowCount === 0) await session.query(`CREATE ROLE ${user} LOGIN CREATEDB`);
+    await session.query(`ALTER ROLE ${user} PASSWORD ${pg.escapeLiteral(names.password)}`);
+    const databases = await session.query("SELECT FROM pg_database WHERE datname = $1", [
       names.database,
     ]);
     if (databases.rowCount !== 0) return;
-    await client.query(
-      `CREATE DATABASE ${client.escapeIdentifier(names.database)} OWNER ${user}`,
-    );
+    await session.query(`CREATE DATABASE ${pg.escapeIdentifier(names.database)} OWNER ${user}`);
   });
 }
 
@@ -150,7 +158,7 @@ function isInProcessTable(pid: number): boolean {
 
 async function withClient<T>(
   address: { port: number; database: string; user: string; password: string },
-  work: (client: pg.Client) => Promise<T>,
+  work: (session: SuperuserSession) => Promise<T>,
 ): Promise<T> {
   const client = new pg.Client({
     ...address,
@@ -161,7 +169,7 @@ async function withClient<T>(
   client.on("error", () => {});
   try {
     await client.connect();
-    return await work(client);
+    return await work({ query: (text, values = []) => client.query(text, [...values]) });
   } finally {
     await client.end().catch(() => {});
   }
