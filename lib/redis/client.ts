@@ -107,8 +107,9 @@ export class RedisCache implements Cache {
   async connected(): Promise<void> {
     await this.#firstAttempt.promise;
     if (this.#client !== undefined) return;
-    const FaultClass = isRefusal(this.#absence) ? ConfigurationError : TransientError;
-    throw new FaultClass(this.#cannot("connect"), { cause: this.#absence });
+    const cannot = `Cannot connect to Redis at ${this.#address}`;
+    if (!isRefusal(this.#absence)) throw new TransientError(cannot, { cause: this.#absence });
+    throw new ConfigurationError(`${cannot}, check REDIS_PASSWORD`, { cause: this.#absence });
   }
 
   /** The marks of these ids, see {@linkcode Cache.marks}. */
@@ -194,7 +195,11 @@ export class RedisCache implements Cache {
   }
 
   #cannot(action: string): string {
-    return `Cannot ${action} in Redis at ${this.#settings.host}:${this.#settings.port}`;
+    return `Cannot ${action} in Redis at ${this.#address}`;
+  }
+
+  get #address(): string {
+    return `${this.#settings.host}:${this.#settings.port}`;
   }
 
   async #stayConnected(): Promise<void> {
