@@ -40,6 +40,8 @@ export interface ProduceOptions {
   readonly bufferBytesMax: number;
   /** Messages per second taken from the source; 0: as fast as they are acknowledged. */
   readonly ratePerSecond: number;
+  /** Messages taken before it ends by itself. @default Infinity */
+  readonly messagesMax?: number;
   readonly observer?: ProduceObserver;
 }
 
@@ -180,14 +182,14 @@ async function takeAll(
   flow: Flow,
   source: Iterable<MessageToSend> | AsyncIterable<MessageToSend>,
 ): Promise<void> {
-  const { clock, batchMessagesMax } = flow.options;
+  const { clock, batchMessagesMax, messagesMax = Infinity } = flow.options;
   const stopping = flow.stopping.signal;
   const iterator = Symbol.asyncIterator in source
     ? source[Symbol.asyncIterator]()
     : source[Symbol.iterator]();
   const nextTurnMs = createPace(flow.options);
   try {
-    for (let pulled = 1; !stopping.aborted; pulled++) {
+    for (let pulled = 1; pulled <= messagesMax && !stopping.aborted; pulled++) {
       // The turn comes before the message: a simulated reading must not be old when it leaves.
       const waitMs = nextTurnMs();
       if (waitMs > 0) await clock.sleep(waitMs, stopping);

@@ -8,7 +8,8 @@ import process from "node:process";
 import { type Command, CommanderError } from "commander";
 import { systemClock } from "./clock.ts";
 import { ConfigurationError, describeError } from "./errors.ts";
-import { createLog, type Log } from "./log.ts";
+import { createLog, type Log, sayOnChange } from "./log.ts";
+import { retryForever } from "./retry.ts";
 import { readSettings, secretsOf, type Settings } from "./settings.ts";
 
 /** Exit codes: what a supervisor or a script can tell apart. */
@@ -79,6 +80,33 @@ function stopSignal(log: Log): AbortSignal {
     });
   }
   return stop.signal;
+}
+
+/** Waits between tries to reach a server, ms. */
+const REACH_BACKOFF = { minMs: 200, maxMs: 5_000 } as const;
+
+/**
+ * Runs `action` until its server is there, saying once what it waits for.
+ *
+ * @returns undefined if the program is stopped first.
+ * @throws {ConfigurationError} if waiting does not help.
+ */
+export async function reach<T>(
+  { log, signal }: Program,
+  action: () => Promise<T>,
+): Promise<T | undefined> {
+  const say = sayOnChange("", (trouble) => log.warn(`waiting: ${trouble}`));
+  try {
+    return await retryForever(action, {
+      ...REACH_BACKOFF,
+      clock: systemClock,
+      signal,
+      onWait: (error) => say(describeError(error)),
+    });
+  } catch (error) {
+    if (signal.aborted) return undefined;
+    throw error;
+  }
 }
 
 /**

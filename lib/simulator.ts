@@ -69,7 +69,10 @@ export function simulate(options: SimulatorOptions): Generator<SimulatedMessage,
   }
   const parts = Object.values(ratios);
   if (!parts.every((part) => part >= 0) || parts.reduce((sum, part) => sum + part) > 1) {
-    throw new RangeError("Cannot simulate: each ratio is 0 to 1, and together they are at most 1");
+    const asked = Object.entries(ratios).map(([kind, part]) => `${kind} ${part}`).join(", ");
+    throw new RangeError(
+      `Cannot simulate ${asked}: each ratio is 0 to 1, and together they are at most 1`,
+    );
   }
   return messages(options);
 }

@@ -334,6 +334,17 @@ Deno.test("produce() ends when it is stopped while the source has nothing to giv
   assert.deepEqual(await finish(run, clock), { sent: 1, acknowledged: 1, failed: 0 });
 });
 
+Deno.test("produce() takes no more than messagesMax, and ends without another turn", async (t) => {
+  for (const messagesMax of [0, 1, 3]) {
+    await t.step(String(messagesMax), async () => {
+      const { clock, writer, options } = bench(1, { messagesMax, ratePerSecond: 1 });
+      const result = await finish(produce(numbered(Infinity), writer, options), clock);
+      assert.deepEqual(result, { sent: messagesMax, acknowledged: messagesMax, failed: 0 });
+      assert(clock.elapsedMs() <= Math.max(0, messagesMax - 1) * 1_000 + 100);
+    });
+  }
+});
+
 Deno.test("produce() takes nothing when it was stopped before it started", async () => {
   const { clock, writer, stop, options } = bench();
   stop.abort();

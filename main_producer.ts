@@ -1,0 +1,239 @@
+/**
+ * The producer's command line: reads flags and settings, opens the source and the topic, sends,
+ * and sets the exit code. How messages are made and sent is in `lib/`.
+ *
+ * @module
+ */
+import { open } from "node:fs/promises";
+import process from "node:process";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { systemClock } from "./lib/clock.ts";
+import { ConfigurationError, describeError } from "./lib/errors.ts";
+import { openKafka } from "./lib/kafka/connection.ts";
+import {
+  ensureTopic,
+  type OpenTopicWriter,
+  openTopicWriter,
+} from "./lib/kafka/kafkajs_topic_writer.ts";
+import type { MessageToSend } from "./lib/kafka/message.ts";
+import { LINE_BYTES_MAX, readMessages } from "./lib/ndjson.ts";
+import { produce } from "./lib/producer.ts";
+import {
+  EXIT,
+  openProgram,
+  print,
+  type Program,
+  reach,
+  runCommandLine,
+  VERSION,
+  writeError,
+} from "./lib/program.ts";
+import { createProgress } from "./lib/progress.ts";
+import { SENSORS_MAX, simulate } from "./lib/simulator.ts";
+
+/** kafkajs copies the list once per message, so larger batches cost more than they save. */
+const BATCH_MESSAGES_MAX = 1_000;
+
+/** Tries of one connection attempt; the loop around it says what it waits for. */
+const CONNECT_RETRIES = 1;
+
+const DUPLICATES_OF_ENABLE_DUPLICATES = 0.25;
+const SIMULATED_RATE = 10;
+const RATE_MAX = 1_000_000;
+const DEFAULT_SEED = 1;
+const SEED_MAX = 2 ** 32 - 1;
+const FILE_CHUNK_BYTES = 262_144;
+
+interface Flags {
+  readonly rate?: number;
+  readonly count?: number;
+  readonly sensors: number;
+  readonly seed?: number;
+  readonly duplicates?: number;
+  readonly conflicts: number;
+  readonly late: number;
+  readonly bad: number;
+  readonly from?: string;
+  readonly ensureTopic?: number;
+}
+
+const cli = new Command("producer")
+  .description("Sends sensor readings to Kafka: simulated ones, or the lines of a file.")
+  .version(VERSION)
+  .option(
+    "--rate <n>",
+    `messages per second, 0: as fast as possible (default: ${SIMULATED_RATE}, ` +
+      "with --from 0)",
+    rate,
+  )
+  .option("--count <n>", "stop after this many messages (default: never)", whole(0, 2 ** 53 - 1))
+  .option("--sensors <n>", "how many sensors to simulate", whole(1, SENSORS_MAX), 50)
+  .option(
+    "--seed <n>",
+    "makes a run repeatable, apart from its times (default: the same sensors, new readings)",
+    whole(0, SEED_MAX),
+  )
+  .option(
+    "--duplicates <ratio>",
+    "part of the messages that repeat an earlier one to the byte " +
+      `(default: ${DUPLICATES_OF_ENABLE_DUPLICATES}, or 0 with ENABLE_DUPLICATES=false)`,
+    ratio,
+  )
+  .option("--conflicts <ratio>", "part that repeat an earlier id with other content", ratio, 0)
+  .option("--late <ratio>", "part whose event time is minutes to hours back", ratio, 0)
+  .option("--bad <ratio>", "part that is broken in one of many ways", ratio, 0)
+  .addOption(
+    new Option("--from <file>", "send the lines of a file as they are, or of standard input: -")
+      .conflicts(["sensors", "seed", "duplicates", "conflicts", "late", "bad"]),
+  )
+  .option(
+    "--ensure-topic <partitions>",
+    "create the topic first if it does not exist",
+    whole(1, 10_000),
+  )
+  .addHelpText(
+    "after",
+    `
+Settings come from the environment, see .env.example: KAFKA_BROKER, TOPIC_NAME and others.
+Exit code: 0 all acknowledged, 1 something was not, 2 a wrong flag or setting.
+Examples:
+  deno task produce --ensure-topic 6 --count 1000 --rate 0
+  deno task produce --rate 200 --sensors 500 --late 0.05 --bad 0.01
+  deno task produce --from readings.ndjson`,
+  )
+  .action(run);
+
+await runCommandLine(cli);
+
+async function run(flags: Flags): Promise<void> {
+  const program = openProgram();
+  const { settings, log, signal } = program;
+  const source = await openSource(flags, program);
+  const writer = await reach(program, () => openWriter(flags, program));
+  if (writer === undefined) return;
+  await using _ = writer;
+  const ratePerSecond = flags.rate ?? (flags.from === undefined ? SIMULATED_RATE : 0);
+  log.info("sending", {
+    topic: settings.kafka.topic,
+    partitions: writer.partitions,
+    source: source.name,
+    perSecond: ratePerSecond === 0 ? "as many as possible" : ratePerSecond,
+  });
+  const progress = createProgress({
+    clock: systemClock,
+    log,
+    writeToTerminal: process.stderr.isTTY ? writeError : undefined,
+  });
+  const shown = new AbortController();
+  const showing = progress.show(shown.signal);
+  const result = await produce(source.messages, writer, {
+    ...settings.producer,
+    clock: systemClock,
+    signal,
+    drainMs: settings.consumer.shutdownDeadlineMs,
+    batchMessagesMax: BATCH_MESSAGES_MAX,
+    ratePerSecond,
+    messagesMax: flags.count ?? Infinity,
+    observer: progress,
+  });
+  shown.abort();
+  await showing;
+  const refused = source.refused();
+  const sums = { ...result, sent: result.sent + refused, failed: result.failed + refused };
+  print(progress.summary(sums));
+  if (result.error !== undefined) throw result.error;
+  if (sums.failed > 0) process.exitCode = EXIT.failed;
+}
+
+async function openWriter(flags: Flags, { settings, log }: Program): Promise<OpenTopicWriter> {
+  const { brokers, topic } = settings.kafka;
+  const clientId = "sensor-ledger-producer";
+  const kafka = openKafka({ brokers, clientId, retries: CONNECT_RETRIES }, log);
+  if (flags.ensureTopic !== undefined) {
+    const { outcome, partitions } = await ensureTopic(kafka, topic, flags.ensureTopic);
+    if (outcome === "created") log.info("topic created", { topic, partitions });
+    else if (partitions !== flags.ensureTopic) {
+      log.warn("topic exists with another number of partitions; it is left as it is", {
+        topic,
+        partitions,
+        wanted: flags.ensureTopic,
+      });
+    }
+  }
+  return openTopicWriter(kafka, topic);
+}
+
+interface Source {
+  readonly name: string;
+  readonly messages: Iterable<MessageToSend> | AsyncIterable<MessageToSend>;
+  /** How many were left out because no topic takes them. */
+  refused(): number;
+}
+
+function openSource(flags: Flags, program: Program): Source | Promise<Source> {
+  return flags.from === undefined ? openSimulation(flags, program) : openFile(flags.from, program);
+}
+
+function openSimulation(flags: Flags, { settings }: Program): Source {
+  const { seed = DEFAULT_SEED, sensors, bad, late, conflicts } = flags;
+  const usual = settings.producer.enableDuplicates ? DUPLICATES_OF_ENABLE_DUPLICATES : 0;
+  const duplicate = flags.duplicates ?? usual;
+  // Producers without a seed share their sensors, and must not make the same ids.
+  const salt = flags.seed === undefined ? crypto.getRandomValues(new Uint32Array(1))[0]! : 0;
+  const ratios = { bad, late, duplicate, conflict: conflicts };
+  try {
+    const messages = simulate({ clock: systemClock, seed, salt, sensors, ratios });
+    return { name: `${sensors} simulated sensors`, messages, refused: () => 0 };
+  } catch (error) {
+    throw new ConfigurationError(describeError(error), { cause: error });
+  }
+}
+
+async function openFile(path: string, { log }: Program): Promise<Source> {
+  let refused = 0;
+  const tooLong = (line: number, bytes: number): void => {
+    refused++;
+    log.error("line left out: no topic takes one this long", { line, bytes, LINE_BYTES_MAX });
+  };
+  const chunks = path === "-" ? process.stdin : await openChunks(path);
+  return {
+    name: path === "-" ? "standard input" : path,
+    messages: readMessages(chunks, { tooLong }),
+    refused: () => refused,
+  };
+}
+
+async function openChunks(path: string): Promise<AsyncIterable<Uint8Array>> {
+  try {
+    const file = await open(path);
+    if ((await file.stat()).isDirectory()) throw new Error("it is a directory");
+    return file.createReadStream({ highWaterMark: FILE_CHUNK_BYTES });
+  } catch (error) {
+    throw new ConfigurationError(`Cannot read ${path}`, { cause: error });
+  }
+}
+
+function whole(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = numberOf(text);
+    if (Number.isInteger(value) && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+  };
+}
+
+function ratio(text: string): number {
+  const value = numberOf(text);
+  if (value >= 0 && value <= 1) return value;
+  throw new InvalidArgumentError("It must be a number from 0 to 1, for example 0.05.");
+}
+
+function rate(text: string): number {
+  const value = numberOf(text);
+  if (value >= 0 && value <= RATE_MAX) return value;
+  throw new InvalidArgumentError(`It must be a number from 0 to ${RATE_MAX}.`);
+}
+
+/** Plain decimals only: Number() alone takes "", "0x10" and "Infinity". */
+function numberOf(text: string): number {
+  return /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
+}
