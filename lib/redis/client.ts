@@ -210,6 +210,7 @@ export class RedisCache implements Cache {
     });
     for (let failures = 1; !this.#closing.signal.aborted; failures++) {
       const wasConnected = await this.#connectOnce();
+      this.#firstAttempt.resolve();
       if (wasConnected) failures = 1;
       tellRefusal(isRefusal(this.#absence));
       this.#log.debug("Redis is not connected", { error: this.#absence });
@@ -237,7 +238,6 @@ export class RedisCache implements Cache {
       // The library cannot give up a socket that is about to connect; it can once it has.
       connecting.then(() => client.destroy(), () => {});
       this.#absence = asError(error);
-      this.#firstAttempt.resolve();
       return false;
     }
     if (!this.#closing.signal.aborted) {
