@@ -29,9 +29,8 @@ const HEADER_BYTES = 20;
 const LENGTH_BYTES = 4;
 const NULL_LENGTH = -1;
 /** PostgreSQL counts microseconds from 2000-01-01T00:00:00Z. */
-const POSTGRES_EPOCH_US = 946_684_800_000_000;
+const POSTGRES_EPOCH_US = 946_684_800_000_000n;
 const INTEGER_MAX = 2 ** 31 - 1;
-const UINT32_SPAN = 2 ** 32;
 /** Version of jsonb's binary form, which precedes the text. */
 const JSONB_VERSION = 1;
 
@@ -62,7 +61,9 @@ export function integerArray(values: readonly number[]): Buffer {
  * @throws {RangeError} if a value is no integer within 2^53.
  */
 export function bigintArray(values: readonly number[]): Buffer {
-  return fixedArray(OID.bigint, 8, values, setBigint);
+  return fixedArray(OID.bigint, 8, values, (view, at, value) => {
+    view.setBigInt64(at, exactBigInt(value));
+  });
 }
 
 /** A `double precision[]`. */
@@ -77,12 +78,10 @@ export function doubleArray(values: readonly number[]): Buffer {
  * @throws {RangeError} if a value is no integer within 2^53.
  */
 export function timestamptzArray(values: readonly number[]): Buffer {
-  return fixedArray(
-    OID.timestamptz,
-    8,
-    values,
-    (view, at, value) => setBigint(view, at, value - POSTGRES_EPOCH_US),
-  );
+  return fixedArray(OID.timestamptz, 8, values, (view, at, value) => {
+    // The difference can lie outside of 2^53 where the time itself does not.
+    view.setBigInt64(at, exactBigInt(value) - POSTGRES_EPOCH_US);
+  });
 }
 
 /**
@@ -170,13 +169,9 @@ function writeHeader(
   return bytes.writeInt32BE(1, at);
 }
 
-function setBigint(view: DataView, at: number, value: number): void {
-  if (!Number.isSafeInteger(value)) {
-    throw new RangeError(`expected an integer within 2^53, found ${value}`);
-  }
-  view.setInt32(at, Math.floor(value / UINT32_SPAN));
-  // Takes the value modulo 2^32, which for a negative one is its two's complement.
-  view.setUint32(at + 4, value);
+function exactBigInt(value: number): bigint {
+  if (Number.isSafeInteger(value)) return BigInt(value);
+  throw new RangeError(`expected an integer within 2^53, found ${value}`);
 }
 
 /** Values of the characters `0-9a-f`; all others are larger than 15. */

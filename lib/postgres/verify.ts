@@ -7,6 +7,7 @@
 import { ledgerLineOf, SELECT_LEDGER } from "./client.ts";
 import type { SqlPool, SqlSession } from "./pool.ts";
 import type { LedgerLine } from "./store.ts";
+import { table } from "../table.ts";
 
 /** One line of the ledger. Offsets are texts, for JSON readers whose numbers are narrower. */
 export interface VerifiedPartition {
@@ -176,4 +177,29 @@ function verifiedPartitionOf(line: LedgerLine): VerifiedPartition {
     gaps: line.gaps,
     rewound: line.rewound,
   };
+}
+
+/** The report as a table and sentences for a terminal. */
+export function verifyText(report: VerifyReport): string {
+  const head = ["partition", "first", "next", "inserted", "duplicates", "dead letters"];
+  const rows = report.partitions.map((one) => [
+    String(one.partition),
+    one.first,
+    one.next,
+    String(one.inserted),
+    String(one.duplicates),
+    String(one.deadLetters),
+    String(one.skipped),
+    String(one.gaps),
+    String(one.rewound),
+  ]);
+  const verdict = report.ok
+    ? `ok: every offset is accounted for, and the table holds ${report.rows} rows`
+    : `NOT ok: ${report.problems.length} problems`;
+  return [
+    ...table([[...head, "skipped", "gaps", "rewound"], ...rows]),
+    "",
+    ...report.problems,
+    verdict,
+  ].join("\n");
 }

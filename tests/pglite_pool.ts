@@ -1,0 +1,60 @@
+/**
+ * A PostgreSQL inside the process, which runs the SQL of this project in the tests that need no
+ * server. It has one session, so nothing about concurrency can be learned from it.
+ *
+ * @module
+ */
+import { PGlite } from "@electric-sql/pglite";
+import {
+  BEGIN,
+  classifyPostgresError,
+  type SqlPool,
+  type SqlQuery,
+  type SqlResult,
+} from "../lib/postgres/pool.ts";
+
+/** Starts an empty database and calls `use` with it. */
+export async function withPglite(use: (pool: SqlPool) => Promise<void>): Promise<void> {
+  await using database = await PGlite.create();
+  await use(pglitePool(database));
+}
+
+function pglitePool(database: PGlite): SqlPool {
+  // One session: whoever comes while a transaction is open has to wait, as for a connection.
+  let turn: Promise<unknown> = Promise.resolve();
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const result = turn.then(work);
+    turn = result.catch(() => {});
+    return result;
+  };
+  const query = (sql: SqlQuery): Promise<SqlResult> => runQuery(database, sql);
+  return {
+    query: (sql) => inTurn(() => query(sql)),
+    transaction: (mode, work) =>
+      inTurn(async () => {
+        await database.exec(BEGIN[mode]);
+        try {
+          const result = await work({ query });
+          await database.exec("COMMIT");
+          return result;
+        } catch (error) {
+          await database.exec("ROLLBACK");
+          throw error;
+        }
+      }),
+    close: () => database.close(),
+  };
+}
+
+async function runQuery(database: PGlite, { action, text, values }: SqlQuery): Promise<SqlResult> {
+  try {
+    const results = values === undefined
+      ? await database.exec(text)
+      : [await database.query<Record<string, unknown>>(text, [...values])];
+    const last = results.at(-1);
+    const rows = last?.rows ?? [];
+    return { rows, rowCount: rows.length || (last?.affectedRows ?? 0) };
+  } catch (error) {
+    throw classifyPostgresError(action, error);
+  }
+}

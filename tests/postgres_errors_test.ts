@@ -1,0 +1,88 @@
+import assert from "node:assert/strict";
+import { classifyPostgresError } from "../lib/postgres/pool.ts";
+
+/** An error as the driver makes it from the server's answer. */
+function serverError(code: string, fields: Record<string, string> = {}): Error {
+  return Object.assign(new Error("the server's words"), { code, severity: "ERROR", ...fields });
+}
+
+const ROW = { table: "sensor_events" };
+
+Deno.test("classifyPostgresError() gives each SQLSTATE its class", async (t) => {
+  const cases: [name: string, error: Error, className: string, text: RegExp][] = [
+    ["text with U+0000", serverError("22021"), "RowDataError", /22021/],
+    ["number out of range", serverError("22003"), "RowDataError", /22003/],
+    ["bad date", serverError("22008"), "RowDataError", /22008/],
+    ["null in a column", serverError("23502", ROW), "RowDataError", /23502/],
+    ["check of a column", serverError("23514", ROW), "RowDataError", /23514/],
+    ["more than one row", serverError("21000"), "RowDataError", /21000/],
+    ["sums of the ledger", serverError("23514", { table: "ledger" }), "TransientError", /ALARM/],
+    [
+      "dead letter too long",
+      serverError("23514", { table: "dead_letters" }),
+      "TransientError",
+      /ALARM/,
+    ],
+    ["duplicate key", serverError("23505", ROW), "TransientError", /ALARM, unexpected/],
+    ["wrong password", serverError("28P01"), "ConfigurationError", /POSTGRES_PASSWORD/],
+    ["no such database", serverError("3D000"), "ConfigurationError", /POSTGRES_DB/],
+    ["no such table", serverError("42P01"), "ConfigurationError", /deno task migrate/],
+    ["no such function", serverError("42883"), "ConfigurationError", /deno task migrate/],
+    ["no right", serverError("42501"), "ConfigurationError", /Grant/],
+    ["another syntax", serverError("42601"), "ConfigurationError", /another schema/],
+    [
+      "foreign table",
+      serverError("SL002", { hint: "Rename it" }),
+      "ConfigurationError",
+      /Rename it/,
+    ],
+    ["connection failure", serverError("08006"), "TransientError", /08006/],
+    ["deadlock", serverError("40P01"), "TransientError", /40P01/],
+    ["serialization", serverError("40001"), "TransientError", /40001/],
+    ["disk full", serverError("53100"), "TransientError", /53100/],
+    ["too many connections", serverError("53300"), "TransientError", /53300/],
+    ["lock timeout", serverError("55P03"), "TransientError", /55P03/],
+    ["cancelled", serverError("57014"), "TransientError", /57014/],
+    ["shut down by an administrator", serverError("57P01"), "TransientError", /57P01/],
+    ["starting up", serverError("57P03"), "TransientError", /57P03/],
+    ["read-only server", serverError("25006"), "TransientError", /25006/],
+    ["disk error", serverError("58030"), "TransientError", /58030/],
+    ["corrupt data", serverError("XX001"), "TransientError", /ALARM, unexpected/],
+    ["unknown", serverError("ZZ999"), "TransientError", /ALARM, unexpected/],
+    [
+      "refused by the network",
+      Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" }),
+      "TransientError",
+      /ECONNREFUSED/,
+    ],
+    [
+      "a system's error of five letters",
+      Object.assign(new Error("write EPIPE"), { code: "EPIPE" }),
+      "TransientError",
+      /EPIPE/,
+    ],
+    ["timeout of the driver", new Error("Query read timeout"), "TransientError", /timeout/],
+  ];
+  for (const [name, error, className, text] of cases) {
+    await t.step(name, () => {
+      const classified = classifyPostgresError("store a batch", error);
+      assert.equal(classified.name, className);
+      assert.match(classified.message, /^Cannot store a batch: /);
+      assert.match(classified.message, text);
+      assert.equal(classified.cause, error);
+    });
+  }
+});
+
+Deno.test("classifyPostgresError() raises no alarm for what is expected to pass", () => {
+  for (const code of ["08006", "40P01", "40001", "53100", "55P03", "57014", "57P01", "25006"]) {
+    const { message } = classifyPostgresError("wait", serverError(code));
+    assert.doesNotMatch(message, /ALARM/, code);
+  }
+});
+
+Deno.test("classifyPostgresError() reads the offsets of conflicts", () => {
+  const error = classifyPostgresError("store", serverError("SL001", { detail: "3,17" }));
+  assert.ok("offsets" in error);
+  assert.deepEqual(error.offsets, [3, 17]);
+});

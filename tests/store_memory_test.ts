@@ -1,0 +1,66 @@
+import assert from "node:assert/strict";
+import { TransientError } from "../lib/errors.ts";
+import { createMemoryStore } from "../lib/postgres/memory.ts";
+import { batchOf, readingAt, storeContract, TOPIC } from "./contracts/store.ts";
+import { FakeClock } from "./fake_clock.ts";
+
+storeContract("createMemoryStore()", async (use) => {
+  let store = createMemoryStore();
+  await use({
+    get store() {
+      return store;
+    },
+    rows: () =>
+      Promise.resolve(
+        [...store.readings.values()]
+          .map(({ reading: { timestamp: _, ...reading }, ...row }) => ({ ...row, reading }))
+          .toSorted((a, b) => a.reading.unique_reading_id < b.reading.unique_reading_id ? -1 : 1),
+      ),
+    deadLetters: () =>
+      Promise.resolve(
+        store.deadLetters.map(({ topic, headersJson, payload, key, ...letter }) => ({
+          ...letter,
+          topicId: topic.topicId,
+          payload: payload?.toHex() ?? null,
+          key: key?.toHex() ?? null,
+          headers: JSON.parse(headersJson),
+        })).toSorted((a, b) => a.offset - b.offset),
+      ),
+    emptyReadings: () => Promise.resolve(store.emptyReadings()),
+    reset: () => {
+      store = createMemoryStore();
+      return Promise.resolve();
+    },
+  });
+});
+
+Deno.test("failNext() makes the next calls fail before their effect, in order", async () => {
+  const store = createMemoryStore();
+  store.failNext("openLedgerLine", new TransientError("first"));
+  store.failNext("openLedgerLine", new TransientError("second"));
+  await assert.rejects(store.openLedgerLine(TOPIC, 0, 5), { message: "first" });
+  await assert.rejects(store.openLedgerLine(TOPIC, 0, 5), { message: "second" });
+  assert.deepEqual(await store.readLedger(), []);
+  assert.equal(await store.openLedgerLine(TOPIC, 0, 5), 5);
+});
+
+Deno.test("loseReplyNext() makes the next call fail after its effect", async () => {
+  const store = createMemoryStore();
+  await store.openLedgerLine(TOPIC, 0, 0);
+  const batch = batchOf(await store.dataSetId(), { readings: [readingAt(0, 1)] });
+  store.loseReplyNext("storeBatch");
+  await assert.rejects(store.storeBatch(batch), { name: "TransientError", message: /lost/ });
+  assert.equal(store.readings.size, 1);
+  assert.deepEqual(await store.storeBatch(batch), { kind: "fenced", ledgerNext: 1 });
+});
+
+Deno.test("createMemoryStore() takes its ids and dates from its options", async () => {
+  const clock = new FakeClock();
+  let made = 0;
+  const store = createMemoryStore({ clock, newId: () => `id-${++made}` });
+  assert.equal(await store.dataSetId(), "id-1");
+  store.emptyReadings();
+  assert.equal(await store.dataSetId(), "id-2");
+  await store.openLedgerLine(TOPIC, 0, 0);
+  assert.equal((await store.readLedger())[0]?.updatedAtMs, clock.now());
+});
