@@ -27,12 +27,16 @@ function freePort(): number {
   throw new Error("Cannot find two free ports in a row");
 }
 
+function reportLine(line: string): void {
+  Deno.stderr.writeSync(new TextEncoder().encode(`${line}\n`));
+}
+
 async function runWithStack(command: readonly string[]): Promise<number> {
   const [program, ...args] = command;
   if (program === undefined) throw new Error("Cannot run nothing: give a command after --");
   const dir = join(import.meta.dirname!, "..", ".stack", `private-${Deno.pid}`);
   const ports = Object.fromEntries(SERVER_KINDS.map((kind) => [kind, freePort()]));
-  const stack = await startStack({ dir, ports, report: (line) => console.error(line) });
+  const stack = await startStack({ dir, ports, report: reportLine });
   try {
     const child = new Deno.Command(program, {
       args,

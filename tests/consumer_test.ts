@@ -1,0 +1,373 @@
+import assert from "node:assert/strict";
+import { ConfigurationError, TransientError } from "../lib/errors.ts";
+import {
+  GROUP,
+  idOf,
+  MemoryPipeline,
+  messageText,
+  messageTexts,
+  type RunningConsumer,
+} from "./memory_pipeline.ts";
+
+function storedIds(pipeline: MemoryPipeline): string[] {
+  return [...pipeline.store.readings.keys()].sort();
+}
+
+function ids(first: number, count: number): string[] {
+  return Array.from({ length: count }, (_, index) => idOf(first + index));
+}
+
+async function untilStored(pipeline: MemoryPipeline, count: number): Promise<void> {
+  await pipeline.until(`${count} rows`, () => pipeline.store.readings.size >= count);
+}
+
+/** Waits until the ledger of partition 0 stands at `next`. */
+async function untilNext(pipeline: MemoryPipeline, next: number): Promise<void> {
+  for (let steps = 0; steps < 2_000; steps++) {
+    if ((await pipeline.line(0))?.next === next) return;
+    await pipeline.clock.advance(20);
+  }
+  assert.fail(`the ledger never came to ${next}: ${JSON.stringify(await pipeline.line(0))}`);
+}
+
+Deno.test("consume() stores every message of every partition and commits", async () => {
+  const pipeline = new MemoryPipeline();
+  pipeline.append(0, messageTexts(1, 250));
+  pipeline.append(1, [...messageTexts(1_001, 30), "{"]);
+  const consumer = pipeline.start();
+  await untilStored(pipeline, 280);
+  const summary = await pipeline.stop(consumer);
+  assert.deepEqual(summary, {
+    inserted: 280,
+    duplicates: 0,
+    deadLetters: 1,
+    skipped: 0,
+    stoppedInTime: true,
+  });
+  assert.deepEqual(pipeline.kafka.committed.get(GROUP), new Map([[0, 250], [1, 31]]));
+  assert.deepEqual(pipeline.logged, []);
+});
+
+Deno.test("consume() until the end returns when what was there is stored", async (t) => {
+  await t.step("messages", async () => {
+    const pipeline = new MemoryPipeline();
+    pipeline.append(0, messageTexts(1, 250));
+    const consumer = pipeline.start({ until: "end" });
+    for (let steps = 0; steps < 100; steps++) await pipeline.clock.advance(20);
+    assert.equal((await consumer.done).inserted, 250);
+  });
+  await t.step("an empty topic", async () => {
+    const pipeline = new MemoryPipeline();
+    const consumer = pipeline.start({ until: "end" });
+    for (let steps = 0; steps < 100; steps++) await pipeline.clock.advance(20);
+    assert.equal((await consumer.done).inserted, 0);
+  });
+  await t.step("a log that ends in control records", async () => {
+    const pipeline = new MemoryPipeline();
+    pipeline.append(0, messageTexts(1, 3));
+    pipeline.kafka.appendControl(0, 4);
+    const consumer = pipeline.start({ until: "end" });
+    for (let steps = 0; steps < 100; steps++) await pipeline.clock.advance(20);
+    const { inserted, skipped } = await consumer.done;
+    assert.deepEqual({ inserted, skipped }, { inserted: 3, skipped: 4 });
+  });
+  await t.step("two consumers wait for each other's partitions", async () => {
+    const pipeline = new MemoryPipeline();
+    pipeline.append(0, messageTexts(1, 50));
+    pipeline.append(1, messageTexts(101, 50));
+    const both = [pipeline.start({ until: "end" }), pipeline.start({ until: "end" })];
+    for (let steps = 0; steps < 200; steps++) await pipeline.clock.advance(20);
+    const summaries = await Promise.all(both.map((consumer) => consumer.done));
+    assert.equal(summaries.reduce((sum, one) => sum + one.inserted, 0), 100);
+  });
+});
+
+Deno.test("consume() starts where the ledger stands, whatever Kafka's commit says", async (t) => {
+  for (const committed of [0, 3, 10]) {
+    await t.step(`committed ${committed}`, async () => {
+      const pipeline = new MemoryPipeline(1);
+      pipeline.append(0, messageTexts(1, 10));
+      await pipeline.store.openLedgerLine(pipeline.kafka.identity(), 0, 4);
+      pipeline.kafka.committed.set(GROUP, new Map([[0, committed]]));
+      const consumer = pipeline.start();
+      await untilNext(pipeline, 10);
+      await pipeline.stop(consumer);
+      assert.deepEqual(storedIds(pipeline), ids(5, 6));
+    });
+  }
+});
+
+Deno.test("consume() begins a topic that the ledger does not know", async (t) => {
+  const rows: readonly [string, Parameters<MemoryPipeline["start"]>[0], number][] = [
+    ["at the group's commit", {}, 3],
+    ["at the beginning", { startFrom: { kind: "beginning" } }, 0],
+    ["at a time", { startFrom: { kind: "time", timestampMs: 7_000 } }, 7],
+  ];
+  for (const [name, options, first] of rows) {
+    await t.step(name, async () => {
+      const pipeline = new MemoryPipeline(1);
+      const timed = messageTexts(0, 10).map((text, index) => ({
+        key: null,
+        value: new TextEncoder().encode(text),
+        timestampMs: index * 1_000,
+      }));
+      pipeline.append(0, timed);
+      pipeline.kafka.committed.set(GROUP, new Map([[0, 3]]));
+      const consumer = pipeline.start(options);
+      await untilNext(pipeline, 10);
+      await pipeline.stop(consumer);
+      assert.equal((await pipeline.line(0))?.first, first);
+      assert.deepEqual(storedIds(pipeline), ids(first, 10 - first));
+    });
+  }
+});
+
+Deno.test("consume() while the database is away waits, then loses nothing", async (t) => {
+  for (const method of ["storeBatch", "readLedger"] as const) {
+    await t.step(method, async () => {
+      const pipeline = new MemoryPipeline(1);
+      pipeline.append(0, messageTexts(1, 20));
+      for (let tries = 0; tries < 12; tries++) {
+        pipeline.store.failNext(method, new TransientError("Cannot reach it: refused"));
+      }
+      const consumer = pipeline.start();
+      await untilStored(pipeline, 20);
+      await pipeline.stop(consumer);
+      assert.deepEqual(storedIds(pipeline), ids(1, 20));
+      assert.equal(pipeline.store.deadLetters.length, 0);
+      const waits = pipeline.logged.filter((line) => line.includes("waiting"));
+      assert.equal(waits.length, 1, "one line for one cause, not one a try");
+    });
+  }
+});
+
+Deno.test("consume() takes a wrong schema for something that a person mends, and waits", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 3));
+  pipeline.store.failNext("storeBatch", new ConfigurationError("run: deno task migrate"));
+  const consumer = pipeline.start();
+  await untilStored(pipeline, 3);
+  await pipeline.stop(consumer);
+  assert.match(pipeline.logged.join(""), /run: deno task migrate/);
+});
+
+Deno.test("consume() survives a fault of its own without losing the message", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 3));
+  pipeline.store.failNext("storeBatch", new TypeError("undefined is not a function"));
+  const consumer = pipeline.start();
+  await untilStored(pipeline, 3);
+  await pipeline.stop(consumer);
+});
+
+Deno.test("consume() takes a lost answer to COMMIT for stored, and counts nothing twice", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 250));
+  pipeline.store.loseReplyNext("storeBatch");
+  const consumer = pipeline.start();
+  await untilNext(pipeline, 250);
+  await pipeline.stop(consumer);
+  const line = await pipeline.line(0);
+  assert.deepEqual([line?.inserted, line?.duplicates], [250, 0]);
+});
+
+Deno.test("consume() repairs last values that a lost answer left behind", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, [messageText(1, { sensor_id: "s-1" })]);
+  pipeline.store.loseReplyNext("storeBatch");
+  const consumer = pipeline.start();
+  await pipeline.until("a last value", () => pipeline.cache.lastValues.has("s-1"));
+  await pipeline.stop(consumer);
+});
+
+Deno.test("consume() restores last values after Redis was emptied", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, [messageText(1, { sensor_id: "silent" })]);
+  const consumer = pipeline.start();
+  await pipeline.until("the first repair", () => pipeline.cache.lastComplete !== null);
+  assert.ok(pipeline.cache.lastValues.has("silent"));
+  pipeline.cache.flush();
+  pipeline.append(0, [messageText(2, { sensor_id: "talking" })]);
+  await pipeline.until("the silent sensor", () => pipeline.cache.lastValues.has("silent"));
+  await pipeline.stop(consumer);
+});
+
+Deno.test("consume() is not starved by the marks of a database that is gone", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 10));
+  let consumer = pipeline.start();
+  await untilStored(pipeline, 10);
+  await pipeline.stop(consumer);
+  // The same readings come again, and only Redis remembers them.
+  pipeline.store.emptyReadings();
+  pipeline.append(0, messageTexts(1, 10));
+  consumer = pipeline.start();
+  await untilStored(pipeline, 10);
+  await pipeline.stop(consumer);
+  assert.deepEqual(storedIds(pipeline), ids(1, 10));
+});
+
+Deno.test("consume() notices under way that the database was emptied", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 10));
+  const consumer = pipeline.start();
+  await untilStored(pipeline, 10);
+  pipeline.store.emptyReadings();
+  pipeline.append(0, messageTexts(1, 12));
+  await untilStored(pipeline, 12);
+  await pipeline.stop(consumer);
+});
+
+Deno.test("consume() steps over deleted messages and says how many", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 10));
+  await pipeline.store.openLedgerLine(pipeline.kafka.identity(), 0, 0);
+  pipeline.kafka.deleteRecords(0, 4);
+  const consumer = pipeline.start();
+  await untilNext(pipeline, 10);
+  await pipeline.stop(consumer);
+  assert.equal((await pipeline.line(0))?.gaps, 4);
+  assert.match(pipeline.logged.join(""), /deleted by the brokers .* messages=4/);
+});
+
+Deno.test("consume() under way steps over deleted messages", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 10));
+  const consumer = pipeline.start();
+  await untilNext(pipeline, 10);
+  pipeline.append(0, messageTexts(11, 10));
+  pipeline.kafka.deleteRecords(0, 15);
+  await untilNext(pipeline, 20);
+  await pipeline.stop(consumer);
+  assert.equal((await pipeline.line(0))?.gaps, 5);
+});
+
+Deno.test("consume() reads a log again that lost its end, and stores what is new", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 10));
+  const consumer = pipeline.start();
+  await untilNext(pipeline, 10);
+  pipeline.kafka.truncate(0, 6);
+  pipeline.append(0, messageTexts(11, 2));
+  await untilNext(pipeline, 8);
+  await pipeline.stop(consumer);
+  const line = await pipeline.line(0);
+  assert.deepEqual([line?.inserted, line?.duplicates, line?.rewound], [12, 6, 10]);
+  assert.match(pipeline.logged.join(""), /log ends before the ledger/);
+});
+
+Deno.test("consume() reads a topic that was made again from its beginning", async (t) => {
+  await t.step("while running", async () => {
+    const pipeline = new MemoryPipeline(1);
+    pipeline.append(0, messageTexts(1, 10));
+    const consumer = pipeline.start();
+    await untilNext(pipeline, 10);
+    pipeline.kafka.recreateTopic();
+    pipeline.append(0, messageTexts(11, 20));
+    await untilStored(pipeline, 30);
+    await pipeline.stop(consumer);
+    assert.deepEqual(storedIds(pipeline), ids(1, 30));
+  });
+  await t.step("while stopped, with a commit of the old one", async () => {
+    const pipeline = new MemoryPipeline(1);
+    pipeline.append(0, messageTexts(1, 10));
+    await pipeline.stop(pipeline.start());
+    const consumer = pipeline.start();
+    await untilNext(pipeline, 10);
+    await pipeline.stop(consumer);
+    pipeline.kafka.recreateTopic();
+    pipeline.append(0, messageTexts(11, 20));
+    pipeline.kafka.committed.set(GROUP, new Map([[0, 10]]));
+    const successor = pipeline.start();
+    await untilStored(pipeline, 30);
+    await pipeline.stop(successor);
+  });
+});
+
+Deno.test("consume() with two members: a zombie's work is refused", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 100));
+  const zombie = pipeline.start();
+  // Its first batch hangs in the database while the group gives its partition away.
+  const { store } = pipeline;
+  const storeBatch = store.storeBatch;
+  const hung = Promise.withResolvers<void>();
+  store.storeBatch = async (batch) => {
+    store.storeBatch = storeBatch;
+    await hung.promise;
+    return await storeBatch(batch);
+  };
+  await pipeline.until("a hanging batch", () => store.storeBatch === storeBatch);
+  zombie.member.evict();
+  const successor: RunningConsumer = pipeline.start();
+  await untilNext(pipeline, 100);
+  hung.resolve();
+  await pipeline.clock.advance(100);
+  zombie.member.readmit();
+  await pipeline.clock.advance(1_000);
+  await pipeline.stop(successor);
+  await pipeline.stop(zombie);
+  const line = await pipeline.line(0);
+  assert.deepEqual([line?.inserted, line?.duplicates], [100, 0]);
+});
+
+Deno.test("consume() retries a refused Kafka commit on an idle topic", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 10));
+  for (let tries = 0; tries < 3; tries++) {
+    pipeline.kafka.failNext("commit", new TransientError("ILLEGAL_GENERATION"));
+  }
+  const consumer = pipeline.start();
+  await pipeline.until("a commit", () => pipeline.kafka.committed.get(GROUP)?.get(0) === 10);
+  await pipeline.stop(consumer);
+});
+
+Deno.test("consume() when stopped finishes the batch under way and no further", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 300));
+  const { store } = pipeline;
+  const storeBatch = store.storeBatch;
+  const slow = Promise.withResolvers<void>();
+  store.storeBatch = async (batch) => {
+    await slow.promise;
+    return await storeBatch(batch);
+  };
+  const consumer = pipeline.start();
+  await pipeline.clock.advance(500);
+  consumer.stop.abort();
+  await pipeline.clock.advance(500);
+  slow.resolve();
+  const summary = await pipeline.stop(consumer);
+  assert.deepEqual([summary.inserted, summary.stoppedInTime], [100, true]);
+  assert.equal(pipeline.kafka.committed.get(GROUP)?.get(0), 100);
+});
+
+Deno.test("consume() when stopped leaves a hanging batch after its deadline", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 10));
+  pipeline.store.storeBatch = () => new Promise(() => {});
+  const consumer = pipeline.start();
+  await pipeline.clock.advance(500);
+  const summary = await pipeline.stop(consumer);
+  assert.equal(summary.stoppedInTime, false);
+});
+
+Deno.test("consume() rejects when the member dies for good", async () => {
+  const pipeline = new MemoryPipeline(1);
+  const consumer = pipeline.start();
+  await pipeline.clock.advance(500);
+  consumer.member.crash(new ConfigurationError("Cannot read: unknown codec"));
+  await assert.rejects(pipeline.stop(consumer), { message: /unknown codec/ });
+});
+
+Deno.test("consume() with Redis away stores at once and says so once", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.cache.isAway = true;
+  pipeline.append(0, messageTexts(1, 500));
+  const consumer = pipeline.start();
+  await untilStored(pipeline, 500);
+  pipeline.cache.isAway = false;
+  await pipeline.until("last values", () => pipeline.cache.lastComplete !== null);
+  await pipeline.stop(consumer);
+  assert.equal(pipeline.cache.lastValues.size, 1);
+});

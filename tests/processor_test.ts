@@ -1,0 +1,298 @@
+import assert from "node:assert/strict";
+import { ConfigurationError, RowDataError, TransientError } from "../lib/errors.ts";
+import type { Message } from "../lib/kafka/message.ts";
+import { type Batch, type BatchOutcome, processBatch } from "../lib/processor.ts";
+import { idOf, MemoryPipeline, messageText } from "./memory_pipeline.ts";
+import { utf8 } from "./sample_message.ts";
+
+const DEAD = { reason: "json" };
+
+/** A pipeline whose partition 0 is at offset 0, and batches for it. */
+class Bench {
+  readonly pipeline = new MemoryPipeline(1);
+  readonly commits = new Map<number, number>();
+  readonly #parts = this.pipeline.parts();
+  #next = 0;
+
+  static async open(): Promise<Bench> {
+    const bench = new Bench();
+    await bench.pipeline.store.openLedgerLine(bench.pipeline.kafka.identity(), 0, 0);
+    return bench;
+  }
+
+  /** The batch of these values at the partition's end; undefined takes an offset and is no message. */
+  async batch(values: readonly (string | null | undefined)[]): Promise<Batch> {
+    const fromOffset = this.#next;
+    const messages = values.flatMap((value, index): Message[] =>
+      value === undefined ? [] : [{
+        offset: fromOffset + index,
+        key: null,
+        value: value === null ? null : utf8(value),
+        headers: {},
+        timestampMs: 0,
+      }]
+    );
+    this.#next = fromOffset + values.length;
+    return {
+      topic: this.pipeline.kafka.identity(),
+      dataSetId: await this.pipeline.store.dataSetId(),
+      partition: 0,
+      fromOffset,
+      nextOffset: this.#next,
+      messages,
+    };
+  }
+
+  process(batch: Batch): Promise<BatchOutcome> {
+    return processBatch(batch, {
+      ...this.#parts,
+      limits: { futureSkewSecondsMax: 3_600, pastDaysMax: 0 },
+      noteCommit: (partition, nextOffset) => this.commits.set(partition, nextOffset),
+    });
+  }
+
+  async run(values: readonly (string | null | undefined)[]): Promise<BatchOutcome> {
+    return await this.process(await this.batch(values));
+  }
+
+  reasons(): string[] {
+    return this.pipeline.store.deadLetters.map(({ offset, reason }) => `${offset} ${reason}`);
+  }
+}
+
+function stored(counts: [number, number, number, number?]): Partial<BatchOutcome> {
+  const [inserted, duplicates, deadLetters, skipped = 0] = counts;
+  return { kind: "stored", inserted, duplicates, deadLetters, skipped };
+}
+
+function assertOutcome(actual: BatchOutcome, want: Partial<BatchOutcome>): void {
+  assert.deepEqual({ ...actual, ...want }, actual);
+}
+
+Deno.test("processBatch() stores readings, keeps rejections, counts every offset", async () => {
+  const bench = await Bench.open();
+  const outcome = await bench.run([messageText(1), "{", null, undefined, messageText(2)]);
+  assertOutcome(outcome, stored([2, 0, 2, 1]));
+  assert.deepEqual([...bench.pipeline.store.readings.keys()], [idOf(1), idOf(2)]);
+  assert.deepEqual(bench.reasons(), ["1 json", "2 tombstone"]);
+  assert.equal(bench.commits.get(0), 5);
+  assert.deepEqual(await bench.pipeline.line(0), {
+    first: 0,
+    next: 5,
+    inserted: 2,
+    duplicates: 0,
+    deadLetters: 2,
+    skipped: 1,
+    gaps: 0,
+    rewound: 0,
+  });
+});
+
+Deno.test("processBatch() marks after the store, and the marks spare it the repeats", async () => {
+  const bench = await Bench.open();
+  await bench.run([messageText(1), messageText(2)]);
+  assert.equal(bench.pipeline.cache.liveMarks().size, 2);
+  // The database would refuse these batches of repeats all the same; it must not even be asked.
+  const sent: number[] = [];
+  const { store } = bench.pipeline;
+  const storeBatch = store.storeBatch;
+  store.storeBatch = (batch) => {
+    sent.push(batch.readings.length);
+    return storeBatch(batch);
+  };
+  assertOutcome(
+    await bench.run([messageText(2), messageText(1), messageText(3)]),
+    stored([1, 2, 0]),
+  );
+  assert.deepEqual(sent, [1]);
+});
+
+Deno.test("processBatch() tells repeats from conflicts", async (t) => {
+  const other = (number: number): string => messageText(number, { value: 77 });
+  const rows: readonly [string, string[], string[], [number, number, number], string[]][] = [
+    ["a repeat in the same batch", [], [messageText(1), messageText(1)], [1, 1, 0], []],
+    ["a conflict in the same batch", [], [messageText(1), other(1)], [1, 0, 1], ["1 id_conflict"]],
+    ["a repeat of a stored reading", [messageText(1)], [messageText(1)], [0, 1, 0], []],
+    ["a conflict with a stored one", [messageText(1)], [other(1)], [0, 0, 1], ["1 id_conflict"]],
+    [
+      "a conflict and its repeat",
+      [messageText(1)],
+      [other(1), other(1)],
+      [0, 0, 2],
+      ["1 id_conflict", "2 id_conflict"],
+    ],
+    [
+      "a conflict, then a repeat of what is stored",
+      [messageText(1)],
+      [other(1), messageText(1)],
+      [0, 1, 1],
+      ["1 id_conflict"],
+    ],
+    [
+      "the same id in upper case, the same instant in another zone",
+      [messageText(1)],
+      [messageText(1, {
+        unique_reading_id: idOf(1).toUpperCase(),
+        timestamp: "2026-11-24T11:00:00.123456+01:00",
+      })],
+      [0, 1, 0],
+      [],
+    ],
+    [
+      "an unknown field does not make a conflict",
+      [messageText(1)],
+      [
+        messageText(1, { firmware: "2" }),
+      ],
+      [0, 1, 0],
+      [],
+    ],
+  ];
+  for (const redis of ["with marks", "without Redis"] as const) {
+    for (const [name, before, batch, want, reasons] of rows) {
+      await t.step(`${name}, ${redis}`, async () => {
+        const bench = await Bench.open();
+        bench.pipeline.cache.isAway = redis === "without Redis";
+        if (before.length > 0) await bench.run(before);
+        assertOutcome(await bench.run(batch), stored(want));
+        assert.deepEqual(bench.reasons(), reasons);
+        assert.equal(bench.pipeline.store.readings.get(idOf(1))?.reading.value, 1);
+      });
+    }
+  }
+});
+
+Deno.test("processBatch() keeps the raw message of a conflict", async () => {
+  const bench = await Bench.open();
+  await bench.run([messageText(1)]);
+  const conflict = messageText(1, { value: 77 });
+  await bench.run([conflict]);
+  assert.deepEqual(bench.pipeline.store.deadLetters[0]?.payload, utf8(conflict));
+});
+
+Deno.test("processBatch() after a conflict knows the next one from its mark", async () => {
+  const bench = await Bench.open();
+  await bench.run([messageText(1)]);
+  bench.pipeline.cache.flush();
+  let calls = 0;
+  const { store } = bench.pipeline;
+  const storeBatch = store.storeBatch;
+  store.storeBatch = (batch) => {
+    calls++;
+    return storeBatch(batch);
+  };
+  await bench.run([messageText(1, { value: 77 })]);
+  assert.equal(calls, 2, "an unexpected conflict costs a second statement");
+  await bench.run([messageText(1, { value: 78 })]);
+  assert.equal(calls, 3, "an expected one does not");
+  assert.deepEqual(bench.reasons(), ["1 id_conflict", "2 id_conflict"]);
+});
+
+Deno.test("processBatch() writes the newest last value and never an older one", async () => {
+  const bench = await Bench.open();
+  const at = (second: string): string => `2026-11-24T10:00:${second}.000000+00:00`;
+  const sensor = "s-1";
+  const message = (number: number, second: string): string =>
+    messageText(number, { sensor_id: sensor, timestamp: at(second) });
+  await bench.run([message(1, "20"), message(2, "30"), message(3, "25")]);
+  assert.equal(await bench.pipeline.cache.lastValue(sensor), message(2, "30"));
+  await bench.run([message(4, "10")]);
+  assert.equal(await bench.pipeline.cache.lastValue(sensor), message(2, "30"));
+  await bench.run([message(5, "30")]);
+  assert.equal(
+    await bench.pipeline.cache.lastValue(sensor),
+    message(5, "30"),
+    "the larger id wins",
+  );
+});
+
+Deno.test("processBatch() takes no last value from a conflict", async () => {
+  const bench = await Bench.open();
+  await bench.run([messageText(1)]);
+  await bench.run([messageText(1, { timestamp: "2026-11-24T10:00:09Z" })]);
+  const sensor = "0b7e6a52-9c1d-4e3f-8a2b-5c4d6e7f8091";
+  assert.equal(await bench.pipeline.cache.lastValue(sensor), messageText(1));
+});
+
+Deno.test("processBatch() stores readings of a sensor named index without a last value", async () => {
+  const bench = await Bench.open();
+  assertOutcome(await bench.run([messageText(1, { sensor_id: "index" })]), stored([1, 0, 0]));
+  assert.equal(bench.pipeline.cache.lastValues.size, 0);
+  assert.equal(bench.pipeline.cache.liveMarks().size, 1);
+});
+
+Deno.test("processBatch() goes on without Redis", async (t) => {
+  await t.step("away", async () => {
+    const bench = await Bench.open();
+    bench.pipeline.cache.isAway = true;
+    const outcome = await bench.run([messageText(1)]);
+    assertOutcome(outcome, { ...stored([1, 0, 0]), marked: false });
+  });
+  await t.step("silent: no longer than its budget", async () => {
+    const bench = await Bench.open();
+    bench.pipeline.cache.hangNext("marks");
+    const work = bench.run([messageText(1)]);
+    await bench.pipeline.clock.advance(250);
+    assertOutcome(await work, { ...stored([1, 0, 0]), marked: true });
+  });
+});
+
+Deno.test("processBatch() does nothing after a refused or failed store", async (t) => {
+  await t.step("fenced: the ledger stands elsewhere", async () => {
+    const bench = await Bench.open();
+    const batch = await bench.batch([messageText(1)]);
+    await bench.process(batch);
+    const again = await bench.process(batch);
+    assert.deepEqual(again, { kind: "fenced", ledgerNext: 1 });
+  });
+  await t.step("another data set", async () => {
+    const bench = await Bench.open();
+    const batch = await bench.batch([messageText(1)]);
+    bench.pipeline.store.emptyReadings();
+    assert.deepEqual(await bench.process(batch), { kind: "data_set_changed" });
+    assert.equal(bench.pipeline.cache.liveMarks().size, 0);
+    assert.equal(bench.commits.size, 0);
+  });
+  for (const FaultClass of [TransientError, ConfigurationError]) {
+    await t.step(FaultClass.name, async () => {
+      const bench = await Bench.open();
+      const batch = await bench.batch([messageText(1)]);
+      bench.pipeline.store.failNext("storeBatch", new FaultClass("no"));
+      await assert.rejects(bench.process(batch), { name: FaultClass.name, message: "no" });
+      assert.equal(bench.pipeline.cache.liveMarks().size, 0);
+      assert.equal(bench.commits.size, 0);
+      assert.equal(bench.pipeline.store.deadLetters.length, 0);
+    });
+  }
+});
+
+Deno.test("processBatch() finds the one row that PostgreSQL refuses", async () => {
+  const bench = await Bench.open();
+  const { store } = bench.pipeline;
+  const storeBatch = store.storeBatch;
+  store.storeBatch = (batch) => {
+    const isRefused = batch.readings.some(({ reading }) => reading.unique_reading_id === idOf(5));
+    return isRefused ? Promise.reject(new RowDataError("22P02")) : storeBatch(batch);
+  };
+  const values = [1, 2, 3, 4, 5, 6, 7].map((number) => messageText(number));
+  const outcome = await bench.run([...values.slice(0, 3), undefined, "{", ...values.slice(3)]);
+  assertOutcome(outcome, stored([6, 0, 2, 1]));
+  assert.deepEqual(bench.reasons().sort(), ["4 json", "6 refused_by_database"]);
+  assert.equal(bench.commits.get(0), 9);
+  assert.equal((await bench.pipeline.line(0))?.next, 9);
+});
+
+Deno.test("processBatch() with nothing but rejections moves the ledger", async () => {
+  const bench = await Bench.open();
+  assertOutcome(await bench.run(["{", "["]), stored([0, 0, 2]));
+  assert.deepEqual(bench.pipeline.store.deadLetters.map(({ reason }) => ({ reason })), [
+    DEAD,
+    DEAD,
+  ]);
+});
+
+Deno.test("processBatch() with no message at all moves the ledger", async () => {
+  const bench = await Bench.open();
+  assertOutcome(await bench.run([undefined, undefined]), stored([0, 0, 0, 2]));
+  assert.equal((await bench.pipeline.line(0))?.next, 2);
+});
