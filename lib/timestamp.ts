@@ -59,7 +59,7 @@ function readTimestamp(text: string): Instant | TimestampFault {
   const zoneAt = endOfFraction(text);
   const zoneMinutes = readZone(text, zoneAt);
   const isWritten = text[4] === "-" && text[7] === "-" && isLetter(text, 10, "t") &&
-    text[13] === ":" && text[16] === ":" && zoneAt > 0;
+    text[13] === ":" && text[16] === ":";
   // NaN, from anything that is no digit, makes the sum NaN.
   if (!isWritten || Number.isNaN(year + month + day + hour + minute + second + zoneMinutes)) {
     return "timestamp_format";
@@ -89,7 +89,7 @@ function isLetter(text: string, at: number, lowerCase: string): boolean {
   return (text.charCodeAt(at) | 0x20) === lowerCase.charCodeAt(0);
 }
 
-/** Where the zone begins, or -1 if the fraction has no digits or too many. */
+/** Where the zone begins, or -1, where none can be, if the fraction has no digits or too many. */
 function endOfFraction(text: string): number {
   if (text[TIME_LENGTH] !== ".") return TIME_LENGTH;
   const first = TIME_LENGTH + 1;

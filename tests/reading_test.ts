@@ -8,7 +8,8 @@ import {
   parseReading,
   sameContent,
 } from "../lib/reading.ts";
-import { schemaDocument } from "../lib/reading_schema.ts";
+import { countStrings } from "../lib/json_text.ts";
+import { schemaDocument, STRINGS_OF_KNOWN_FIELDS } from "../lib/reading_schema.ts";
 import { SCHEMA_FILE, schemaText } from "../tools/make_schema.ts";
 import { SAMPLE_LIMITS, sampleFields, sampleText, utf8 } from "./sample_message.ts";
 
@@ -226,6 +227,10 @@ Deno.test("contentDigest() of 100,000 readings that differ a little has no colli
 Deno.test("contentDigest() stays what it is, since marks outlive a program", () => {
   const { reading, eventTimeUs } = parse(sampleText());
   assert.equal(contentDigest(reading, eventTimeUs), "osj1cf36vtl1i2");
+});
+
+Deno.test("STRINGS_OF_KNOWN_FIELDS counts a message that has each field once", () => {
+  assert.equal(STRINGS_OF_KNOWN_FIELDS, countStrings(sampleFields(), JSON_DEPTH_MAX));
 });
 
 Deno.test("docs/reading.schema.json is what tools/make_schema.ts writes", async () => {
