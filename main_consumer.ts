@@ -11,7 +11,6 @@ import { consume } from "./lib/consumer.ts";
 import { ConfigurationError, describeError } from "./lib/errors.ts";
 import { openKafka } from "./lib/kafka/connection.ts";
 import { type OpenGroupMember, openGroupMember } from "./lib/kafka/kafkajs_group_member.ts";
-import { sayOnChange } from "./lib/log.ts";
 import { parseStartFrom } from "./lib/placement.ts";
 import { openStore, type PostgresStore } from "./lib/postgres/client.ts";
 import { loadMigrations, migrate, pendingMigrations } from "./lib/postgres/migrate.ts";
@@ -21,17 +20,16 @@ import {
   openProgram,
   print,
   type Program,
+  reach,
   runCommandLine,
   VERSION,
   writeError,
 } from "./lib/program.ts";
 import { Breaker } from "./lib/redis/breaker.ts";
 import { openCache } from "./lib/redis/client.ts";
-import { retryForever } from "./lib/retry.ts";
 import { readStatus, statusText } from "./lib/status.ts";
 
 const MIGRATIONS = `${import.meta.dirname}/migrations`;
-const CONNECT_BACKOFF = { minMs: 200, maxMs: 5_000 } as const;
 
 const cli = new Command("consumer")
   .description("Stores sensor readings from Kafka in PostgreSQL, each once.")
@@ -142,25 +140,6 @@ async function requireMigrated(store: PostgresStore): Promise<true> {
   throw new ConfigurationError(
     `Cannot use the database: ${pending.length} migrations are pending; run: deno task migrate`,
   );
-}
-
-/** Tries until the server is there; undefined if the program is stopped first. */
-async function reach<T>(
-  { log, signal }: Program,
-  action: () => Promise<T>,
-): Promise<T | undefined> {
-  const say = sayOnChange("", (trouble) => log.warn(`waiting: ${trouble}`));
-  try {
-    return await retryForever(action, {
-      ...CONNECT_BACKOFF,
-      clock: systemClock,
-      signal,
-      onWait: (error) => say(describeError(error)),
-    });
-  } catch (error) {
-    if (signal.aborted) return undefined;
-    throw error;
-  }
 }
 
 function breakerOf({ settings, log }: Program, calls: string): Breaker {

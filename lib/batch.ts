@@ -6,11 +6,14 @@
  */
 import type { Message } from "./kafka/message.ts";
 import type { LastValue } from "./redis/cache.ts";
+import { INDEX_NAME } from "./redis/scripts.ts";
 import { contentDigest, type ParsedReading } from "./reading.ts";
 
 /** A valid message of a batch. */
 export interface Candidate {
+  /** The message as it came. */
   readonly message: Message;
+  /** The reading in it. */
   readonly parsed: ParsedReading;
   /** Digest of the content, all but the id. */
   readonly digest: string;
@@ -18,7 +21,9 @@ export interface Candidate {
 
 /** Readings of one batch that carry the same id, in offset order; mostly there is one. */
 export interface IdGroup {
+  /** The id that all of them carry. */
   readonly id: string;
+  /** The one with the lowest offset. */
   readonly first: Candidate;
   /** Later messages with the same id, whatever their content. */
   readonly repeats: readonly Candidate[];
@@ -46,12 +51,6 @@ export function isUnanimous(group: IdGroup): boolean {
   return group.repeats.every((repeat) => repeat.digest === group.first.digest);
 }
 
-/**
- * The sensor whose last value cannot be kept: its key `last:index` is that of the index itself.
- * Its readings are stored like any other's.
- */
-export const RESERVED_SENSOR_ID = "index";
-
 /** The newest reading of each sensor by (event time, id), whose place is `last:<sensor_id>`. */
 export function newestBySensor(candidates: Iterable<Candidate>): readonly LastValue[] {
   const newest = new Map<string, ParsedReading>();
@@ -60,7 +59,8 @@ export function newestBySensor(candidates: Iterable<Candidate>): readonly LastVa
     const known = newest.get(sensorId);
     if (known === undefined || isNewer(parsed, known)) newest.set(sensorId, parsed);
   }
-  newest.delete(RESERVED_SENSOR_ID);
+  // The key of a sensor with this name would be that of the index itself.
+  newest.delete(INDEX_NAME);
   return Array.from(newest.values(), ({ reading, eventTimeUs, text }) => ({
     sensorId: reading.sensor_id,
     eventTimeUs,

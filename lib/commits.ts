@@ -15,6 +15,7 @@ export class PendingCommits {
   readonly #pending = new Map<number, number>();
   #sending: Promise<void> | undefined;
 
+  /** Commits through this member. */
   constructor(member: Pick<GroupMember, "commit">) {
     this.#member = member;
   }

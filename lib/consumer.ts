@@ -29,11 +29,17 @@ import { withTimeLimit } from "./time_limit.ts";
 
 /** What the loop works with. Opening and closing them is the caller's. */
 export interface ConsumerParts {
+  /** Reads the topic. */
   readonly member: GroupMember;
+  /** Decides and keeps. */
   readonly store: Store;
+  /** Saves the store work. */
   readonly cache: Cache;
+  /** See {@linkcode ProcessorParts.breakers}. */
   readonly breakers: ProcessorParts["breakers"];
+  /** Paces ticks, waits and deadlines. */
   readonly clock: Clock;
+  /** Hears of assignments, trouble and progress. */
   readonly log: Log;
 }
 
@@ -41,6 +47,7 @@ export interface ConsumerParts {
 export interface ConsumerOptions {
   /** Most messages in one transaction. */
   readonly batchMessagesMax: number;
+  /** What a reading may be. */
   readonly limits: ProcessorParts["limits"];
   /** Where to begin a topic that the ledger does not know. */
   readonly startFrom: StartFrom;
@@ -54,9 +61,13 @@ export interface ConsumerOptions {
 
 /** What one run of the loop did. */
 export interface ConsumeSummary {
+  /** Readings that became rows. */
   readonly inserted: number;
+  /** Readings that were stored already. */
   readonly duplicates: number;
+  /** Messages that became dead letters. */
   readonly deadLetters: number;
+  /** Offsets without a message. */
   readonly skipped: number;
   /** False if stopping took longer than it may, so that work was left for the next owner. */
   readonly stoppedInTime: boolean;

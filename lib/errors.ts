@@ -12,6 +12,7 @@
  * Callers wait and try again for ever; the offset stays where it is.
  */
 export class TransientError extends Error {
+  /** Tells the class in a log, and across realms. */
   override name = "TransientError";
 }
 
@@ -21,6 +22,7 @@ export class TransientError extends Error {
  * The message names the cause and the cure.
  */
 export class ConfigurationError extends Error {
+  /** Tells the class in a log, and across realms. */
   override name = "ConfigurationError";
 }
 
@@ -29,6 +31,7 @@ export class ConfigurationError extends Error {
  * 21000). Which row is not known; the caller halves the batch until it is.
  */
 export class RowDataError extends Error {
+  /** Tells the class in a log, and across realms. */
   override name = "RowDataError";
 }
 

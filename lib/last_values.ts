@@ -9,7 +9,7 @@ import { TransientError } from "./errors.ts";
 import type { Store } from "./postgres/store.ts";
 import type { Reading } from "./reading.ts";
 import type { Cache, LastValue } from "./redis/cache.ts";
-import { RESERVED_SENSOR_ID } from "./batch.ts";
+import { INDEX_NAME } from "./redis/scripts.ts";
 import { parseTimestamp } from "./timestamp.ts";
 
 /** Sensors read from PostgreSQL and written to Redis at a time. */
@@ -17,7 +17,9 @@ export const REPAIR_SENSORS_MAX = 500;
 
 /** Where last values are repaired from and to. */
 export interface RepairParts {
+  /** Has every reading. */
   readonly store: Pick<Store, "dataSetId" | "lastReadings">;
+  /** Has lost some last values. */
   readonly cache: Cache;
 }
 
@@ -54,7 +56,7 @@ export async function repairLastValues(
 }
 
 function isKept(reading: Reading): boolean {
-  return reading.sensor_id !== RESERVED_SENSOR_ID;
+  return reading.sensor_id !== INDEX_NAME;
 }
 
 function lastValueOf(reading: Reading): LastValue {

@@ -24,6 +24,7 @@ import type { TopicIdentity } from "./kafka/message.ts";
 export interface MarkScope {
   /** See {@linkcode lineageOf}. */
   readonly lineage: string;
+  /** The partition of the batch. */
   readonly partition: number;
   /** The first offset that the batch moves the ledger from. */
   readonly fromOffset: number;

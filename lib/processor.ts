@@ -32,9 +32,11 @@ import { reject, type Rejection } from "./rejection.ts";
 
 /** Consecutive messages of one partition, stored in one transaction. */
 export interface Batch {
+  /** The life of the topic that the messages belong to. */
   readonly topic: TopicIdentity;
   /** The data set that the partition was placed for. */
   readonly dataSetId: string;
+  /** The partition of all messages. */
   readonly partition: number;
   /** Where the ledger stands, and thus the first offset of this batch. */
   readonly fromOffset: number;
@@ -61,11 +63,15 @@ export type BatchOutcome =
 
 /** What the processor works with. */
 export interface ProcessorParts {
+  /** Decides and keeps. */
   readonly store: Store;
+  /** Saves the store work. */
   readonly cache: Cache;
   /** Keep Redis within its time budget; apart, for it can refuse writes and answer reads. */
   readonly breakers: { readonly read: Breaker; readonly write: Breaker };
+  /** Tells now, by which a timestamp lies in the future. */
   readonly clock: Clock;
+  /** Bounds of a timestamp, see {@linkcode parseReading}. */
   readonly limits: { readonly futureSkewSecondsMax: number; readonly pastDaysMax: number };
   /** Notes that the Kafka commit of a partition may go to `nextOffset`. Sends nothing by itself. */
   readonly noteCommit: (partition: number, nextOffset: number) => void;

@@ -5,7 +5,7 @@
  */
 import { readFileSync, writeSync } from "node:fs";
 import process from "node:process";
-import { type Command, CommanderError } from "commander";
+import * as commander from "commander";
 import { systemClock } from "./clock.ts";
 import { ConfigurationError, describeError } from "./errors.ts";
 import { createLog, type Log, sayOnChange } from "./log.ts";
@@ -26,8 +26,16 @@ export const EXIT = {
 /** The version that `--version` prints. */
 export const VERSION = "0.1.0";
 
+/**
+ * A command line with its commands and flags, as the library has it.
+ *
+ * @internal
+ */
+export type CommandLine = import("commander").Command;
+
 /** What an action of a program works with. */
 export interface Program {
+  /** All settings, checked. */
   readonly settings: Settings;
   /** Writes to standard error. */
   readonly log: Log;
@@ -117,14 +125,14 @@ export async function reach<T>(
  *
  * @param cli its actions set `process.exitCode` for anything but success
  */
-export async function runCommandLine(cli: Command): Promise<never> {
+export async function runCommandLine(cli: CommandLine): Promise<never> {
   configure(cli);
   try {
     refuseUnknownCommand(cli, process.argv[2]);
     await cli.parseAsync(process.argv);
     process.exit(process.exitCode ?? EXIT.ok);
   } catch (error) {
-    if (error instanceof CommanderError) {
+    if (error instanceof commander.CommanderError) {
       process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.misconfigured);
     }
     writeError(`${describeError(error)}\n`);
@@ -133,14 +141,14 @@ export async function runCommandLine(cli: Command): Promise<never> {
 }
 
 /** Faults of flags become exceptions, and name the nearest flag that exists. */
-function configure(command: Command): void {
+function configure(command: CommandLine): void {
   command.exitOverride().showSuggestionAfterError().showHelpAfterError("(see --help)");
   command.configureOutput({ writeErr: writeError, writeOut: (text) => writeFully(1, text) });
   for (const child of command.commands) configure(child);
 }
 
 /** With a default command, commander would take a mistyped one for an argument of the default. */
-function refuseUnknownCommand(cli: Command, word: string | undefined): void {
+function refuseUnknownCommand(cli: CommandLine, word: string | undefined): void {
   const names = cli.commands.map((command) => command.name());
   if (names.length === 0 || word === undefined || word.startsWith("-")) return;
   if (word !== "help" && !names.includes(word)) {

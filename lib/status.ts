@@ -12,36 +12,49 @@ import { table } from "./table.ts";
 
 /** One partition, as the brokers and the ledger see it. */
 export interface PartitionStatus {
+  /** Number of the partition. */
   readonly partition: number;
   /** The first offset that is not stored; null: the partition has no line in the ledger yet. */
   readonly next: number | null;
   /** The end of the partition's log. */
   readonly end: number;
+  /** Offsets between the two. */
   readonly lagMessages: number;
   /** Age of the oldest message that is not stored, seconds; 0 if there is none. */
   readonly lagSeconds: number;
+  /** Readings that became rows. */
   readonly inserted: number;
+  /** Readings that were stored already. */
   readonly duplicates: number;
+  /** Messages that became dead letters. */
   readonly deadLetters: number;
+  /** Offsets without a message. */
   readonly skipped: number;
+  /** Offsets that were deleted before they were read. */
   readonly gaps: number;
 }
 
 /** The state of the whole topic. */
 export interface Status {
+  /** The present life of the topic. */
   readonly topic: TopicIdentity;
+  /** The sum over the partitions. */
   readonly lagMessages: number;
   /** The largest of the partitions. */
   readonly lagSeconds: number;
   /** Messages stored per second while this was measured. */
   readonly ratePerSecond: number;
+  /** By rising number. */
   readonly partitions: readonly PartitionStatus[];
 }
 
 /** Whom to ask. */
 export interface StatusParts {
+  /** Knows the log. */
   readonly member: Pick<GroupMember, "identity" | "watermarks" | "offsetsAtTime">;
+  /** Knows the ledger. */
   readonly store: Pick<Store, "readLedger">;
+  /** Measures the rate. */
   readonly clock: Clock;
 }
 

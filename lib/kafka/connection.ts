@@ -4,15 +4,23 @@
  *
  * @module
  */
-import { Kafka, logLevel } from "kafkajs";
+import * as kafkajs from "kafkajs";
 import { ConfigurationError, TransientError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import "./kafkajs_patches.ts";
+
+/**
+ * The configured client of the library, which only this folder knows.
+ *
+ * @internal
+ */
+export type KafkaClient = import("kafkajs").Kafka;
 
 /** Where the brokers are and how to introduce ourselves. */
 export interface KafkaConnectionSettings {
   /** `host:port` of one broker or more. */
   readonly brokers: readonly string[];
+  /** Names this program in the brokers' logs and quotas. */
   readonly clientId: string;
   /**
    * Tries inside kafkajs before connecting fails. Few where the caller tries again by itself and
@@ -35,8 +43,8 @@ export const KAFKAJS_RETRY = {
 } as const;
 
 /** Makes the kafkajs instance. Nothing connects yet. */
-export function openKafka(settings: KafkaConnectionSettings, log: Log): Kafka {
-  return new Kafka({
+export function openKafka(settings: KafkaConnectionSettings, log: Log): KafkaClient {
+  return new kafkajs.Kafka({
     brokers: [...settings.brokers],
     clientId: settings.clientId,
     connectionTimeout: 3_000,
@@ -45,7 +53,7 @@ export function openKafka(settings: KafkaConnectionSettings, log: Log): Kafka {
     // Without it a request on a dead connection waits for ever.
     enforceRequestTimeout: true,
     retry: { ...KAFKAJS_RETRY, retries: settings.retries ?? KAFKAJS_RETRY.retries },
-    logLevel: logLevel.WARN,
+    logLevel: kafkajs.logLevel.WARN,
     // kafkajs calls everything that it will retry an error. We say what matters ourselves.
     logCreator: () => ({ namespace, log: entry }) => {
       log.debug(`kafkajs ${namespace}: ${entry.message}`);

@@ -10,6 +10,7 @@ import type { Message, TopicIdentity, Watermarks } from "./message.ts";
 
 /** Consecutive messages of one partition, as one fetch brought them. */
 export interface FetchedBatch {
+  /** Number of the partition. */
   readonly partition: number;
   /** The offset that the fetch asked for. */
   readonly fetchedOffset: number;
@@ -53,7 +54,9 @@ export interface GroupHandlers {
 export interface GroupMember {
   /** Joins the group and starts to fetch. Resolves when the member runs. */
   start(handlers: GroupHandlers): Promise<void>;
+  /** Stops fetching from these partitions; answers under way are dropped. */
   pause(partitions: readonly number[]): void;
+  /** Fetches from these partitions again. */
   resume(partitions: readonly number[]): void;
   /** The next fetch of `partition` starts at `offset`; a batch under way stops being current. */
   seek(partition: number, offset: number): void;

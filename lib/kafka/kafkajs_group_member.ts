@@ -4,11 +4,11 @@
  *
  * @module
  */
-import type { Admin, Consumer, EachBatchPayload, Kafka, KafkaMessage } from "kafkajs";
+import type * as kafkajs from "kafkajs";
 import { systemClock } from "../clock.ts";
 import { ConfigurationError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { classifyKafkaError, KAFKAJS_RETRY } from "./connection.ts";
+import { classifyKafkaError, type KafkaClient, KAFKAJS_RETRY } from "./connection.ts";
 import type { FetchedBatch, GroupHandlers, GroupMember } from "./group_member.ts";
 import type { Message, MessageHeaders, TopicIdentity, Watermarks } from "./message.ts";
 import { withTimeLimit } from "../time_limit.ts";
@@ -16,7 +16,9 @@ import { type IdentityReader, openIdentityReader } from "./topic_identity.ts";
 
 /** How one member joins and fetches. */
 export interface GroupMemberSettings {
+  /** The topic to read. */
   readonly topic: string;
+  /** The group to join. */
   readonly groupId: string;
   /** A member that is silent for this long loses its partitions, ms. */
   readonly sessionTimeoutMs: number;
@@ -41,7 +43,7 @@ export type OpenGroupMember = GroupMember & AsyncDisposable;
  * @throws {ConfigurationError} if the topic does not exist or the brokers refuse this user.
  */
 export async function openGroupMember(
-  kafka: Kafka,
+  kafka: KafkaClient,
   settings: GroupMemberSettings,
   log: Log,
 ): Promise<OpenGroupMember> {
@@ -78,16 +80,16 @@ export async function openGroupMember(
 }
 
 interface MemberParts {
-  readonly consumer: Consumer;
-  readonly admin: Admin;
+  readonly consumer: kafkajs.Consumer;
+  readonly admin: kafkajs.Admin;
   readonly identityReader: IdentityReader;
   readonly settings: GroupMemberSettings;
   readonly log: Log;
 }
 
 class KafkajsGroupMember implements OpenGroupMember {
-  readonly #consumer: Consumer;
-  readonly #admin: Admin;
+  readonly #consumer: kafkajs.Consumer;
+  readonly #admin: kafkajs.Admin;
   readonly #identityReader: IdentityReader;
   readonly #settings: GroupMemberSettings;
   readonly #topic: string;
@@ -125,7 +127,7 @@ class KafkajsGroupMember implements OpenGroupMember {
     });
   }
 
-  #fetchedBatch(payload: EachBatchPayload): FetchedBatch {
+  #fetchedBatch(payload: kafkajs.EachBatchPayload): FetchedBatch {
     // Not in kafkajs's types: the offset that this fetch asked for.
     const { fetchedOffset } = payload.batch as unknown as { fetchedOffset: string };
     return {
@@ -221,7 +223,7 @@ class KafkajsGroupMember implements OpenGroupMember {
   }
 }
 
-function messageOf(message: KafkaMessage): Message {
+function messageOf(message: kafkajs.KafkaMessage): Message {
   return {
     offset: offsetOf(message.offset),
     key: message.key,
@@ -233,7 +235,7 @@ function messageOf(message: KafkaMessage): Message {
 
 const NO_HEADERS: MessageHeaders = {};
 
-function headersOf(headers: NonNullable<KafkaMessage["headers"]>): MessageHeaders {
+function headersOf(headers: NonNullable<kafkajs.KafkaMessage["headers"]>): MessageHeaders {
   const result: Record<string, (Uint8Array | null)[]> = Object.create(null);
   const encoder = new TextEncoder();
   for (const [name, value] of Object.entries(headers)) {

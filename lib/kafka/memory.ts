@@ -21,26 +21,39 @@ import type {
 import type { TopicWriter } from "./topic_writer.ts";
 
 /** A record of the log; control records take an offset and carry no message. */
-type MemoryRecord = Message | { readonly offset: number; readonly control: true };
+export type MemoryRecord = Message | { readonly offset: number; readonly control: true };
 
-interface MemoryPartition {
+/** One partition's log. */
+export interface MemoryPartition {
+  /** The first offset kept. */
   low: number;
+  /** The offset that the next record gets. */
   next: number;
+  /** Ascending by offset, without holes but those that a test makes. */
   records: MemoryRecord[];
 }
 
 /** How to make a {@linkcode MemoryKafka}. */
 export interface MemoryKafkaOptions {
+  /** Name of the topic. */
   readonly topic: string;
+  /** Number of partitions. */
   readonly partitions: number;
+  /** Dates the messages and paces the members. */
   readonly clock: Clock;
-  /** @default "memory-cluster" */
+  /**
+   * Name of the cluster.
+   * @default "memory-cluster"
+   */
   readonly clusterId?: string;
 }
 
 /** How a member of a group in memory fetches. */
 export interface MemoryMemberOptions {
-  /** @default 500 */
+  /**
+   * Most records in one fetch.
+   * @default 500
+   */
   readonly fetchMessagesMax?: number;
   /** How often an idle member looks for messages, ms. @default 10 */
   readonly fetchWaitMs?: number;
@@ -48,10 +61,16 @@ export interface MemoryMemberOptions {
 
 /** A message as a test may want it: with headers, a binary key, or a time of its own. */
 export interface RecordToAppend {
+  /** The key; a text is encoded as UTF-8. */
   readonly key: string | Uint8Array | null;
+  /** The value; null is a tombstone. */
   readonly value: Uint8Array | null;
+  /** Headers, none if absent. */
   readonly headers?: MessageHeaders;
-  /** @default the clock's time */
+  /**
+   * Time of the record, ms since 1970.
+   * @default the clock's time
+   */
   readonly timestampMs?: number;
 }
 
@@ -60,8 +79,11 @@ export type MemoryKafkaCall = "identity" | "watermarks" | "committed" | "commit"
 
 /** A cluster with one topic. */
 export class MemoryKafka {
+  /** Dates the messages and paces the members. */
   readonly clock: Clock;
+  /** Name of the cluster. */
   readonly clusterId: string;
+  /** Name of the topic. */
   readonly topic: string;
   /** Committed offsets by group and partition. */
   readonly committed = new Map<string, Map<number, number>>();
@@ -71,6 +93,7 @@ export class MemoryKafka {
   readonly #members: MemoryMember[] = [];
   readonly #faults = new Map<MemoryKafkaCall, Error[]>();
 
+  /** An empty topic. */
   constructor(options: MemoryKafkaOptions) {
     this.clock = options.clock;
     this.clusterId = options.clusterId ?? "memory-cluster";
@@ -95,7 +118,11 @@ export class MemoryKafka {
     return this.#brokersAway;
   }
 
-  /** @throws {Error} the fault that was planned for this call, if any */
+  /**
+   * Called by members and writers before each call.
+   *
+   * @throws {Error} the fault that was planned for this call, if any
+   */
   check(call: MemoryKafkaCall): void {
     const fault = this.#faults.get(call)?.shift();
     if (fault !== undefined) throw fault;
@@ -107,7 +134,11 @@ export class MemoryKafka {
     return [...this.#partitions.keys()];
   }
 
-  /** @throws {ConfigurationError} if there is no such partition */
+  /**
+   * The log of one partition.
+   *
+   * @throws {ConfigurationError} if there is no such partition
+   */
   partition(number: number): MemoryPartition {
     const partition = this.#partitions[number];
     if (partition === undefined) {
@@ -207,11 +238,13 @@ function emptyPartition(): MemoryPartition {
 
 /** Thrown out of a handler's heartbeat when the group rebalances. */
 export class MemoryRebalanceError extends Error {
+  /** Tells the class in a log. */
   override name = "MemoryRebalanceError";
 }
 
 /** A group member in memory, with switches for the faults that a real one meets. */
 export class MemoryMember implements GroupMember {
+  /** The group to join. */
   readonly groupId: string;
   readonly #kafka: MemoryKafka;
   readonly #fetchMessagesMax: number;
@@ -226,6 +259,7 @@ export class MemoryMember implements GroupMember {
   #loop: Promise<void> = Promise.resolve();
   #evicted = false;
 
+  /** Made by {@linkcode MemoryKafka.member}. */
   constructor(kafka: MemoryKafka, groupId: string, options: MemoryMemberOptions) {
     this.#kafka = kafka;
     this.groupId = groupId;
@@ -264,10 +298,12 @@ export class MemoryMember implements GroupMember {
     this.#handlers?.crashed(error);
   }
 
+  /** See {@linkcode GroupMember.pause}. */
   pause(partitions: readonly number[]): void {
     for (const partition of partitions) this.#paused.add(partition);
   }
 
+  /** See {@linkcode GroupMember.resume}. */
   resume(partitions: readonly number[]): void {
     for (const partition of partitions) this.#paused.delete(partition);
   }

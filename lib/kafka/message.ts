@@ -17,9 +17,13 @@ export type MessageHeaders = Readonly<Record<string, readonly (Uint8Array | null
  * messages a second reaches after 285 years. The adapter refuses a larger one.
  */
 export interface Message {
+  /** Its place in the partition. */
   readonly offset: number;
+  /** Null: the message has none. */
   readonly key: Uint8Array | null;
+  /** Null: a tombstone. */
   readonly value: Uint8Array | null;
+  /** Empty if there are none. */
   readonly headers: MessageHeaders;
   /** The record's own time (log append or create time, as the topic is set), ms since 1970. */
   readonly timestampMs: number;
@@ -29,6 +33,7 @@ export interface Message {
 export interface MessageToSend {
   /** Decides the partition. Without one, messages go round the partitions. */
   readonly key: string | null;
+  /** Null: a tombstone. */
   readonly value: Uint8Array | null;
 }
 
@@ -37,7 +42,9 @@ export interface MessageToSend {
  * `topicId`, and offsets of the two have nothing to do with each other.
  */
 export interface TopicIdentity {
+  /** Names the cluster. */
   readonly clusterId: string;
+  /** Name of the topic. */
   readonly topic: string;
   /** UUID, lower case with dashes. */
   readonly topicId: string;
@@ -45,6 +52,8 @@ export interface TopicIdentity {
 
 /** The readable range of a partition: `low` is the first offset kept, `high` is last + 1. */
 export interface Watermarks {
+  /** The first offset kept. */
   readonly low: number;
+  /** One past the last offset. */
   readonly high: number;
 }

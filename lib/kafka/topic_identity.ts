@@ -10,9 +10,9 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { Kafka } from "kafkajs";
 import Decoder from "kafkajs/src/protocol/decoder.js";
 import Encoder from "kafkajs/src/protocol/encoder.js";
+import type { KafkaClient } from "./connection.ts";
 import type { TopicIdentity } from "./message.ts";
 
 const METADATA_API_KEY = 3;
@@ -28,12 +28,14 @@ interface Cluster {
 
 /** Asks for topic identities over a connection of its own. */
 export interface IdentityReader {
+  /** Asks for the topic's present life. */
   read(topic: string): Promise<TopicIdentity>;
+  /** Closes the connection. */
   close(): Promise<void>;
 }
 
 /** Opens a connection for {@linkcode IdentityReader.read}. It connects at the first question. */
-export function openIdentityReader(kafka: Kafka): IdentityReader {
+export function openIdentityReader(kafka: KafkaClient): IdentityReader {
   const createCluster = Object.getOwnPropertySymbols(kafka)
     .find((symbol) => symbol.description === "private:Kafka:createCluster");
   if (createCluster === undefined) {

@@ -21,5 +21,6 @@ export interface TopicWriter {
    * @throws {ConfigurationError} if no retry can help: no such topic, no right to write.
    */
   send(partition: number, messages: readonly MessageToSend[]): Promise<void>;
+  /** Closes the connections. */
   close(): Promise<void>;
 }
