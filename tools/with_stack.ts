@@ -46,8 +46,7 @@ async function runWithStack(command: readonly string[]): Promise<number> {
     for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, forward);
     return (await child.status).code;
   } finally {
-    await stack.stop();
-    await Deno.remove(dir, { recursive: true });
+    await stack.remove();
   }
 }
 
