@@ -9,7 +9,6 @@ import { Command } from "commander";
 import { systemClock } from "./lib/clock.ts";
 import { consume } from "./lib/consumer.ts";
 import { ConfigurationError, describeError } from "./lib/errors.ts";
-import { openKafka } from "./lib/kafka/connection.ts";
 import { type OpenGroupMember, openGroupMember } from "./lib/kafka/kafkajs_group_member.ts";
 import { parseStartFrom } from "./lib/placement.ts";
 import { openStore, type PostgresStore } from "./lib/postgres/client.ts";
@@ -130,8 +129,8 @@ function openStoreOf({ settings }: Program): PostgresStore {
 }
 
 function openMemberOf({ settings, log }: Program): Promise<OpenGroupMember> {
-  const kafka = openKafka({ brokers: settings.kafka.brokers, clientId: "sensor-ledger" }, log);
-  return openGroupMember(kafka, settings.kafka, log);
+  const { brokers } = settings.kafka;
+  return openGroupMember({ brokers, clientId: "sensor-ledger-consumer" }, settings.kafka, log);
 }
 
 async function requireMigrated(store: PostgresStore): Promise<true> {

@@ -8,7 +8,13 @@ import type * as kafkajs from "kafkajs";
 import { systemClock } from "../clock.ts";
 import { ConfigurationError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { classifyKafkaError, type KafkaClient, KAFKAJS_RETRY } from "./connection.ts";
+import {
+  classifyKafkaError,
+  type KafkaClient,
+  type KafkaConnectionSettings,
+  KAFKAJS_RETRY,
+  openKafka,
+} from "./connection.ts";
 import type { FetchedBatch, GroupHandlers, GroupMember } from "./group_member.ts";
 import type { Message, MessageHeaders, TopicIdentity, Watermarks } from "./message.ts";
 import { withTimeLimit } from "../time_limit.ts";
@@ -30,6 +36,9 @@ export interface GroupMemberSettings {
   readonly partitionsConcurrent: number;
 }
 
+/** Tries of a question before its asker hears that nobody answers. */
+const ASK_RETRIES = 2;
+
 /** How long closing the connections may take, ms. */
 const CLOSE_MS = 2_000;
 
@@ -43,11 +52,32 @@ export type OpenGroupMember = GroupMember & AsyncDisposable;
  * @throws {ConfigurationError} if the topic does not exist or the brokers refuse this user.
  */
 export async function openGroupMember(
-  kafka: KafkaClient,
+  connection: KafkaConnectionSettings,
   settings: GroupMemberSettings,
   log: Log,
 ): Promise<OpenGroupMember> {
-  const consumer = kafka.consumer({
+  // Two clients: the one that reads rides out an outage by itself; the one that asks gives up soon,
+  // because whoever asked tries again and says what it waits for.
+  const reading = openKafka(connection, log);
+  const asking = openKafka({ ...connection, retries: ASK_RETRIES }, log);
+  const member = new KafkajsGroupMember({
+    consumer: consumerOf(reading, settings),
+    admin: asking.admin(),
+    identityReader: openIdentityReader(asking),
+    settings,
+    log,
+  });
+  try {
+    await member.connect();
+  } catch (error) {
+    await member[Symbol.asyncDispose]();
+    throw classifyKafkaError(`read topic ${settings.topic}`, error);
+  }
+  return member;
+}
+
+function consumerOf(kafka: KafkaClient, settings: GroupMemberSettings): kafkajs.Consumer {
+  return kafka.consumer({
     groupId: settings.groupId,
     // A killed member's partitions move after this long; kafkajs's default is 30 s.
     sessionTimeout: settings.sessionTimeoutMs,
@@ -64,19 +94,6 @@ export async function openGroupMember(
     readUncommitted: false,
     retry: KAFKAJS_RETRY,
   });
-  const admin = kafka.admin({ retry: { ...KAFKAJS_RETRY, retries: 2 } });
-  const identityReader = openIdentityReader(kafka);
-  const member = new KafkajsGroupMember({ consumer, admin, identityReader, settings, log });
-  try {
-    await consumer.connect();
-    await admin.connect();
-    // Earliest, never latest: a group without a position must not skip what is already there.
-    await consumer.subscribe({ topics: [settings.topic], fromBeginning: true });
-  } catch (error) {
-    await member[Symbol.asyncDispose]();
-    throw classifyKafkaError(`read topic ${settings.topic}`, error);
-  }
-  return member;
 }
 
 interface MemberParts {
@@ -102,6 +119,15 @@ class KafkajsGroupMember implements OpenGroupMember {
     this.#settings = parts.settings;
     this.#topic = parts.settings.topic;
     this.#log = parts.log;
+  }
+
+  /** Connects, and looks whether the topic is there. The asking client goes first: it fails soon. */
+  async connect(): Promise<void> {
+    await this.#admin.connect();
+    await this.#admin.fetchTopicMetadata({ topics: [this.#topic] });
+    await this.#consumer.connect();
+    // Earliest, never latest: a group without a position must not skip what is already there.
+    await this.#consumer.subscribe({ topics: [this.#topic], fromBeginning: true });
   }
 
   async start(handlers: GroupHandlers): Promise<void> {

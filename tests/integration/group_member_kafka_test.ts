@@ -1,6 +1,5 @@
 /** The laws of a group member on a real broker, seen from outside by kafkajs's own admin and producer. */
 import { Kafka, logLevel } from "kafkajs";
-import { openKafka } from "../../lib/kafka/connection.ts";
 import { type OpenGroupMember, openGroupMember } from "../../lib/kafka/kafkajs_group_member.ts";
 import { createLog } from "../../lib/log.ts";
 import { systemClock } from "../../lib/clock.ts";
@@ -82,11 +81,7 @@ async function openTopic(): Promise<TopicUnderTest> {
         fetchPartitionBytes: 1_048_576,
         partitionsConcurrent: 2,
       };
-      const member = await openGroupMember(
-        openKafka({ brokers, clientId: "m" }, log),
-        settings,
-        log,
-      );
+      const member = await openGroupMember({ brokers, clientId: "member" }, settings, log);
       opened.push(member);
       return member;
     },
