@@ -1,0 +1,201 @@
+/**
+ * `deno task bench`: what the project does on this machine, measured on a stack of its own.
+ *
+ * Everything shares the machine: the servers, the programs and this one. Rates differ from machine
+ * to machine; the ratio of drain to floor, taken in turns, says more.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { describeError } from "../lib/errors.ts";
+import { type Bed, fillTopic, prepareBed } from "./bench/bed.ts";
+import { type DrainResult, measureDrain } from "./bench/drain.ts";
+import { type Figure, figuresText } from "./bench/figures.ts";
+import { floorBatches, measureFloor } from "./bench/floor.ts";
+import { measureCommit, measureLatency } from "./bench/latency.ts";
+import { measureProducer, type ProducerResult, writeLines } from "./bench/producer.ts";
+import { workload, type WorkloadOptions } from "./bench/workload.ts";
+
+const PARTS = ["drain", "floor", "latency", "producer"] as const;
+type Part = typeof PARTS[number];
+
+const REPEATS = 0.1;
+const LATENCY_SECONDS = 15;
+const LATENCY_RATES = [1_000, 10_000];
+
+interface Flags {
+  readonly messages: number;
+  readonly sensors: number;
+  readonly ids: "v4" | "v7";
+  readonly rounds: number;
+  readonly only: readonly Part[];
+  readonly json?: true;
+}
+
+async function bench(flags: Flags): Promise<void> {
+  const bed = await prepareBed(tell);
+  const work: WorkloadOptions = { ...flags, repeats: REPEATS, startMs: Date.now() - 3_600_000 };
+  const figures: Figure[] = [];
+  if (flags.only.includes("drain") || flags.only.includes("floor")) {
+    figures.push(...await throughput(bed, work, flags));
+  }
+  if (flags.only.includes("latency")) figures.push(...await latency(bed, flags));
+  if (flags.only.includes("producer")) figures.push(...await producer(bed, work, flags));
+  const machine = await describeMachine(bed);
+  if (flags.json) say(JSON.stringify({ machine, ...work, figures }));
+  else say(`${machine}\n\n${figuresText(figures)}`);
+}
+
+/** Drain and floor in turns, so that both see the same machine. */
+async function throughput(bed: Bed, work: WorkloadOptions, flags: Flags): Promise<Figure[]> {
+  const wants = (part: Part): boolean => flags.only.includes(part);
+  const batches = wants("floor") ? floorBatches(workload(work)) : [];
+  const backlog = { topic: "bench-drain", messages: work.messages, readings: 0 };
+  if (wants("drain")) {
+    const ids = new Set<string>();
+    for (const { reading } of workload(work)) ids.add(reading.unique_reading_id);
+    backlog.readings = ids.size;
+    tell(`writing ${work.messages} messages to Kafka`);
+    await fillTopic(bed, backlog.topic, workload(work));
+  }
+  const drains: DrainResult[] = [];
+  const floors: number[] = [];
+  for (let round = 1; round <= flags.rounds; round++) {
+    if (wants("drain")) {
+      drains.push(await measureDrain(bed, backlog, `bench_drain_${round}`));
+      tell(`drain ${round}: ${drains.at(-1)!.messagesPerSecond.toFixed(0)} messages/s`);
+    }
+    if (wants("floor")) {
+      floors.push(await measureFloor(bed, batches, `bench_floor_${round}`));
+      tell(`floor ${round}: ${floors.at(-1)!.toFixed(0)} rows/s`);
+    }
+  }
+  return throughputFigures(drains, floors);
+}
+
+function throughputFigures(drains: readonly DrainResult[], floors: readonly number[]): Figure[] {
+  const figure = (name: string, digits: number, rounds: readonly number[]): Figure[] =>
+    rounds.length === 0 ? [] : [{ name, digits, rounds }];
+  const ratios = drains.length === floors.length
+    ? drains.map((each, round) => each.messagesPerSecond / floors[round]!)
+    : [];
+  return [
+    ...figure("drain, messages/s", 0, drains.map((each) => each.messagesPerSecond)),
+    ...figure(
+      "  with start and end of the process",
+      0,
+      drains.map((each) => each.wallMessagesPerSecond),
+    ),
+    ...figure("floor, rows/s", 0, floors),
+    ...figure("drain / floor", 2, ratios),
+    ...figure("consumer, CPU s per 100,000", 2, drains.map((each) => each.cpuSecondsPer100k)),
+    ...figure("consumer, peak memory in MB", 0, drains.map((each) => each.peakRssMb)),
+  ];
+}
+
+async function latency(bed: Bed, flags: Flags): Promise<Figure[]> {
+  const commitMs = await measureCommit(bed, "bench_commit");
+  const figures: Figure[] = [{ name: "commit of one row, ms", rounds: [commitMs], digits: 2 }];
+  for (const perSecond of LATENCY_RATES) {
+    const name = `bench_latency_${perSecond}`;
+    const result = await measureLatency(
+      bed,
+      { ...flags, perSecond, seconds: LATENCY_SECONDS },
+      name,
+    );
+    tell(`latency at ${perSecond}/s: p50 ${result.p50Ms} ms, p99 ${result.p99Ms} ms`);
+    const at = `at ${perSecond.toLocaleString("en-US")}/s`;
+    figures.push(
+      { name: `latency ${at}, p50 ms`, rounds: [result.p50Ms], digits: 1 },
+      { name: `latency ${at}, p99 ms`, rounds: [result.p99Ms], digits: 1 },
+      { name: `latency ${at}, longest ms`, rounds: [result.maxMs], digits: 1 },
+    );
+  }
+  return figures;
+}
+
+async function producer(bed: Bed, work: WorkloadOptions, flags: Flags): Promise<Figure[]> {
+  const file = { path: join(bed.dir, "bench.ndjson"), lines: work.messages };
+  await writeLines(file.path, workload(work));
+  const results: ProducerResult[] = [];
+  for (let round = 1; round <= flags.rounds; round++) {
+    const result = await measureProducer(bed, file, `bench-producer-${round}`);
+    tell(`producer ${round}: ${result.messagesPerSecond} messages/s`);
+    results.push(result);
+  }
+  const rounds = (key: keyof ProducerResult): number[] => results.map((each) => each[key]);
+  return [
+    { name: "producer, acknowledged/s", rounds: rounds("messagesPerSecond"), digits: 0 },
+    {
+      name: "  with start and end of the process",
+      rounds: rounds("wallMessagesPerSecond"),
+      digits: 0,
+    },
+    { name: "producer, peak memory in MB", rounds: rounds("peakRssMb"), digits: 0 },
+  ];
+}
+
+/** What the figures depend on most. */
+async function describeMachine(bed: Bed): Promise<string> {
+  const { rows } = await bed.postgres.asSuperuser(
+    "postgres",
+    (session) => session.query("SHOW server_version"),
+  );
+  const memoryGib = Deno.systemMemoryInfo().total / 2 ** 30;
+  const [load] = Deno.loadavg();
+  return `${navigator.hardwareConcurrency} cores, ${memoryGib.toFixed(0)} GiB, Deno ` +
+    `${Deno.version.deno}, PostgreSQL ${rows[0]?.server_version}, all on one machine ` +
+    `(load at the end: ${load!.toFixed(1)})`;
+}
+
+function whole(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,9}$/.test(text) ? Number(text) : NaN;
+    if (value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+  };
+}
+
+function parts(text: string): readonly Part[] {
+  return text.split(",").map((name) => {
+    const part = PARTS.find((each) => each === name.trim());
+    if (part === undefined) {
+      throw new InvalidArgumentError(`It must be a comma list of ${PARTS.join(", ")}.`);
+    }
+    return part;
+  });
+}
+
+function commandLine(): Command {
+  return new Command("bench")
+    .description("Measures throughput, cost and latency on a stack of its own.")
+    .option("--messages <n>", "backlog and file, messages", whole(10_000, 10_000_000), 500_000)
+    .option("--sensors <n>", "sensors behind the messages", whole(1, 100_000), 500)
+    .addOption(
+      new Option("--ids <version>", "UUIDs of the readings").choices(["v4", "v7"]).default("v4"),
+    )
+    .option("--rounds <n>", "rounds of drain, floor and producer", whole(1, 20), 3)
+    .option("--only <parts>", `some of ${PARTS.join(",")}`, parts, PARTS)
+    .option("--json", "print JSON")
+    .action(bench);
+}
+
+function say(line: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
+}
+
+function tell(line: string): void {
+  Deno.stderr.writeSync(new TextEncoder().encode(`${line}\n`));
+}
+
+if (import.meta.main) {
+  try {
+    await commandLine().parseAsync(Deno.args, { from: "user" });
+    // A library's timer must not keep a finished program alive.
+    Deno.exit(0);
+  } catch (error) {
+    tell(describeError(error));
+    Deno.exit(1);
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * What all measurements stand on: the servers of the private stack, fresh databases and topics.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import type { Kafka } from "kafkajs";
+import { systemClock } from "../../lib/clock.ts";
+import { openKafka } from "../../lib/kafka/connection.ts";
+import { ensureTopic, openTopicWriter } from "../../lib/kafka/kafkajs_topic_writer.ts";
+import { partitionOf } from "../../lib/kafka/partitioner.ts";
+import { createLog, type Log } from "../../lib/log.ts";
+import { loadMigrations, migrate } from "../../lib/postgres/migrate.ts";
+import { openPool, type PostgresSettings, type SqlPool } from "../../lib/postgres/pool.ts";
+import { readSettings, type Settings } from "../../lib/settings.ts";
+import { exchange } from "../stack/exchange.ts";
+import type { PostgresServer } from "../stack/postgres.ts";
+import { startServer, stopServer } from "../stack/server.ts";
+import { findStack } from "../stack/stack.ts";
+import { MARKER } from "../with_stack.ts";
+import type { WorkloadMessage } from "./workload.ts";
+
+/** Partitions of every topic of the bench. */
+export const PARTITIONS = 6;
+
+/** Messages of one send when a topic is filled; more would pass the topic's bound of 1 MiB. */
+const FILL_MESSAGES = 2_000;
+
+const MIGRATIONS_DIR = join(import.meta.dirname!, "..", "..", "migrations");
+
+/** The servers, ready for measurements. */
+export interface Bed {
+  readonly settings: Settings;
+  readonly kafka: Kafka;
+  readonly log: Log;
+  readonly postgres: PostgresServer;
+  /** Holds logs and files of the bench; removed with the stack. */
+  readonly dir: string;
+}
+
+/** A database of its own with the project's tables. Disposing of it drops it. */
+export interface BenchDatabase extends AsyncDisposable {
+  readonly settings: PostgresSettings;
+  readonly pool: SqlPool;
+}
+
+/**
+ * Finds the stack that `tools/with_stack.ts` has started, and makes PostgreSQL keep the time of
+ * each commit, which takes a restart.
+ *
+ * @throws {Error} If there is no such stack: other servers are not touched.
+ */
+export async function prepareBed(report: (line: string) => void): Promise<Bed> {
+  const stackDir = Deno.env.get(MARKER);
+  const postgres = stackDir === undefined ? undefined : (await findStack(stackDir))?.postgres[0];
+  if (stackDir === undefined || postgres === undefined) {
+    throw new Error("Cannot run without a stack of its own; run: deno task bench");
+  }
+  await postgres.asSuperuser("postgres", async (session) => {
+    await session.query("ALTER SYSTEM SET track_commit_timestamp = on");
+  });
+  await stopServer(postgres);
+  await startServer(postgres);
+  const log = createLog({ level: "warn", format: "text", write: report, clock: systemClock });
+  const settings = readSettings((name) => Deno.env.get(name));
+  const { brokers } = settings.kafka;
+  const kafka = openKafka({ brokers, clientId: "sensor-ledger-bench" }, log);
+  return { settings, kafka, log, postgres, dir: stackDir };
+}
+
+/** Makes a database with the tables, and leaves PostgreSQL without unwritten pages. */
+export async function createDatabase(bed: Bed, database: string): Promise<BenchDatabase> {
+  const settings = { ...bed.settings.postgres, database };
+  await bed.postgres.asSuperuser("postgres", async (session) => {
+    await session.query(`CREATE DATABASE "${database}" OWNER "${settings.user}"`);
+  });
+  const pool = openPool(settings);
+  await migrate(pool, await loadMigrations(MIGRATIONS_DIR));
+  await bed.postgres.asSuperuser("postgres", (session) => session.query("CHECKPOINT"));
+  return {
+    settings,
+    pool,
+    [Symbol.asyncDispose]: async () => {
+      await pool.close();
+      await bed.postgres.asSuperuser("postgres", async (session) => {
+        await session.query(`DROP DATABASE "${database}" WITH (FORCE)`);
+      });
+    },
+  };
+}
+
+/** Makes Redis forget everything. */
+export async function emptyRedis(bed: Bed): Promise<void> {
+  const answer = await exchange(
+    bed.settings.redis.port,
+    new TextEncoder().encode("FLUSHALL\r\n"),
+    "+OK\r\n".length,
+  );
+  if (answer[0] !== "+".charCodeAt(0)) throw new Error("Cannot empty Redis: it refuses");
+}
+
+/** Makes a topic and writes these messages to it, the key deciding the partition. */
+export async function fillTopic(
+  bed: Bed,
+  topic: string,
+  messages: Iterable<WorkloadMessage>,
+): Promise<void> {
+  await ensureTopic(bed.kafka, topic, PARTITIONS);
+  await using writer = await openTopicWriter(bed.kafka, topic);
+  const waiting = Array.from({ length: PARTITIONS }, (): WorkloadMessage[] => []);
+  const sends = Array.from({ length: PARTITIONS }, () => Promise.resolve());
+  const send = async (partition: number): Promise<void> => {
+    const batch = waiting[partition]!.splice(0);
+    await sends[partition];
+    sends[partition] = batch.length === 0 ? Promise.resolve() : writer.send(partition, batch);
+  };
+  for (const message of messages) {
+    const partition = partitionOf(message.key, PARTITIONS);
+    if (waiting[partition]!.push(message) === FILL_MESSAGES) await send(partition);
+  }
+  for (const partition of waiting.keys()) await send(partition);
+  await Promise.all(sends);
+}
+
+/** Settings with which the consumer reads `topic` into `database`, in a group of its own. */
+export function consumerEnv(topic: string, database: PostgresSettings): Record<string, string> {
+  return {
+    TOPIC_NAME: topic,
+    // Each database is new, and so must be what the brokers know of its consumer.
+    KAFKA_GROUP_ID: database.database,
+    POSTGRES_DB: database.database,
+    LOG_FORMAT: "json",
+  };
+}
+
+/** How many offsets the ledger has passed, over all partitions. */
+export async function offsetsPassed(pool: SqlPool): Promise<number> {
+  const { rows } = await pool.query({
+    action: "read how far the consumer is",
+    text: "SELECT coalesce(sum(next_offset - first_offset), 0) AS passed FROM ledger",
+  });
+  return Number(rows[0]?.passed);
+}

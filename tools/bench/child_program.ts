@@ -1,0 +1,136 @@
+/**
+ * One of the two programs as a child process, watched from outside: what it costs, how it ends.
+ *
+ * @module
+ */
+import { join } from "node:path";
+
+const PROJECT_DIR = join(import.meta.dirname!, "..", "..");
+
+/** Linux counts CPU time in ticks of 10 ms, whatever the kernel's own timer. */
+const TICKS_PER_SECOND = 100;
+
+const SAMPLE_MS = 20;
+
+/** What a process has used. */
+export interface Usage {
+  /** CPU time of all its threads, in user mode and in the kernel. */
+  readonly cpuSeconds: number;
+  /** Most memory that it had at any time, bytes. */
+  readonly peakRssBytes: number;
+}
+
+/** A program that runs or has run. Disposing of it ends it. */
+export interface ChildProgram extends AsyncDisposable {
+  /** Its standard output so far. */
+  readonly output: string;
+  /** What it has used so far. After its end: up to 20 ms before. */
+  readonly usage: Usage;
+  /** Its exit code; undefined while it runs. */
+  readonly exitCode: number | undefined;
+  /** Asks it to end, and resolves when it has. */
+  stop(): Promise<void>;
+  /**
+   * Resolves when it has ended well.
+   *
+   * @throws {Error} If its exit code is not 0; the text names its log.
+   */
+  succeeded(): Promise<void>;
+}
+
+/** How a program is started. */
+export interface ChildOptions {
+  /** Added to the environment. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Takes its standard error. */
+  readonly logFile: string;
+}
+
+/**
+ * Starts one of the project's programs.
+ *
+ * @param args Name of the file, then its arguments.
+ */
+export async function startProgram(
+  args: readonly string[],
+  options: ChildOptions,
+): Promise<ChildProgram> {
+  const log = await Deno.open(options.logFile, { write: true, create: true, truncate: true });
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-q", "-A", ...args],
+    cwd: PROJECT_DIR,
+    env: options.env,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const state = { output: "", usage: { cpuSeconds: 0, peakRssBytes: 0 } };
+  let exitCode: number | undefined;
+  const reading = child.stdout.pipeThrough(new TextDecoderStream()).pipeTo(
+    new WritableStream({ write: (text) => void (state.output += text) }),
+  );
+  const logging = child.stderr.pipeTo(log.writable);
+  const sample = (): void => {
+    state.usage = readUsage(child.pid) ?? state.usage;
+  };
+  const timer = setInterval(sample, SAMPLE_MS);
+  const ended = child.status.then(async (status) => {
+    clearInterval(timer);
+    await Promise.all([reading, logging]);
+    exitCode = status.code;
+  });
+  const stop = async (): Promise<void> => {
+    if (exitCode === undefined) child.kill("SIGTERM");
+    await ended;
+  };
+  return {
+    get output() {
+      return state.output;
+    },
+    get usage() {
+      return state.usage;
+    },
+    get exitCode() {
+      return exitCode;
+    },
+    stop,
+    [Symbol.asyncDispose]: stop,
+    succeeded: async () => {
+      await ended;
+      if (exitCode !== 0) {
+        throw new Error(`Cannot measure ${args[0]}: exit code ${exitCode}, see ${options.logFile}`);
+      }
+    },
+  };
+}
+
+/** Undefined if the process has ended, or where there is no /proc. */
+function readUsage(pid: number): Usage | undefined {
+  try {
+    return usageOf(
+      Deno.readTextFileSync(`/proc/${pid}/stat`),
+      Deno.readTextFileSync(`/proc/${pid}/status`),
+    );
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Reads the usage out of a process's `stat` and `status`; undefined if it has ended and only its
+ * exit code is left.
+ */
+export function usageOf(stat: string, status: string): Usage | undefined {
+  // The second field is the program's name, in parentheses, and can hold spaces and parentheses.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const peakKib = /^VmHWM:\s*(\d+) kB$/m.exec(status)?.[1];
+  // Fields 14 and 15 of proc(5).
+  const [userTicks, kernelTicks] = [fields[11], fields[12]];
+  if (peakKib === undefined || userTicks === undefined || kernelTicks === undefined) {
+    return undefined;
+  }
+  return {
+    cpuSeconds: (Number(userTicks) + Number(kernelTicks)) / TICKS_PER_SECOND,
+    peakRssBytes: Number(peakKib) * 1_024,
+  };
+}

@@ -1,0 +1,178 @@
+/**
+ * How long a reading is under way at a steady rate: from the time in the message, taken when the
+ * producer makes it, to the COMMIT of its row.
+ *
+ * PostgreSQL keeps the time of each commit (`track_commit_timestamp`), read on the same machine's
+ * clock as the producer's. It takes that time when it begins to write the commit record; the flush
+ * to disk comes after and is measured apart.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { systemClock } from "../../lib/clock.ts";
+import { ensureTopic, openTopicWriter } from "../../lib/kafka/kafkajs_topic_writer.ts";
+import type { MessageToSend } from "../../lib/kafka/message.ts";
+import type { SqlPool } from "../../lib/postgres/pool.ts";
+import { produce } from "../../lib/producer.ts";
+import {
+  type Bed,
+  type BenchDatabase,
+  consumerEnv,
+  createDatabase,
+  emptyRedis,
+  offsetsPassed,
+  PARTITIONS,
+} from "./bed.ts";
+import { type ChildProgram, startProgram } from "./child_program.ts";
+import { median } from "./figures.ts";
+import { createSource, type WorkloadOptions } from "./workload.ts";
+
+/** What goes before the measured seconds, and is left out: both programs get warm. */
+const WARM_UP_SECONDS = 3;
+
+const WAIT_MS_MAX = 30_000;
+const POLL_MS = 50;
+const COMMITS = 200;
+
+/** The load. */
+export interface LatencyOptions extends Pick<WorkloadOptions, "sensors" | "ids"> {
+  readonly perSecond: number;
+  /** How long it is measured. */
+  readonly seconds: number;
+}
+
+/** What was measured, ms. */
+export interface LatencyResult {
+  /** Measured readings per second, as a check that the load was there. */
+  readonly perSecond: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly maxMs: number;
+}
+
+/**
+ * Runs the consumer, sends at the asked rate, and asks PostgreSQL how long each row took.
+ *
+ * @throws {Error} If a program fails, or not all that was sent is stored in the end.
+ */
+export async function measureLatency(
+  bed: Bed,
+  options: LatencyOptions,
+  name: string,
+): Promise<LatencyResult> {
+  await using database = await createDatabase(bed, name);
+  await emptyRedis(bed);
+  await ensureTopic(bed.kafka, name, PARTITIONS);
+  await using consumer = await startProgram(["main_consumer.ts", "run"], {
+    env: consumerEnv(name, database.settings),
+    logFile: join(bed.dir, `${name}.log`),
+  });
+  await waitFor(consumer, async () => await openLines(database.pool) === PARTITIONS);
+  const sent = await sendSteadily(bed, options, name);
+  await waitFor(consumer, async () => await offsetsPassed(database.pool) === sent);
+  await consumer.stop();
+  await consumer.succeeded();
+  return await readLatencies(database, options);
+}
+
+/** Milliseconds that a commit of one row takes on the idle server, the way there and back included. */
+export async function measureCommit(bed: Bed, name: string): Promise<number> {
+  await using database = await createDatabase(bed, name);
+  const { pool } = database;
+  await pool.query({ action: "make a table", text: "CREATE TABLE commits (number integer)" });
+  const times: number[] = [];
+  for (let number = 0; number < COMMITS; number++) {
+    const startMs = performance.now();
+    await pool.query({
+      action: "commit one row",
+      text: "INSERT INTO commits VALUES ($1)",
+      values: [number],
+    });
+    times.push(performance.now() - startMs);
+  }
+  return median(times);
+}
+
+/** Returns how many messages were sent. */
+async function sendSteadily(bed: Bed, options: LatencyOptions, topic: string): Promise<number> {
+  await using writer = await openTopicWriter(bed.kafka, topic);
+  const { producer } = bed.settings;
+  const messagesMax = options.perSecond * (WARM_UP_SECONDS + options.seconds);
+  const { acknowledged, failed } = await produce(liveMessages(options), writer, {
+    ...producer,
+    // Nothing waits for company; batches form while the one before is under way.
+    lingerMs: 0,
+    clock: systemClock,
+    signal: new AbortController().signal,
+    drainMs: WAIT_MS_MAX,
+    batchMessagesMax: 1_000,
+    ratePerSecond: options.perSecond,
+    messagesMax,
+  });
+  if (failed > 0) throw new Error(`Cannot measure: ${failed} of ${messagesMax} messages failed`);
+  return acknowledged;
+}
+
+function* liveMessages(options: LatencyOptions): Generator<MessageToSend, never, void> {
+  const nextMessage = createSource(options);
+  const nowUs = createMicrosecondClock();
+  while (true) yield nextMessage(nowUs());
+}
+
+/**
+ * Wall time in whole microseconds. `Date.now()` counts in milliseconds, so the moment at which it
+ * changes is waited for, and the steady clock gives the rest.
+ */
+function createMicrosecondClock(): () => number {
+  const before = Date.now();
+  let wallMs = before;
+  while (wallMs === before) wallMs = Date.now();
+  const offsetMs = wallMs - performance.now();
+  return () => Math.floor((offsetMs + performance.now()) * 1_000);
+}
+
+async function openLines(pool: SqlPool): Promise<number> {
+  const { rows } = await pool.query({
+    action: "count the ledger's lines",
+    text: "SELECT count(*) AS lines FROM ledger",
+  });
+  return Number(rows[0]?.lines);
+}
+
+async function waitFor(consumer: ChildProgram, condition: () => Promise<boolean>): Promise<void> {
+  const startMs = performance.now();
+  while (!await condition()) {
+    if (consumer.exitCode !== undefined) await consumer.succeeded();
+    if (performance.now() - startMs > WAIT_MS_MAX) {
+      throw new Error(`Cannot measure: the consumer is not there after ${WAIT_MS_MAX} ms`);
+    }
+    await systemClock.sleep(POLL_MS);
+  }
+}
+
+async function readLatencies(
+  { pool }: BenchDatabase,
+  { seconds }: LatencyOptions,
+): Promise<LatencyResult> {
+  const { rows } = await pool.query({
+    action: "read the latencies",
+    text: `
+      WITH measured AS (
+        SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin) - "timestamp") * 1000 AS ms
+        FROM sensor_events
+        WHERE "timestamp" >= (SELECT min("timestamp") FROM sensor_events)
+          + make_interval(secs => ${WARM_UP_SECONDS})
+      )
+      SELECT count(*) AS readings, max(ms) AS max_ms,
+        percentile_disc(0.50) WITHIN GROUP (ORDER BY ms) AS p50_ms,
+        percentile_disc(0.99) WITHIN GROUP (ORDER BY ms) AS p99_ms
+      FROM measured`,
+  });
+  const row = rows[0] ?? {};
+  return {
+    perSecond: Number(row.readings) / seconds,
+    p50Ms: Number(row.p50_ms),
+    p99Ms: Number(row.p99_ms),
+    maxMs: Number(row.max_ms),
+  };
+}

@@ -1,0 +1,68 @@
+/**
+ * How fast the producer sends a file.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { join } from "node:path";
+import { ensureTopic } from "../../lib/kafka/kafkajs_topic_writer.ts";
+import { type Bed, PARTITIONS } from "./bed.ts";
+import { startProgram } from "./child_program.ts";
+import type { WorkloadMessage } from "./workload.ts";
+
+const CHUNK_LINES = 1_000;
+const LINE_FEED = Uint8Array.of(0x0a);
+
+/** What one run of the producer measured. */
+export interface ProducerResult {
+  /** By the program's own clock, which starts when it is connected. */
+  readonly messagesPerSecond: number;
+  /** Over the life of the process, start and end included. */
+  readonly wallMessagesPerSecond: number;
+  readonly peakRssMb: number;
+}
+
+/**
+ * Sends a file to a new topic.
+ *
+ * @throws {Error} If the producer fails, or says anything but that all was acknowledged.
+ */
+export async function measureProducer(
+  bed: Bed,
+  file: { readonly path: string; readonly lines: number },
+  name: string,
+): Promise<ProducerResult> {
+  await ensureTopic(bed.kafka, name, PARTITIONS);
+  const startMs = performance.now();
+  await using producer = await startProgram(["main_producer.ts", "--from", file.path], {
+    env: { TOPIC_NAME: name, LOG_FORMAT: "json" },
+    logFile: join(bed.dir, `${name}.log`),
+  });
+  await producer.succeeded();
+  const wallSeconds = (performance.now() - startMs) / 1_000;
+  const summary = /acknowledged (\d+), failed 0 in [\d.]+ s \((\d+)\/s\)/.exec(producer.output);
+  if (summary === null || Number(summary[1]) !== file.lines) {
+    throw new Error(`Cannot measure the producer: it says ${producer.output.trim()}`);
+  }
+  return {
+    messagesPerSecond: Number(summary[2]),
+    wallMessagesPerSecond: file.lines / wallSeconds,
+    peakRssMb: producer.usage.peakRssBytes / 1_000_000,
+  };
+}
+
+/** Writes the messages to a file, a line each. */
+export async function writeLines(path: string, messages: Iterable<WorkloadMessage>): Promise<void> {
+  await Deno.writeFile(path, ReadableStream.from(chunksOf(messages)));
+}
+
+function* chunksOf(messages: Iterable<WorkloadMessage>): Generator<Uint8Array, void, void> {
+  let chunk: Uint8Array[] = [];
+  for (const { value } of messages) {
+    chunk.push(value, LINE_FEED);
+    if (chunk.length < 2 * CHUNK_LINES) continue;
+    yield Buffer.concat(chunk);
+    chunk = [];
+  }
+  yield Buffer.concat(chunk);
+}
