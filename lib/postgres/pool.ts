@@ -79,7 +79,7 @@ export type TransactionMode = "read_committed" | "snapshot";
 export interface SqlPool extends SqlSession {
   /** Runs `work` in a transaction, and rolls it back if `work` throws. */
   transaction<T>(mode: TransactionMode, work: (session: SqlSession) => Promise<T>): Promise<T>;
-  /** Waits for the statements under way and closes the connections. */
+  /** Waits for the statements under way and closes the connections. Once more does nothing. */
   close(): Promise<void>;
 }
 
@@ -136,8 +136,18 @@ export function openPool(settings: PostgresSettings): SqlPool {
   // error counts; the event without a listener would end the process.
   pool.on("error", () => {});
   pool.on("connect", (client) => client.on("error", () => {}));
+  let closing: Promise<void> | undefined;
   return {
-    query: (query) => withClient(pool, query.action, (client) => runQuery(client, query)),
+    query: (query) =>
+      withClient(pool, query.action, async (client, keep) => {
+        try {
+          return await runQuery(client, query);
+        } catch (error) {
+          // An everyday answer, and the connection's plans are worth keeping.
+          if (error instanceof ConflictError) keep();
+          throw error;
+        }
+      }),
     transaction: (mode, work) =>
       withClient(pool, "begin a transaction", async (client) => {
         await runQuery(client, { action: "begin a transaction", text: BEGIN[mode] });
@@ -145,19 +155,19 @@ export function openPool(settings: PostgresSettings): SqlPool {
         await runQuery(client, { action: "commit a transaction", text: "COMMIT" });
         return result;
       }),
-    close: () => pool.end(),
+    close: () => closing ??= pool.end(),
   };
 }
 
 /**
- * Runs `work` on a connection of its own. After an error that leaves the connection in doubt (a
- * timeout, an open transaction, a plan that no longer fits) the connection is closed, which also
+ * Runs `work` on a connection of its own. After an error the connection is closed unless `work` has
+ * called `keep`: it can be in doubt (a timeout, a plan that no longer fits), and closing it also
  * rolls back whatever it had open.
  */
 async function withClient<T>(
   pool: pg.Pool,
   action: string,
-  work: (client: pg.PoolClient) => Promise<T>,
+  work: (client: pg.PoolClient, keep: () => void) => Promise<T>,
 ): Promise<T> {
   let client: pg.PoolClient;
   try {
@@ -165,16 +175,16 @@ async function withClient<T>(
   } catch (error) {
     throw classifyPostgresError(action, error);
   }
-  let keep = false;
+  let isSound = false;
+  const keep = (): void => {
+    isSound = true;
+  };
   try {
-    const result = await work(client);
-    keep = true;
+    const result = await work(client, keep);
+    keep();
     return result;
-  } catch (error) {
-    keep = error instanceof ConflictError;
-    throw error;
   } finally {
-    client.release(!keep);
+    client.release(!isSound);
   }
 }
 

@@ -291,7 +291,7 @@ Deno.test("openStore() finds a link that went dead, and takes another connection
     });
   }));
 
-Deno.test("openStore() survives its connections being killed, idle or at work", () =>
+Deno.test("openStore() survives its connections being killed: idle, at work, between two statements", () =>
   withStore(async ({ store, dataSetId, database }) => {
     const other = await database.connect();
     const kill = (): Promise<unknown> =>
@@ -311,6 +311,21 @@ Deno.test("openStore() survives its connections being killed, idle or at work", 
     await rejected;
     await other.query("ROLLBACK");
     assert.equal((await store.storeBatch(batch)).kind, "stored");
+
+    const between = store.pool.transaction("read_committed", async (session) => {
+      await session.query({ action: "begin", text: "SELECT 1" });
+      await kill();
+      await until("the connection is gone", async () => {
+        const { rowCount } = await other.query(
+          `SELECT FROM pg_stat_activity
+           WHERE datname = current_database() AND application_name = 'sensor-ledger'`,
+        );
+        return rowCount === 0;
+      });
+      await session.query({ action: "go on", text: "SELECT 2" });
+    });
+    await assert.rejects(between, TransientError);
+    assert.equal(await store.dataSetId(), dataSetId);
   }));
 
 Deno.test("storeBatch() that waits too long for a lock gives up and can be tried again", () =>
