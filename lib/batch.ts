@@ -7,7 +7,7 @@
 import type { Message } from "./kafka/message.ts";
 import type { LastValue } from "./redis/cache.ts";
 import { INDEX_NAME } from "./redis/scripts.ts";
-import { contentDigest, type ParsedReading } from "./reading.ts";
+import { contentDigest, type ParsedReading, sameContent } from "./reading.ts";
 
 /** A valid message of a batch. */
 export interface Candidate {
@@ -48,7 +48,7 @@ export function groupById(candidates: readonly Candidate[]): readonly IdGroup[] 
 
 /** True if all messages of the group say the same. */
 export function isUnanimous(group: IdGroup): boolean {
-  return group.repeats.every((repeat) => repeat.digest === group.first.digest);
+  return group.repeats.every((repeat) => sameContent(repeat.parsed, group.first.parsed));
 }
 
 /** The newest reading of each sensor by (event time, id), whose place is `last:<sensor_id>`. */
