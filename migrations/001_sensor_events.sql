@@ -12,7 +12,8 @@ BEGIN
     RAISE EXCEPTION USING
       ERRCODE = 'SL002',
       MESSAGE = 'a table sensor_events of another program is in this database',
-      HINT = 'Rename it (ALTER TABLE sensor_events RENAME TO sensor_events_old) or choose another POSTGRES_DB.';
+      HINT = 'Rename it (ALTER TABLE sensor_events RENAME TO sensor_events_old) '
+        'or choose another POSTGRES_DB';
   END IF;
 END
 $$;

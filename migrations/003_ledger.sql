@@ -24,7 +24,9 @@ CREATE TABLE ledger (
     next_offset - first_offset + rewound = inserted + duplicates + dead_letters + skipped + gaps
   ),
   CONSTRAINT ledger_never_negative CHECK (
-    least(first_offset, next_offset, inserted, duplicates, dead_letters, skipped, gaps, rewound) >= 0
+    least(
+      first_offset, next_offset, inserted, duplicates, dead_letters, skipped, gaps, rewound
+    ) >= 0
   )
 )
 -- A line is updated hundreds of times a second. With free room in each page, and no index on a

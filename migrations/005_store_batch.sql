@@ -83,8 +83,8 @@ BEGIN
   END IF;
 
   INSERT INTO sensor_events (
-    unique_reading_id, sensor_id, sensor_type, latitude, longitude, "timestamp", value, unit, status,
-    battery_level, kafka_partition, kafka_offset
+    unique_reading_id, sensor_id, sensor_type, latitude, longitude, "timestamp", value, unit,
+    status, battery_level, kafka_partition, kafka_offset
   )
   SELECT sent.id, sent.sensor_id, sent.sensor_type, sent.latitude, sent.longitude, sent.at,
     sent.value, sent.unit, sent.status, sent.battery_level, p_partition, sent.kafka_offset
@@ -125,7 +125,8 @@ BEGIN
       WHERE stored.xmin <> pg_current_xact_id()::xid OR stored.kafka_offset <> sent.kafka_offset
     ) AS refused;
 
-    -- Somebody deleted a row after it had refused ours. Nothing is decided; the next try inserts it.
+    -- Somebody deleted a row after it had refused ours. Nothing is decided; the next try inserts
+    -- ours.
     IF v_compared <> v_refused THEN
       RAISE EXCEPTION USING
         ERRCODE = 'serialization_failure',
@@ -133,8 +134,11 @@ BEGIN
           v_refused - v_compared, v_refused);
     END IF;
 
-    SELECT string_agg(missing.kafka_offset::text, ',') INTO v_without_dead_letter
-    FROM (SELECT unnest(conflict_offsets) EXCEPT SELECT unnest(p_dead_offsets)) AS missing (kafka_offset);
+    SELECT string_agg(missing.kafka_offset::text, ',' ORDER BY missing.kafka_offset)
+    INTO v_without_dead_letter
+    FROM (
+      SELECT unnest(conflict_offsets) EXCEPT SELECT unnest(p_dead_offsets)
+    ) AS missing (kafka_offset);
     IF v_without_dead_letter IS NOT NULL THEN
       RAISE EXCEPTION USING
         ERRCODE = 'SL001',
@@ -147,8 +151,8 @@ BEGIN
     cluster_id, topic, topic_id, kafka_partition, kafka_offset, reason, detail, payload,
     payload_bytes, payload_sha256, key, headers
   )
-  SELECT p_cluster_id, p_topic, p_topic_id, p_partition, dead.kafka_offset, dead.reason, dead.detail,
-    dead.payload, dead.payload_bytes, dead.payload_sha256, dead.key, dead.headers
+  SELECT p_cluster_id, p_topic, p_topic_id, p_partition, dead.kafka_offset, dead.reason,
+    dead.detail, dead.payload, dead.payload_bytes, dead.payload_sha256, dead.key, dead.headers
   FROM unnest(
     p_dead_suspects, p_dead_offsets, p_dead_reasons, p_dead_details, p_dead_payloads,
     p_dead_payload_bytes, p_dead_payload_sha256s, p_dead_keys, p_dead_headers
