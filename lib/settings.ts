@@ -180,7 +180,7 @@ const TABLE: Table = {
     statementTimeoutMs: whole(
       "POSTGRES_STATEMENT_TIMEOUT_MS",
       "The server ends a statement that runs longer, and the batch is tried again",
-      { fallback: 30_000, min: 1_000, max: 600_000, unit: "ms" },
+      { fallback: 10_000, min: 1_000, max: 600_000, unit: "ms" },
     ),
     connectTimeoutMs: whole("POSTGRES_CONNECT_TIMEOUT_MS", "Longest wait for a connection", {
       fallback: 5_000,
@@ -225,8 +225,8 @@ const TABLE: Table = {
     }),
     shutdownDeadlineMs: whole(
       "SHUTDOWN_DEADLINE_MS",
-      "Longest that a stop may take before the program ends with what is done",
-      { fallback: 10_000, min: 1_000, max: 300_000, unit: "ms" },
+      "How long a stop may wait for the batch under way before it leaves it to the next owner",
+      { fallback: 5_000, min: 1_000, max: 300_000, unit: "ms" },
     ),
   },
   producer: {

@@ -10,7 +10,6 @@ import {
 } from "../lib/reading.ts";
 import { countStrings } from "../lib/json_text.ts";
 import { schemaDocument, STRINGS_OF_KNOWN_FIELDS } from "../lib/reading_schema.ts";
-import { SCHEMA_FILE, schemaText } from "../tools/make_schema.ts";
 import { SAMPLE_LIMITS, sampleFields, sampleText, utf8 } from "./sample_message.ts";
 
 function parse(text: string): ParsedReading {
@@ -231,10 +230,6 @@ Deno.test("contentDigest() stays what it is, since marks outlive a program", () 
 
 Deno.test("STRINGS_OF_KNOWN_FIELDS counts a message that has each field once", () => {
   assert.equal(STRINGS_OF_KNOWN_FIELDS, countStrings(sampleFields(), JSON_DEPTH_MAX));
-});
-
-Deno.test("docs/reading.schema.json is what tools/make_schema.ts writes", async () => {
-  assert.equal(await Deno.readTextFile(SCHEMA_FILE), schemaText());
 });
 
 Deno.test("schemaDocument() describes every field, and its examples are readings", () => {
