@@ -34,7 +34,7 @@ interface Flags {
 }
 
 async function bench(flags: Flags): Promise<void> {
-  const bed = await prepareBed(tell);
+  const bed = await prepareBed();
   const work: WorkloadOptions = { ...flags, repeats: REPEATS, startMs: Date.now() - 3_600_000 };
   const figures: Figure[] = [];
   if (flags.only.includes("drain") || flags.only.includes("floor")) {

@@ -4,12 +4,15 @@
  * @module
  */
 import { join } from "node:path";
-import type { Kafka } from "kafkajs";
 import { systemClock } from "../../lib/clock.ts";
 import { openKafka } from "../../lib/kafka/connection.ts";
-import { ensureTopic, openTopicWriter } from "../../lib/kafka/kafkajs_topic_writer.ts";
+import {
+  ensureTopic,
+  type OpenTopicWriter,
+  openTopicWriter,
+} from "../../lib/kafka/kafkajs_topic_writer.ts";
 import { partitionOf } from "../../lib/kafka/partitioner.ts";
-import { createLog, type Log } from "../../lib/log.ts";
+import { createLog } from "../../lib/log.ts";
 import { loadMigrations, migrate } from "../../lib/postgres/migrate.ts";
 import { openPool, type PostgresSettings, type SqlPool } from "../../lib/postgres/pool.ts";
 import { readSettings, type Settings } from "../../lib/settings.ts";
@@ -30,9 +33,9 @@ const MIGRATIONS_DIR = join(import.meta.dirname!, "..", "..", "migrations");
 
 /** The servers, ready for measurements. */
 export interface Bed {
+  /** Where the servers are. */
   readonly settings: Settings;
-  readonly kafka: Kafka;
-  readonly log: Log;
+  /** The database server. */
   readonly postgres: PostgresServer;
   /** Holds logs and files of the bench; removed with the stack. */
   readonly dir: string;
@@ -40,7 +43,9 @@ export interface Bed {
 
 /** A database of its own with the project's tables. Disposing of it drops it. */
 export interface BenchDatabase extends AsyncDisposable {
+  /** The way to it. */
   readonly settings: PostgresSettings;
+  /** Connections of the bench's own. */
   readonly pool: SqlPool;
 }
 
@@ -50,7 +55,7 @@ export interface BenchDatabase extends AsyncDisposable {
  *
  * @throws {Error} If there is no such stack: other servers are not touched.
  */
-export async function prepareBed(report: (line: string) => void): Promise<Bed> {
+export async function prepareBed(): Promise<Bed> {
   const stackDir = Deno.env.get(MARKER);
   const postgres = stackDir === undefined ? undefined : (await findStack(stackDir))?.postgres[0];
   if (stackDir === undefined || postgres === undefined) {
@@ -61,11 +66,7 @@ export async function prepareBed(report: (line: string) => void): Promise<Bed> {
   });
   await stopServer(postgres);
   await startServer(postgres);
-  const log = createLog({ level: "warn", format: "text", write: report, clock: systemClock });
-  const settings = readSettings((name) => Deno.env.get(name));
-  const { brokers } = settings.kafka;
-  const kafka = openKafka({ brokers, clientId: "sensor-ledger-bench" }, log);
-  return { settings, kafka, log, postgres, dir: stackDir };
+  return { settings: readSettings((name) => Deno.env.get(name)), postgres, dir: stackDir };
 }
 
 /** Makes a database with the tables, and leaves PostgreSQL without unwritten pages. */
@@ -99,14 +100,22 @@ export async function emptyRedis(bed: Bed): Promise<void> {
   if (answer[0] !== "+".charCodeAt(0)) throw new Error("Cannot empty Redis: it refuses");
 }
 
+/** Makes a topic and connects a writer to it. */
+export async function openTopic(bed: Bed, topic: string): Promise<OpenTopicWriter> {
+  const log = createLog({ level: "error", format: "text", write: () => {}, clock: systemClock });
+  const { brokers } = bed.settings.kafka;
+  const kafka = openKafka({ brokers, clientId: "sensor-ledger-bench" }, log);
+  await ensureTopic(kafka, topic, PARTITIONS);
+  return await openTopicWriter(kafka, topic);
+}
+
 /** Makes a topic and writes these messages to it, the key deciding the partition. */
 export async function fillTopic(
   bed: Bed,
   topic: string,
   messages: Iterable<WorkloadMessage>,
 ): Promise<void> {
-  await ensureTopic(bed.kafka, topic, PARTITIONS);
-  await using writer = await openTopicWriter(bed.kafka, topic);
+  await using writer = await openTopic(bed, topic);
   const waiting = Array.from({ length: PARTITIONS }, (): WorkloadMessage[] => []);
   const sends = Array.from({ length: PARTITIONS }, () => Promise.resolve());
   const send = async (partition: number): Promise<void> => {

@@ -19,6 +19,7 @@ const POLL_MS = 20;
 
 /** The backlog to work off. */
 export interface Backlog {
+  /** The topic that holds it. */
   readonly topic: string;
   /** Messages in the topic. */
   readonly messages: number;
@@ -34,6 +35,7 @@ export interface DrainResult {
   readonly wallMessagesPerSecond: number;
   /** Of the whole process, start and end included. */
   readonly cpuSecondsPer100k: number;
+  /** Most memory of the process at any time. */
   readonly peakRssMb: number;
 }
 

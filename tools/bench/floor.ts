@@ -36,9 +36,11 @@ const INSERT = `
   SELECT * FROM unnest(${COLUMNS.map(([, type], index) => `$${index + 1}::${type}[]`).join(", ")})
   ON CONFLICT DO NOTHING`;
 
-/** One statement's arguments, an array literal for each column, and its number of rows. */
+/** The rows of one statement. */
 export interface FloorBatch {
+  /** An array literal for each column. */
   readonly columns: readonly string[];
+  /** How many there are. */
   readonly rows: number;
 }
 

@@ -10,8 +10,8 @@
  */
 import { join } from "node:path";
 import { systemClock } from "../../lib/clock.ts";
-import { ensureTopic, openTopicWriter } from "../../lib/kafka/kafkajs_topic_writer.ts";
 import type { MessageToSend } from "../../lib/kafka/message.ts";
+import type { TopicWriter } from "../../lib/kafka/topic_writer.ts";
 import type { SqlPool } from "../../lib/postgres/pool.ts";
 import { produce } from "../../lib/producer.ts";
 import {
@@ -21,6 +21,7 @@ import {
   createDatabase,
   emptyRedis,
   offsetsPassed,
+  openTopic,
   PARTITIONS,
 } from "./bed.ts";
 import { type ChildProgram, startProgram } from "./child_program.ts";
@@ -36,6 +37,7 @@ const COMMITS = 200;
 
 /** The load. */
 export interface LatencyOptions extends Pick<WorkloadOptions, "sensors" | "ids"> {
+  /** Readings sent per second. */
   readonly perSecond: number;
   /** How long it is measured. */
   readonly seconds: number;
@@ -45,8 +47,11 @@ export interface LatencyOptions extends Pick<WorkloadOptions, "sensors" | "ids">
 export interface LatencyResult {
   /** Measured readings per second, as a check that the load was there. */
   readonly perSecond: number;
+  /** Half of them took no longer. */
   readonly p50Ms: number;
+  /** 99 of 100 took no longer. */
   readonly p99Ms: number;
+  /** None took longer. */
   readonly maxMs: number;
 }
 
@@ -62,13 +67,13 @@ export async function measureLatency(
 ): Promise<LatencyResult> {
   await using database = await createDatabase(bed, name);
   await emptyRedis(bed);
-  await ensureTopic(bed.kafka, name, PARTITIONS);
+  await using writer = await openTopic(bed, name);
   await using consumer = await startProgram(["main_consumer.ts", "run"], {
     env: consumerEnv(name, database.settings),
     logFile: join(bed.dir, `${name}.log`),
   });
   await waitFor(consumer, async () => await openLines(database.pool) === PARTITIONS);
-  const sent = await sendSteadily(bed, options, name);
+  const sent = await sendSteadily(bed, writer, options);
   await waitFor(consumer, async () => await offsetsPassed(database.pool) === sent);
   await consumer.stop();
   await consumer.succeeded();
@@ -94,8 +99,11 @@ export async function measureCommit(bed: Bed, name: string): Promise<number> {
 }
 
 /** Returns how many messages were sent. */
-async function sendSteadily(bed: Bed, options: LatencyOptions, topic: string): Promise<number> {
-  await using writer = await openTopicWriter(bed.kafka, topic);
+async function sendSteadily(
+  bed: Bed,
+  writer: TopicWriter,
+  options: LatencyOptions,
+): Promise<number> {
   const { producer } = bed.settings;
   const messagesMax = options.perSecond * (WARM_UP_SECONDS + options.seconds);
   const { acknowledged, failed } = await produce(liveMessages(options), writer, {

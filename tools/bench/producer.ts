@@ -5,8 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import { join } from "node:path";
-import { ensureTopic } from "../../lib/kafka/kafkajs_topic_writer.ts";
-import { type Bed, PARTITIONS } from "./bed.ts";
+import { type Bed, openTopic } from "./bed.ts";
 import { startProgram } from "./child_program.ts";
 import type { WorkloadMessage } from "./workload.ts";
 
@@ -19,6 +18,7 @@ export interface ProducerResult {
   readonly messagesPerSecond: number;
   /** Over the life of the process, start and end included. */
   readonly wallMessagesPerSecond: number;
+  /** Most memory of the process at any time. */
   readonly peakRssMb: number;
 }
 
@@ -32,7 +32,7 @@ export async function measureProducer(
   file: { readonly path: string; readonly lines: number },
   name: string,
 ): Promise<ProducerResult> {
-  await ensureTopic(bed.kafka, name, PARTITIONS);
+  await (await openTopic(bed, name)).close();
   const startMs = performance.now();
   await using producer = await startProgram(["main_producer.ts", "--from", file.path], {
     env: { TOPIC_NAME: name, LOG_FORMAT: "json" },

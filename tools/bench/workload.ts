@@ -26,7 +26,9 @@ export interface WorkloadOptions {
 export interface WorkloadMessage {
   /** The sensor's id. */
   readonly key: string;
+  /** The message. */
   readonly value: Uint8Array;
+  /** What the message says. */
   readonly reading: Reading;
 }
 
