@@ -1,0 +1,57 @@
+/** The database forgets, Redis and Kafka remember: no reading may be taken for a stored one. */
+import assert from "node:assert/strict";
+import type { SentMessage } from "./checker.ts";
+import { generate, MIXED, PLAIN } from "./generated_messages.ts";
+import { DONE_MS, RealPipeline } from "./real_pipeline.ts";
+
+const STORED_MS = 15_000;
+
+/** A pipeline that has stored some messages and remembers them in Redis. */
+async function openFilled(): Promise<{ pipeline: RealPipeline; sent: SentMessage[] }> {
+  const pipeline = await RealPipeline.open();
+  const sent = await pipeline.send(generate(1_000, MIXED, 17));
+  await pipeline.run("run", "--until-end");
+  const [marks] = await pipeline.redis.cli("DBSIZE");
+  assert.ok(Number(marks) > 700, `${marks} keys in Redis`);
+  return { pipeline, sent };
+}
+
+async function makeAnew(pipeline: RealPipeline): Promise<void> {
+  await pipeline.query("DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+  await pipeline.run("migrate");
+}
+
+Deno.test("tables made anew while Redis keeps its marks: repeats are stored again", async () => {
+  const { pipeline } = await openFilled();
+  await using _ = pipeline;
+  await makeAnew(pipeline);
+  // The group goes on at its commits, so only what comes now is read.
+  const again = await pipeline.send(generate(1_500, MIXED, 17));
+  await pipeline.run("run", "--until-end");
+  const { rows } = await pipeline.assertStored(again);
+  assert.deepEqual(await pipeline.lastValueProblems(rows), []);
+});
+
+Deno.test("tables made anew and run --from beginning: the whole topic is stored again", async () => {
+  const { pipeline, sent } = await openFilled();
+  await using _ = pipeline;
+  await makeAnew(pipeline);
+  await pipeline.run("run", "--until-end", "--from", "beginning");
+  await pipeline.assertStored(sent);
+});
+
+Deno.test("TRUNCATE while the consumer runs: it notices, and stores repeats again", async () => {
+  await using pipeline = await RealPipeline.open();
+  const readings = generate(300, PLAIN, 19);
+  await pipeline.send(readings);
+  await using consumer = pipeline.consumer();
+  const allStored = async (): Promise<boolean> => await pipeline.rowCount() === readings.length;
+  await consumer.until("the readings are stored", allStored, STORED_MS);
+  await pipeline.query("TRUNCATE sensor_events");
+  await pipeline.send(readings);
+  await consumer.until("the same readings are stored again", allStored, STORED_MS);
+  consumer.signal("SIGTERM");
+  await consumer.succeeded(DONE_MS);
+  const { rows } = await pipeline.stored();
+  assert.deepEqual(await pipeline.lastValueProblems(rows), []);
+});
