@@ -40,7 +40,7 @@ export interface Progress extends Required<ProduceObserver> {
 export function createProgress({ clock, log, writeToTerminal }: ProgressOptions): Progress {
   const startMs = clock.elapsedMs();
   const kinds = new Map<string, number>();
-  const samples: { readonly atMs: number; readonly acknowledged: number }[] = [];
+  const samples = [{ atMs: startMs, acknowledged: 0 }];
   let sent = 0;
   let acknowledged = 0;
   const sayTrouble = sayOnChange("", (trouble) => {
