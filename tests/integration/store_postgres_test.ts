@@ -125,11 +125,14 @@ Deno.test("storeBatch() decides nothing by a row that is deleted in the meantime
       fromOffset: 2,
       readings: [readingAt(2, 1), readingAt(3, 2)],
     });
-    const stored = store.storeBatch(batch);
+    const rejected = assert.rejects(store.storeBatch(batch), {
+      name: "TransientError",
+      message: /1 of 1 refused.*40001/,
+    });
     await untilStoreWaits(deleter);
     await deleter.query("DELETE FROM sensor_events WHERE unique_reading_id = $1", [idOf(1)]);
     await holder.query("ROLLBACK");
-    await assert.rejects(stored, { name: "TransientError", message: /1 of 1 refused.*40001/ });
+    await rejected;
     const again = await store.storeBatch(batch);
     assert.equal(again.kind === "stored" && again.inserted, 2);
   }));
