@@ -20,6 +20,7 @@ import type { FetchedBatch, GroupMember } from "./kafka/group_member.ts";
 import type { TopicIdentity } from "./kafka/message.ts";
 import { repairLastValues } from "./last_values.ts";
 import { type Log, sayOnChange } from "./log.ts";
+import type { FlowObserver, TroubledStep } from "./observer.ts";
 import { decidePlacement, type Placement, type StartFrom } from "./placement.ts";
 import type { LedgerLine, Store } from "./postgres/store.ts";
 import { type Batch, type BatchOutcome, processBatch, type ProcessorParts } from "./processor.ts";
@@ -41,6 +42,8 @@ export interface ConsumerParts {
   readonly clock: Clock;
   /** Hears of assignments, trouble and progress. */
   readonly log: Log;
+  /** Is told of every step, for statistics. */
+  readonly observer?: FlowObserver;
 }
 
 /** How the loop works. */
@@ -122,7 +125,7 @@ class Consumer {
   #placer: Promise<void> | undefined;
   /** Failures in a row, which make the waiting longer, and the step that fails. */
   #failures = 0;
-  #failing: "placing" | "storing" | undefined;
+  #failing: TroubledStep | undefined;
   #crash: Error | undefined;
   #end: ReadonlyMap<number, number> | undefined;
   #repairWanted = true;
@@ -139,6 +142,7 @@ class Consumer {
       clock: parts.clock,
       limits: options.limits,
       noteCommit: (partition, nextOffset) => this.#commits.note(partition, nextOffset),
+      observer: parts.observer,
     };
     this.#sayTrouble = sayOnChange("", (trouble, previous) => {
       if (trouble !== "") parts.log.warn(`waiting: ${trouble}`);
@@ -176,6 +180,7 @@ class Consumer {
   #onAssigned(partitions: readonly number[]): void {
     const gained = partitions.some((partition) => !this.#assigned.includes(partition));
     this.#parts.log.info("partitions assigned", { partitions: partitions.join(",") });
+    this.#parts.observer?.assigned(partitions);
     this.#assigned = partitions;
     this.#places.clear();
     this.#unplaced.clear();
@@ -217,7 +222,8 @@ class Consumer {
     }
   }
 
-  #failed(step: "placing" | "storing", error: unknown): void {
+  #failed(step: TroubledStep, error: unknown): void {
+    this.#parts.observer?.failed(step, error);
     this.#failures++;
     this.#failing = step;
     this.#sayTrouble(describeError(error));
@@ -250,6 +256,7 @@ class Consumer {
       // It can have been taken away from us meanwhile.
       if (!this.#unplaced.delete(partition)) continue;
       this.#places.set(partition, { topic, dataSetId, position });
+      this.#parts.observer?.placed(partition, position);
       member.seek(partition, position);
       member.resume([partition]);
     }
@@ -331,6 +338,7 @@ class Consumer {
   }
 
   async #process(batch: Batch): Promise<BatchOutcome | undefined> {
+    this.#parts.observer?.batchBegan(batch.partition);
     try {
       return await processBatch(batch, this.#processor);
     } catch (error) {
@@ -338,6 +346,8 @@ class Consumer {
       // person, and a fault of our own is seen in the log instead of losing a reading.
       this.#failed("storing", error);
       return undefined;
+    } finally {
+      this.#parts.observer?.batchEnded(batch.partition);
     }
   }
 
@@ -379,6 +389,7 @@ class Consumer {
     while (!this.#stop.signal.aborted) {
       await clock.sleep(TICK_MS, this.#stop.signal);
       if (this.#stop.signal.aborted) return;
+      this.#parts.observer?.ticked();
       void this.#commits.flush();
       if (every.passed("progress", PROGRESS_LOG_MS)) this.#logProgress();
       if (every.passed("repair", REPAIR_INTERVAL_MS)) this.#start("repair", () => this.#repair());

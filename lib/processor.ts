@@ -24,11 +24,12 @@ import { deadLetterOf } from "./dead_letter.ts";
 import { describeError, RowDataError, TransientError } from "./errors.ts";
 import type { Message, TopicIdentity } from "./kafka/message.ts";
 import { judgeMark, lineageOf, type MarkScope, markValue } from "./mark.ts";
+import type { FlowObserver, Stage } from "./observer.ts";
 import type { DeadLetter, Store, StoreOutcome } from "./postgres/store.ts";
 import { parseReading } from "./reading.ts";
 import type { Breaker } from "./redis/breaker.ts";
 import type { Cache, Mark } from "./redis/cache.ts";
-import { reject, type Rejection } from "./rejection.ts";
+import { reject, type Rejection, type RejectionReason } from "./rejection.ts";
 
 /** Consecutive messages of one partition, stored in one transaction. */
 export interface Batch {
@@ -75,6 +76,8 @@ export interface ProcessorParts {
   readonly limits: { readonly futureSkewSecondsMax: number; readonly pastDaysMax: number };
   /** Notes that the Kafka commit of a partition may go to `nextOffset`. Sends nothing by itself. */
   readonly noteCommit: (partition: number, nextOffset: number) => void;
+  /** Is told of each batch that was stored. */
+  readonly observer?: Pick<FlowObserver, "stored"> | undefined;
 }
 
 /**
@@ -85,9 +88,12 @@ export interface ProcessorParts {
  * @throws {ConfigurationError} if only a person can help.
  */
 export async function processBatch(batch: Batch, parts: ProcessorParts): Promise<BatchOutcome> {
+  const times = new StageTimes(parts.clock);
   const { candidates, deadLetters } = parse(batch, parts);
   const groups = groupById(candidates);
+  times.end("parse");
   const verdicts = await lookUp(batch, groups, parts);
+  times.end("redis");
   const work: BatchWork = { batch, groups, deadLetters, ...verdicts };
   let outcome: StoreOutcome;
   try {
@@ -98,8 +104,11 @@ export async function processBatch(batch: Batch, parts: ProcessorParts): Promise
   }
   if (outcome.kind === "conflicts") throw new TransientError("Cannot settle conflicts of a batch");
   if (outcome.kind !== "stored") return outcome;
+  times.end("store");
   const lastCompleteFor = await mark(work, outcome.conflictOffsets, parts);
+  times.end("mark");
   parts.noteCommit(batch.partition, batch.nextOffset);
+  report(work, outcome, { times, parts });
   return {
     kind: "stored",
     inserted: outcome.inserted,
@@ -300,10 +309,13 @@ async function storeRefused(
   const rejection = reject("refused_by_database", describeError(refusal));
   const deadLetters = batch.messages.map((message) => deadLetterOf(message, rejection));
   const work = { batch, groups: [], deadLetters, known: EMPTY, suspected: EMPTY };
+  const times = new StageTimes(parts.clock);
   const outcome = await store(work, parts.store);
   if (outcome.kind === "conflicts") throw new TransientError("Cannot store a lone dead letter");
   if (outcome.kind !== "stored") return outcome;
+  times.end("store");
   parts.noteCommit(batch.partition, batch.nextOffset);
+  report(work, outcome, { times, parts });
   const { inserted, duplicates, deadLetters: kept } = outcome;
   return {
     kind: "stored",
@@ -317,6 +329,51 @@ async function storeRefused(
 }
 
 const EMPTY: ReadonlySet<string> = new Set();
+
+/** How long each stage of a batch took. */
+class StageTimes {
+  readonly ms: Record<Stage, number> = { parse: 0, redis: 0, store: 0, mark: 0 };
+  /** When the transaction had been committed, ms since 1970. */
+  storedAtMs = 0;
+  readonly #clock: Clock;
+  #sinceMs: number;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#sinceMs = clock.elapsedMs();
+  }
+
+  /** What has passed since the last stage ended belongs to this one. */
+  end(stage: Stage): void {
+    const nowMs = this.#clock.elapsedMs();
+    this.ms[stage] += nowMs - this.#sinceMs;
+    this.#sinceMs = nowMs;
+    if (stage === "store") this.storedAtMs = this.#clock.now();
+  }
+}
+
+function report(
+  { batch, deadLetters }: BatchWork,
+  outcome: Extract<StoreOutcome, { kind: "stored" }>,
+  { times, parts }: { readonly times: StageTimes; readonly parts: ProcessorParts },
+): void {
+  if (parts.observer === undefined) return;
+  const rejections = new Map<RejectionReason, number>();
+  for (const { reason } of deadLetters) rejections.set(reason, (rejections.get(reason) ?? 0) + 1);
+  const conflicts = outcome.conflictOffsets.length;
+  if (conflicts > 0) rejections.set(CONFLICT.reason, conflicts);
+  parts.observer.stored({
+    partition: batch.partition,
+    nextOffset: batch.nextOffset,
+    messages: batch.messages,
+    inserted: outcome.inserted,
+    duplicates: outcome.duplicates,
+    rejections,
+    skipped: skippedIn(batch),
+    stageMs: times.ms,
+    storedAtMs: times.storedAtMs,
+  });
+}
 
 function before(batch: Batch, middle: Message): readonly Message[] {
   return batch.messages.filter((message) => message.offset < middle.offset);

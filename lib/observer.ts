@@ -1,0 +1,57 @@
+/**
+ * What the consumer loop and the processor tell about their work, once per batch and never per
+ * message. Whoever listens makes statistics of it; the flow knows no metrics.
+ *
+ * @module
+ */
+import type { Message } from "./kafka/message.ts";
+import type { RejectionReason } from "./rejection.ts";
+
+/** The steps of a batch that take time. */
+export const STAGES = ["parse", "redis", "store", "mark"] as const;
+
+/** One of {@linkcode STAGES}. */
+export type Stage = typeof STAGES[number];
+
+/** A batch whose transaction has been committed. */
+export interface BatchReport {
+  /** Number of the partition. */
+  readonly partition: number;
+  /** Where the ledger stands now. */
+  readonly nextOffset: number;
+  /** All messages of the batch, readings or not. */
+  readonly messages: readonly Message[];
+  /** Readings that became rows. */
+  readonly inserted: number;
+  /** Readings that were stored already. */
+  readonly duplicates: number;
+  /** How many messages became dead letters, by reason. */
+  readonly rejections: ReadonlyMap<RejectionReason, number>;
+  /** Offsets without a message. */
+  readonly skipped: number;
+  /** Duration of each stage, ms. */
+  readonly stageMs: Readonly<Record<Stage, number>>;
+  /** When the transaction had been committed, ms since 1970. */
+  readonly storedAtMs: number;
+}
+
+/** Where the flow can be in trouble. */
+export type TroubledStep = "placing" | "storing";
+
+/** Is told what happens, as it happens. No method may throw or take long. */
+export interface FlowObserver {
+  /** The loop is alive: called several times a second. */
+  ticked(): void;
+  /** The group gave this member these partitions, and no others. */
+  assigned(partitions: readonly number[]): void;
+  /** Reading of a partition starts at this offset. */
+  placed(partition: number, nextOffset: number): void;
+  /** Work on a batch of a partition began. */
+  batchBegan(partition: number): void;
+  /** Work on a batch of a partition ended, whatever came of it. */
+  batchEnded(partition: number): void;
+  /** A batch was stored. */
+  stored(report: BatchReport): void;
+  /** A step failed and will be tried again. */
+  failed(step: TroubledStep, error: unknown): void;
+}
