@@ -50,7 +50,7 @@ Deno.test("readSettings() gives every default", () => {
       user: "iotuser",
       password: "iotpassword",
       poolMax: 4,
-      statementTimeoutMs: 10_000,
+      statementTimeoutMs: 8_000,
       connectTimeoutMs: 5_000,
     },
     redis: {

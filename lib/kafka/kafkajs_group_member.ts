@@ -169,15 +169,33 @@ class KafkajsGroupMember implements OpenGroupMember {
   }
 
   pause(partitions: readonly number[]): void {
-    this.#consumer.pause([{ topic: this.#topic, partitions: [...partitions] }]);
+    this.#steer(() => {
+      this.#consumer.pause([{ topic: this.#topic, partitions: [...partitions] }]);
+    });
   }
 
   resume(partitions: readonly number[]): void {
-    this.#consumer.resume([{ topic: this.#topic, partitions: [...partitions] }]);
+    this.#steer(() => {
+      this.#consumer.resume([{ topic: this.#topic, partitions: [...partitions] }]);
+    });
   }
 
   seek(partition: number, offset: number): void {
-    this.#consumer.seek({ topic: this.#topic, partition, offset: String(offset) });
+    this.#steer(() => {
+      this.#consumer.seek({ topic: this.#topic, partition, offset: String(offset) });
+    });
+  }
+
+  /**
+   * Between a crash and its own restart kafkajs has no group and refuses to be steered. Nothing is
+   * lost by that: the restart brings a new assignment, which is placed from the beginning.
+   */
+  #steer(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.#log.debug("not a member of the group now", { error });
+    }
   }
 
   identity(): Promise<TopicIdentity> {
