@@ -6,7 +6,7 @@
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { type Admin, type Consumer, Kafka, logLevel, Partitioners } from "kafkajs";
+import { type Admin, type Consumer, Kafka, logLevel, Partitioners, type Producer } from "kafkajs";
 // @ts-types="@types/pg"
 import pg from "pg";
 // Spares the tests the warnings of kafkajs's timers; it changes no answer.
@@ -29,6 +29,9 @@ export const DONE_MS = 60_000;
 
 /** Messages to a send: kafkajs copies the list for each message. */
 const SEND_MESSAGES_MAX = 1_000;
+
+/** Bytes to a send: the topic takes a little more. */
+const SEND_BYTES_MAX = 800_000;
 
 const POLL_MS = 50;
 
@@ -170,32 +173,18 @@ export class RealPipeline implements AsyncDisposable {
       allowAutoTopicCreation: false,
     });
     await producer.connect();
-    const placed = messages.map((message, index) => ({ message, partition: partitionOf(index) }));
-    const sent: SentMessage[] = [];
-    for (const [partition, list] of Map.groupBy(placed, (one) => one.partition)) {
-      for (let start = 0; start < list.length; start += SEND_MESSAGES_MAX) {
-        const piece = list.slice(start, start + SEND_MESSAGES_MAX).map(({ message }) => message);
-        const [metadata] = await producer.send({
-          topic: this.topic,
-          acks: -1,
-          messages: piece.map(({ key, value }) => ({
-            key,
-            value: value && buffer(value),
-            partition,
-          })),
-        });
-        const base = Number(metadata!.baseOffset);
-        sent.push(...piece.map(({ key, value, truth }, index) => ({
-          partition,
-          offset: base + index,
-          key: key === null ? null : new TextEncoder().encode(key),
-          value,
-          truth,
-        })));
+    try {
+      const placed = messages.map((message, index) => ({ message, partition: partitionOf(index) }));
+      const sent: SentMessage[] = [];
+      for (const [partition, list] of Map.groupBy(placed, (one) => one.partition)) {
+        for (const piece of pieces(list.map(({ message }) => message))) {
+          sent.push(...await sendPiece(producer, { topic: this.topic, partition }, piece));
+        }
       }
+      return sent;
+    } finally {
+      await producer.disconnect();
     }
-    await producer.disconnect();
-    return sent;
   }
 
   /** Reads every message that is in the topic now, as another program would. */
@@ -320,6 +309,43 @@ async function query(
   }
 }
 
+/** Cuts messages so that no send is too large for the topic. */
+function pieces(messages: readonly GeneratedMessage[]): GeneratedMessage[][] {
+  const all: GeneratedMessage[][] = [];
+  let bytes = Infinity;
+  for (const message of messages) {
+    const size = message.value?.length ?? 0;
+    if (bytes + size > SEND_BYTES_MAX || all.at(-1)!.length === SEND_MESSAGES_MAX) {
+      all.push([]);
+      bytes = 0;
+    }
+    all.at(-1)!.push(message);
+    bytes += size;
+  }
+  return all;
+}
+
+async function sendPiece(
+  producer: Producer,
+  { topic, partition }: { readonly topic: string; readonly partition: number },
+  piece: readonly GeneratedMessage[],
+): Promise<SentMessage[]> {
+  const messages = piece.map(({ key, value }) => ({
+    key,
+    value: value && Buffer.from(value.buffer, value.byteOffset, value.byteLength),
+    partition,
+  }));
+  const [metadata] = await producer.send({ topic, acks: -1, messages });
+  const base = Number(metadata!.baseOffset);
+  return piece.map(({ key, value, truth }, index) => ({
+    partition,
+    offset: base + index,
+    key: key === null ? null : new TextEncoder().encode(key),
+    value,
+    truth,
+  }));
+}
+
 function readAll(consumer: Consumer, topic: string, total: number): Promise<TopicMessage[]> {
   const messages: TopicMessage[] = [];
   return new Promise((resolve, reject) => {
@@ -345,8 +371,4 @@ function readAll(consumer: Consumer, topic: string, total: number): Promise<Topi
     };
     start().catch(reject);
   });
-}
-
-function buffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -5,12 +5,27 @@
  * @module
  */
 import { readSettings, type Settings } from "../../lib/settings.ts";
+import { findStack, type StackServers } from "../../tools/stack/stack.ts";
 import { MARKER } from "../../tools/with_stack.ts";
 
 /** The settings of the private stack. */
 export function testSettings(): Settings {
-  if (Deno.env.get(MARKER) === undefined) {
+  stackDir();
+  return readSettings((name) => Deno.env.get(name));
+}
+
+/** The servers of the private stack, to be stopped and started. */
+export async function testServers(): Promise<StackServers> {
+  const dir = stackDir();
+  const servers = await findStack(dir);
+  if (servers === undefined) throw new Error(`Cannot find a stack in ${dir}`);
+  return servers;
+}
+
+function stackDir(): string {
+  const dir = Deno.env.get(MARKER);
+  if (dir === undefined) {
     throw new Error("Cannot run without a stack of its own; run: deno task test:integration");
   }
-  return readSettings((name) => Deno.env.get(name));
+  return dir;
 }

@@ -1,0 +1,145 @@
+/** What a person sees who has typed something wrong: one clear line and exit code 2. */
+import assert from "node:assert/strict";
+import { type Environment, Program } from "./processes.ts";
+import { RealPipeline } from "./real_pipeline.ts";
+
+const ENDED_MS = 30_000;
+
+interface Mistake {
+  readonly name: string;
+  readonly program?: "producer";
+  readonly args: readonly string[];
+  readonly env?: Environment;
+  /** What standard error says, and how to mend it. */
+  readonly says: RegExp;
+}
+
+const MISTAKES: readonly Mistake[] = [
+  {
+    name: "unknown topic",
+    args: ["run"],
+    env: { TOPIC_NAME: "no-such-topic" },
+    says: /topic no-such-topic: the topic does not exist; create it.*--ensure-topic/,
+  },
+  {
+    name: "unknown topic, asked for the status",
+    args: ["status"],
+    env: { TOPIC_NAME: "no-such-topic" },
+    says: /topic no-such-topic: the topic does not exist/,
+  },
+  {
+    name: "unknown topic, to produce to",
+    program: "producer",
+    args: ["--count", "1"],
+    env: { TOPIC_NAME: "no-such-topic" },
+    says: /topic does not exist; create it.*--ensure-topic/,
+  },
+  {
+    name: "wrong password of PostgreSQL",
+    args: ["run"],
+    env: { POSTGRES_PASSWORD: "not-the-password" },
+    says: /password authentication failed.*Check POSTGRES_USER and POSTGRES_PASSWORD/,
+  },
+  {
+    name: "database missing",
+    args: ["migrate"],
+    env: { POSTGRES_DB: "no_such_database" },
+    says: /"no_such_database" does not exist.*Create the database, or check POSTGRES_DB/,
+  },
+  {
+    name: "tables missing, to run",
+    args: ["run"],
+    env: { POSTGRES_DB: "postgres" },
+    says: /run: deno task migrate/,
+  },
+  {
+    name: "tables missing, to verify",
+    args: ["verify"],
+    env: { POSTGRES_DB: "postgres" },
+    says: /deno task migrate/,
+  },
+  { name: "unknown flag", args: ["run", "--until-ned"], says: /--until-ned.*\n.*--until-end/ },
+  { name: "unknown command", args: ["verfiy"], says: /unknown command 'verfiy'.*verify/ },
+  { name: "no argument", args: ["last"], says: /missing required argument 'sensor_id'/ },
+  {
+    name: "a start that is none",
+    args: ["run", "--from", "yesterday"],
+    says: /Cannot start from "yesterday": give beginning, a date/,
+  },
+  {
+    name: "a rate that is no number",
+    program: "producer",
+    args: ["--rate", "fast"],
+    says: /'--rate <n>' argument 'fast' is invalid\. It must be a number/,
+  },
+  {
+    name: "flags that exclude each other",
+    program: "producer",
+    args: ["--from", "-", "--seed", "1"],
+    says: /'--from <file>' cannot be used with option '--seed/,
+  },
+  {
+    name: "file missing",
+    program: "producer",
+    args: ["--from", "/no/such/file.ndjson"],
+    says: /Cannot read \/no\/such\/file\.ndjson: .*no such file/i,
+  },
+];
+
+Deno.test("main_producer.ts and main_consumer.ts name a mistake in one line: exit code 2", async (t) => {
+  await using pipeline = await RealPipeline.open();
+  for (const { name, program, args, env, says } of MISTAKES) {
+    await t.step(name, async () => {
+      const settings = { ...pipeline.env, ...env };
+      await using started = program === "producer"
+        ? Program.producer(args, settings)
+        : Program.consumer(args, settings);
+      const { code, stderr } = await started.ended(ENDED_MS);
+      assert.match(stderr, says);
+      assert.equal(code, 2, stderr);
+      assert.doesNotMatch(stderr, /^ +at /m, "a stack trace");
+      assert.doesNotMatch(stderr, /not-the-password/);
+      const lines = stderr.trimEnd().split("\n").filter((line) =>
+        !/^\(Did you mean|^\(see --help\)$/.test(line)
+      );
+      assert.equal(lines.length, 1, stderr);
+    });
+  }
+});
+
+Deno.test("main_consumer.ts names every wrong setting at once, and shows no secret", async () => {
+  await using program = Program.consumer(["run"], {
+    KAFKA_BROKER: "localhost:99999",
+    POSTGRES_PORT: "5432x",
+    POSTGRES_PASSWORD: "hunter2",
+    POSTGRES_PASSWORD_FILE: "/run/secrets/password",
+    REDIS_TTL_SECONDS: "0",
+    BATCH_MESSAGES_MAX: "1e3",
+    ENABLE_DUPLICATES: "maybe",
+  });
+  const { code, stderr } = await program.ended(ENDED_MS);
+  assert.equal(code, 2);
+  const [head, ...faults] = stderr.trimEnd().split("\n");
+  assert.equal(head, "Cannot use these settings:");
+  const named = faults.map((line) => line.match(/^[A-Z_]+/)?.[0]);
+  assert.deepEqual(named, [
+    "KAFKA_BROKER",
+    "POSTGRES_PORT",
+    "POSTGRES_PASSWORD",
+    "REDIS_TTL_SECONDS",
+    "BATCH_MESSAGES_MAX",
+    "ENABLE_DUPLICATES",
+  ]);
+  assert.doesNotMatch(stderr, /hunter2/);
+});
+
+Deno.test("main_consumer.ts waits for servers that are away, says so once, and stops on SIGTERM", async () => {
+  await using pipeline = await RealPipeline.open();
+  for (const [setting, address] of [["POSTGRES_PORT", "1"], ["KAFKA_BROKER", "127.0.0.1:1"]]) {
+    await using consumer = pipeline.consumer(["run"], { [setting!]: address! });
+    await consumer.until("it waits", () => consumer.said(/^waiting: .*ECONNREFUSED/) > 0, ENDED_MS);
+    consumer.signal("SIGTERM");
+    await consumer.succeeded(ENDED_MS);
+    assert.equal(consumer.said(/^waiting: /), 1, consumer.stderr);
+  }
+});
