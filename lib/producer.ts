@@ -28,13 +28,17 @@ const RETRY_MS_MAX = 2_000;
 
 /** How the producer works, and who is told. */
 export interface ProduceOptions {
+  /** Paces, lingers and waits. */
   readonly clock: Clock;
   /** When it aborts, nothing more is taken; what was taken is sent for at most `drainMs`. */
   readonly signal: AbortSignal;
+  /** Longest time to send the rest once `signal` aborts, ms. */
   readonly drainMs: number;
-  /** How long a partition's first message waits for company. */
+  /** How long an idle partition's first message waits for company, ms. */
   readonly lingerMs: number;
+  /** Most messages in one send. */
   readonly batchMessagesMax: number;
+  /** Most bytes in one send. A larger message travels alone. */
   readonly batchBytesMax: number;
   /** Bound of all messages taken and not acknowledged. One larger message may be alone in it. */
   readonly bufferBytesMax: number;
@@ -42,6 +46,7 @@ export interface ProduceOptions {
   readonly ratePerSecond: number;
   /** Messages taken before it ends by itself. @default Infinity */
   readonly messagesMax?: number;
+  /** Is told what happens. */
   readonly observer?: ProduceObserver;
 }
 
@@ -59,6 +64,7 @@ export interface ProduceObserver {
 export interface ProduceResult {
   /** Messages taken from the source: acknowledged and failed together. */
   readonly sent: number;
+  /** Messages that every in-sync replica has. */
   readonly acknowledged: number;
   /** Messages without an acknowledgement. Some of them may be in the topic all the same. */
   readonly failed: number;

@@ -22,7 +22,9 @@ const RATE_WINDOW_MS = 2_000;
 
 /** Where progress is shown. */
 export interface ProgressOptions {
+  /** Measures rates and the whole time. */
   readonly clock: Clock;
+  /** Is told of trouble, and of the counts where there is no terminal. */
   readonly log: Log;
   /** Takes the moving line; undefined: there is no terminal, and the log is used. */
   readonly writeToTerminal: ((text: string) => void) | undefined;

@@ -27,11 +27,13 @@ export type SimulatedKind =
 
 /** One simulated message and what it is. */
 export interface SimulatedMessage extends MessageToSend {
+  /** What it is. */
   readonly kind: SimulatedKind;
 }
 
 /** What to simulate. */
 export interface SimulatorOptions {
+  /** Gives readings their time. */
   readonly clock: Clock;
   /** A whole number. Decides the sensors, and with the clock everything else. */
   readonly seed: number;

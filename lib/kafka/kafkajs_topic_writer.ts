@@ -5,11 +5,11 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { Kafka, Message as KafkajsMessage, Producer } from "kafkajs";
+import type { Message as KafkajsMessage, Producer } from "kafkajs";
 import { systemClock } from "../clock.ts";
 import { TransientError } from "../errors.ts";
 import { withTimeLimit } from "../time_limit.ts";
-import { classifyKafkaError, KAFKAJS_RETRY } from "./connection.ts";
+import { classifyKafkaError, type KafkaClient, KAFKAJS_RETRY } from "./connection.ts";
 import type { MessageToSend } from "./message.ts";
 import type { TopicWriter } from "./topic_writer.ts";
 
@@ -40,7 +40,7 @@ export type OpenTopicWriter = TopicWriter & AsyncDisposable;
  * @throws {TransientError} If no broker answers now.
  * @throws {ConfigurationError} If the topic does not exist or the brokers refuse this user.
  */
-export async function openTopicWriter(kafka: Kafka, topic: string): Promise<OpenTopicWriter> {
+export async function openTopicWriter(kafka: KafkaClient, topic: string): Promise<OpenTopicWriter> {
   const partitions = await countPartitions(kafka, topic);
   const producer = kafka.producer({
     // kafkajs gives the sequence numbers of a failed send to the next one; the broker then takes
@@ -126,7 +126,7 @@ function kafkajsMessage(partition: number, { key, value }: MessageToSend): Kafka
   };
 }
 
-async function countPartitions(kafka: Kafka, topic: string): Promise<number> {
+async function countPartitions(kafka: KafkaClient, topic: string): Promise<number> {
   const admin = kafka.admin({ retry: QUESTION_RETRY });
   try {
     await admin.connect();
@@ -146,6 +146,7 @@ const TOPIC_MESSAGE_BYTES_MAX = 1_048_576;
 export interface EnsuredTopic {
   /** Whether it was made now or found. */
   readonly outcome: "created" | "found";
+  /** How many partitions it has, which need not be how many were asked for. */
   readonly partitions: number;
 }
 
@@ -156,7 +157,7 @@ export interface EnsuredTopic {
  * @throws {ConfigurationError} If the brokers refuse to make it.
  */
 export async function ensureTopic(
-  kafka: Kafka,
+  kafka: KafkaClient,
   topic: string,
   partitions: number,
 ): Promise<EnsuredTopic> {
