@@ -193,7 +193,11 @@ async function openFile(path: string, { log }: Program): Promise<Source> {
   let refused = 0;
   const tooLong = (line: number, bytes: number): void => {
     refused++;
-    log.error("line left out: no topic takes one this long", { line, bytes, LINE_BYTES_MAX });
+    log.error("line left out: no topic takes one this long", {
+      line,
+      bytes,
+      bytesMax: LINE_BYTES_MAX,
+    });
   };
   const chunks = path === "-" ? process.stdin : await openChunks(path);
   return {

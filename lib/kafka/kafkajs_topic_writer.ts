@@ -29,7 +29,7 @@ const SEND_RETRY = { ...KAFKAJS_RETRY, retries: 10 };
 const QUESTION_RETRY = { ...KAFKAJS_RETRY, retries: 1 };
 
 /** How long closing the connections may take, ms. */
-const CLOSE_MS = 2_000;
+const CLOSE_MS = 500;
 
 /** A writer whose connections are open. */
 export type OpenTopicWriter = TopicWriter & AsyncDisposable;
@@ -99,7 +99,7 @@ class KafkajsTopicWriter implements OpenTopicWriter {
         throw new TransientError(`Cannot send to partition ${partition}: no broker leads it`);
       }
     } catch (error) {
-      throw classifyKafkaError(`send ${messages.length} messages to ${this.#topic}`, error);
+      throw classifyKafkaError(`send to topic ${this.#topic}`, error);
     } finally {
       this.#underway.delete(partition);
     }
