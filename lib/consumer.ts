@@ -44,6 +44,12 @@ export interface ConsumerParts {
   readonly log: Log;
   /** Is told of every step, for statistics. */
   readonly observer?: FlowObserver;
+  /**
+   * Spreads the waits of several members; from 0 up to but not including 1.
+   *
+   * @default Math.random
+   */
+  readonly random?: () => number;
 }
 
 /** How the loop works. */
@@ -210,7 +216,8 @@ class Consumer {
   async #placeAll(): Promise<void> {
     while (this.#unplaced.size > 0 && !this.#stop.signal.aborted) {
       if (this.#failures > 0) {
-        await this.#parts.clock.sleep(backoffMs(this.#failures, BACKOFF), this.#stop.signal);
+        const { clock, random = Math.random } = this.#parts;
+        await clock.sleep(backoffMs(this.#failures, { ...BACKOFF, random }), this.#stop.signal);
       }
       try {
         await this.#placeOnce();

@@ -48,6 +48,12 @@ export interface ProduceOptions {
   readonly messagesMax?: number;
   /** Is told what happens. */
   readonly observer?: ProduceObserver;
+  /**
+   * Spreads the waits before a send is tried again; from 0 up to but not including 1.
+   *
+   * @default Math.random
+   */
+  readonly random?: () => number;
 }
 
 /** Is told what happens, as it happens. */
@@ -318,13 +324,14 @@ async function sendUntilAcknowledged(
   partition: number,
   messages: readonly MessageToSend[],
 ): Promise<boolean> {
-  const { writer, options: { clock, observer }, giveUp } = flow;
+  const { writer, options: { clock, observer, random = Math.random }, giveUp } = flow;
   try {
     await retryForever(() => writer.send(partition, messages), {
       clock,
       signal: giveUp.signal,
       minMs: RETRY_MS_MIN,
       maxMs: RETRY_MS_MAX,
+      random,
       onWait: (error) => observer?.retrying?.(partition, error),
     });
   } catch (error) {

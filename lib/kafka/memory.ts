@@ -57,6 +57,13 @@ export interface MemoryMemberOptions {
   readonly fetchMessagesMax?: number;
   /** How often an idle member looks for messages, ms. @default 10 */
   readonly fetchWaitMs?: number;
+  /** How long an answer with messages is under way, ms. @default 0 */
+  readonly fetchMs?: number;
+  /**
+   * Paces this member alone: the clock of its process, which can stop.
+   * @default the cluster's clock
+   */
+  readonly clock?: Clock;
 }
 
 /** A message as a test may want it: with headers, a binary key, or a time of its own. */
@@ -91,6 +98,8 @@ export class MemoryKafka {
   #partitions: MemoryPartition[];
   #brokersAway = false;
   readonly #members: MemoryMember[] = [];
+  /** How often each group has dealt out its partitions. */
+  readonly #generations = new Map<string, number>();
   readonly #faults = new Map<MemoryKafkaCall, Error[]>();
 
   /** An empty topic. */
@@ -195,12 +204,15 @@ export class MemoryKafka {
     partition.records = partition.records.filter((record) => record.offset < partition.next);
   }
 
-  /** Deletes the topic and makes it again, empty. */
-  recreateTopic(): void {
+  /** Deletes the topic and makes it again, empty. Members can notice, or go on as if nothing was. */
+  recreateTopic(notice: "members rejoin" | "nobody notices" = "members rejoin"): void {
     this.#topicLives++;
     this.#partitions = this.#partitions.map(emptyPartition);
     this.committed.clear();
-    for (const member of this.#members) member.rebalance();
+    if (notice === "nobody notices") return;
+    for (const groupId of new Set(this.#members.map((member) => member.groupId))) {
+      this.#dealOut(groupId);
+    }
   }
 
   /** A writer to the topic. */
@@ -218,9 +230,25 @@ export class MemoryKafka {
     const index = this.#members.indexOf(member);
     if (change === "join" && index < 0) this.#members.push(member);
     if (change === "leave" && index >= 0) this.#members.splice(index, 1);
-    for (const other of this.#members) {
-      if (other.groupId === member.groupId) other.rebalance();
-    }
+    this.#dealOut(member.groupId);
+  }
+
+  /** Deals out a group's partitions anew, and each member gets another share if there are several. */
+  rebalance(groupId: string): void {
+    const index = this.#members.findIndex((member) => member.groupId === groupId);
+    if (index < 0) return;
+    this.#members.push(...this.#members.splice(index, 1));
+    this.#dealOut(groupId);
+  }
+
+  /** Called by members: a commit counts only if its sender has the newest assignment. */
+  generation(groupId: string): number {
+    return this.#generations.get(groupId) ?? 0;
+  }
+
+  #dealOut(groupId: string): void {
+    this.#generations.set(groupId, this.generation(groupId) + 1);
+    for (const member of this.#members) if (member.groupId === groupId) member.rebalance();
   }
 
   /** The partitions of one member: dealt out round robin in the order of joining. */
@@ -249,11 +277,14 @@ export class MemoryMember implements GroupMember {
   readonly #kafka: MemoryKafka;
   readonly #fetchMessagesMax: number;
   readonly #fetchWaitMs: number;
+  readonly #fetchMs: number;
+  readonly #clock: Clock;
   readonly #paused = new Set<number>();
   readonly #positions = new Map<number, number>();
   readonly #seeks = new Map<number, number>();
   readonly #stop = new AbortController();
   #assigned: readonly number[] = [];
+  #generation = 0;
   #rebalanceDue = false;
   #handlers: GroupHandlers | undefined;
   #loop: Promise<void> = Promise.resolve();
@@ -265,6 +296,8 @@ export class MemoryMember implements GroupMember {
     this.groupId = groupId;
     this.#fetchMessagesMax = options.fetchMessagesMax ?? 500;
     this.#fetchWaitMs = options.fetchWaitMs ?? 10;
+    this.#fetchMs = options.fetchMs ?? 0;
+    this.#clock = options.clock ?? kafka.clock;
   }
 
   start(handlers: GroupHandlers): Promise<void> {
@@ -354,7 +387,10 @@ export class MemoryMember implements GroupMember {
   // deno-lint-ignore require-await -- see above
   async commit(nextOffsets: ReadonlyMap<number, number>): Promise<void> {
     this.#kafka.check("commit");
-    if (this.#evicted) throw new TransientError("Cannot commit offsets: unknown member");
+    // As brokers do: a member that does not know of the newest assignment commits nothing.
+    if (this.#evicted || this.#generation !== this.#kafka.generation(this.groupId)) {
+      throw new TransientError("Cannot commit offsets: the group has gone on without this member");
+    }
     const committed = this.#kafka.committed.get(this.groupId) ?? new Map<number, number>();
     for (const [partition, nextOffset] of nextOffsets) committed.set(partition, nextOffset);
     this.#kafka.committed.set(this.groupId, committed);
@@ -370,17 +406,17 @@ export class MemoryMember implements GroupMember {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       if (this.#rebalanceDue && !this.#evicted) this.#join(handlers);
-      let fetched = 0;
-      for (const partition of this.#assigned) {
-        if (signal.aborted || (this.#rebalanceDue && !this.#evicted)) break;
-        fetched += await this.#fetch(partition, handlers);
+      const fetches = this.#assigned.map((partition) => this.#fetch(partition, handlers));
+      const fetched = await Promise.all(fetches);
+      if (fetched.every((records) => records === 0)) {
+        await this.#clock.sleep(this.#fetchWaitMs, signal);
       }
-      if (fetched === 0) await this.#kafka.clock.sleep(this.#fetchWaitMs, signal);
     }
   }
 
   #join(handlers: GroupHandlers): void {
     this.#rebalanceDue = false;
+    this.#generation = this.#kafka.generation(this.groupId);
     this.#assigned = this.#kafka.assignment(this);
     this.#positions.clear();
     this.#seeks.clear();
@@ -406,6 +442,13 @@ export class MemoryMember implements GroupMember {
     const last = slice.at(-1);
     this.#positions.set(number, position);
     if (last === undefined) return 0;
+    if (this.#fetchMs > 0) {
+      await this.#clock.sleep(this.#fetchMs, this.#stop.signal);
+      // An answer that was under way when its partition was paused or sought is dropped.
+      if (this.#stop.signal.aborted || this.#paused.has(number) || this.#seeks.has(number)) {
+        return slice.length;
+      }
+    }
     try {
       await handlers.batch(this.#batchOf(number, position, last.offset + 1, slice));
     } catch (error) {

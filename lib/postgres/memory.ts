@@ -46,6 +46,22 @@ export interface MemoryStore extends Store {
   loseReplyNext(method: StoreMethod): void;
   /** What TRUNCATE of `sensor_events` does: the rows are gone, the data set has another id. */
   emptyReadings(): void;
+  /** Everything that the store holds now, for {@linkcode MemoryStore.restore}. */
+  backup(): StoreBackup;
+  /** Loses what was committed since: rows, dead letters, ledger and data set go back together. */
+  restore(backup: StoreBackup): void;
+}
+
+/** A state of the tables of a {@linkcode MemoryStore}. Never changed. */
+export interface StoreBackup {
+  /** Name of the data set. */
+  readonly dataSetId: string;
+  /** By id. */
+  readonly readings: ReadonlyMap<string, StoredReading>;
+  /** By place and content. */
+  readonly deadLetters: ReadonlyMap<string, StoredDeadLetter>;
+  /** By place. */
+  readonly ledger: ReadonlyMap<string, LedgerLine>;
 }
 
 /** Where the store gets what differs from run to run. */
@@ -103,6 +119,18 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): MemoryStore
       tables.readings.clear();
       tables.dataSetId = newId();
     },
+    backup: () => ({
+      dataSetId: tables.dataSetId,
+      readings: new Map(tables.readings),
+      deadLetters: new Map(tables.deadLetters),
+      ledger: new Map(tables.ledger),
+    }),
+    restore: (backup) => {
+      tables.dataSetId = backup.dataSetId;
+      refill(tables.readings, backup.readings);
+      refill(tables.deadLetters, backup.deadLetters);
+      refill(tables.ledger, backup.ledger);
+    },
     dataSetId: () => call("dataSetId", () => tables.dataSetId),
     readLedger: () => call("readLedger", () => [...tables.ledger.values()]),
     openLedgerLine: (topic, partition, first) =>
@@ -113,6 +141,11 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): MemoryStore
     lastReadings: (afterSensorId, limit) =>
       call("lastReadings", () => lastReadings(tables, afterSensorId, limit)),
   };
+}
+
+function refill<Value>(table: Map<string, Value>, rows: ReadonlyMap<string, Value>): void {
+  table.clear();
+  for (const [key, row] of rows) table.set(key, row);
 }
 
 function lineKey({ clusterId, topic, topicId }: TopicIdentity, partition: number): string {
