@@ -50,3 +50,14 @@ export interface Cache {
   /** The JSON text of `last:<sensorId>`, or null. */
   lastValue(sensorId: string): Promise<string | null>;
 }
+
+/** What readers need, the dashboard above all. Rejects as {@linkcode Cache} does. */
+export interface LastValueReader {
+  /**
+   * Event times of last values in microseconds since 1970, by sensor, from `last:index`: the
+   * `limit` oldest ones.
+   */
+  lastTimes(limit: number): Promise<ReadonlyMap<string, number>>;
+  /** The JSON texts of `last:<sensorId>` in the order of the ids; null where there is none. */
+  lastTexts(sensorIds: readonly string[]): Promise<readonly (string | null)[]>;
+}

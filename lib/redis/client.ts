@@ -7,7 +7,7 @@
  *
  * Redis needs `maxmemory-policy noeviction` or a `volatile-…` one: marks expire and may be evicted,
  * the last values may not. A user of limited rights needs `+mget +get +set +setex +del +unlink
- * +scan +zadd +zscore +eval +evalsha` on `~reading:* ~last:* ~ledger:*`.
+ * +scan +zadd +zscore +zrange +eval +evalsha` on `~reading:* ~last:* ~ledger:*`.
  *
  * @module
  */
@@ -17,8 +17,9 @@ import { ConfigurationError, describeError, TransientError } from "../errors.ts"
 import { type Log, sayOnChange } from "../log.ts";
 import { backoffMs } from "../retry.ts";
 import { withTimeLimit } from "../time_limit.ts";
-import type { Cache, LastValue, Mark } from "./cache.ts";
+import type { Cache, LastValue, LastValueReader, Mark } from "./cache.ts";
 import {
+  INDEX_KEY,
   LAST_COMPLETE_KEY,
   LAST_PREFIX,
   MARK_PREFIX,
@@ -78,7 +79,7 @@ export function openCache(settings: RedisSettings, context: RedisContext): Redis
 }
 
 /** A {@linkcode Cache} on a Redis server. */
-export class RedisCache implements Cache {
+export class RedisCache implements Cache, LastValueReader {
   readonly #settings: RedisSettings;
   readonly #clock: Clock;
   readonly #log: Log;
@@ -165,6 +166,20 @@ export class RedisCache implements Cache {
   /** See {@linkcode Cache.lastValue}. */
   async lastValue(sensorId: string): Promise<string | null> {
     return await this.#call("read a last value", ["GET", LAST_PREFIX + sensorId]);
+  }
+
+  /** See {@linkcode LastValueReader.lastTimes}. */
+  async lastTimes(limit: number): Promise<ReadonlyMap<string, number>> {
+    const command = ["ZRANGE", INDEX_KEY, "0", String(limit - 1), "WITHSCORES"];
+    const times = await this.#call<[string, number][]>("read the index of last values", command);
+    return new Map(times);
+  }
+
+  /** See {@linkcode LastValueReader.lastTexts}. */
+  async lastTexts(sensorIds: readonly string[]): Promise<readonly (string | null)[]> {
+    if (sensorIds.length === 0) return [];
+    const keys = sensorIds.map((id) => LAST_PREFIX + id);
+    return await this.#call(`read ${keys.length} last values`, ["MGET", ...keys]);
   }
 
   /** Ends the connection. What waits for an answer rejects. */

@@ -6,7 +6,7 @@
  */
 import type { Clock } from "../clock.ts";
 import { TransientError } from "../errors.ts";
-import type { Cache, LastValue, Mark } from "./cache.ts";
+import type { Cache, LastValue, LastValueReader, Mark } from "./cache.ts";
 import { INDEX_NAME } from "./scripts.ts";
 
 /** What {@linkcode MemoryCache} needs. */
@@ -18,10 +18,10 @@ export interface MemoryCacheOptions {
 }
 
 /** The methods that can be told to fail. */
-export type CacheMethod = keyof Cache;
+export type CacheMethod = keyof Cache | keyof LastValueReader;
 
 /** A {@linkcode Cache} in memory. Its state can be looked at, and taken away. */
-export class MemoryCache implements Cache {
+export class MemoryCache implements Cache, LastValueReader {
   /** While true, every call rejects, as if the server were away. */
   isAway = false;
   /** For which data set the last values are said to be complete. */
@@ -111,6 +111,21 @@ export class MemoryCache implements Cache {
   async lastValue(sensorId: string): Promise<string | null> {
     await this.#enter("lastValue");
     return this.lastValues.get(sensorId)?.text ?? null;
+  }
+
+  /** See {@linkcode LastValueReader.lastTimes}. */
+  async lastTimes(limit: number): Promise<ReadonlyMap<string, number>> {
+    await this.#enter("lastTimes");
+    const times = Array.from(this.lastValues, ([id, last]) => [id, last.eventTimeUs] as const);
+    // As Redis orders a sorted set: by score, then by member.
+    times.sort(([a, aUs], [b, bUs]) => aUs - bUs || (a < b ? -1 : 1));
+    return new Map(times.slice(0, limit));
+  }
+
+  /** See {@linkcode LastValueReader.lastTexts}. */
+  async lastTexts(sensorIds: readonly string[]): Promise<readonly (string | null)[]> {
+    await this.#enter("lastTexts");
+    return sensorIds.map((id) => this.lastValues.get(id)?.text ?? null);
   }
 
   async #enter(method: CacheMethod): Promise<void> {

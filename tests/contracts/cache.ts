@@ -5,11 +5,11 @@
  * @module
  */
 import assert from "node:assert/strict";
-import type { Cache, LastValue } from "../../lib/redis/cache.ts";
+import type { Cache, LastValue, LastValueReader } from "../../lib/redis/cache.ts";
 
 /** A cache, and the ways to look behind it and to do it harm. */
 export interface CacheUnderTest {
-  readonly cache: Cache;
+  readonly cache: Cache & LastValueReader;
   /** Lets the life of a mark pass. */
   passLifeOfMark(): Promise<void>;
   /** Takes everything away, as `FLUSHALL` does. */
@@ -124,6 +124,20 @@ export function cacheContract(
       assert.equal(await cache.lastValue(SENSOR), want.text);
     });
   }
+
+  law(
+    "lastTimes() gives the oldest ones of the index, lastTexts() their messages",
+    async ({ cache }) => {
+      const at = (sensorId: string, us: number): LastValue => lastValueAt(us, ID_A, { sensorId });
+      const [c, a, b] = [at("c", DAY_US + 3), at("a", DAY_US + 2), at("b", DAY_US + 2)] as const;
+      assert.deepEqual(await cache.lastTimes(10), new Map());
+      await cache.remember([], [c, b, a]);
+      assert.deepEqual([...await cache.lastTimes(2)], [["a", DAY_US + 2], ["b", DAY_US + 2]]);
+      assert.deepEqual((await cache.lastTimes(10)).size, 3);
+      assert.deepEqual(await cache.lastTexts(["c", "nobody", "a"]), [c.text, null, a.text]);
+      assert.deepEqual(await cache.lastTexts([]), []);
+    },
+  );
 
   law("lastValue() is null for an unknown sensor", async ({ cache }) => {
     assert.equal(await cache.lastValue("nobody"), null);

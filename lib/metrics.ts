@@ -1,0 +1,212 @@
+/**
+ * Metrics for Prometheus: the only file that imports a metrics library.
+ *
+ * Counters and gauges are read from the statistics when somebody asks; histograms are told once per
+ * batch. A sensor's id is never a label, and there are at most {@linkcode SERIES_MAX} series.
+ *
+ * @module
+ */
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { Clock } from "./clock.ts";
+import { type LiveStatus, liveStatus } from "./monitor/live_status.ts";
+import type { Monitor } from "./monitor/monitor.ts";
+import { SERVER_NAMES } from "./monitor/servers.ts";
+import type { FlowStatistics } from "./monitor/statistics.ts";
+import { type BatchReport, STAGES } from "./observer.ts";
+import { REJECTION_REASONS } from "./rejection.ts";
+
+/** Bound of all series of one process. */
+export const SERIES_MAX = 200;
+
+/** With more partitions than this, those that are furthest behind are told. */
+const PARTITIONS_MAX = 24;
+
+/** The format of the answer. */
+export const METRICS_CONTENT_TYPE = Registry.PROMETHEUS_CONTENT_TYPE;
+
+/** What the metrics are made of. */
+export interface MetricsParts {
+  /** Knows this process. */
+  readonly statistics: FlowStatistics;
+  /** Knows the servers and the topic. */
+  readonly monitor: Monitor;
+  /** Knows the time. */
+  readonly clock: Clock;
+}
+
+/** The durations of each batch, for `onStored` of the statistics. */
+export class BatchMetrics {
+  /** Holds them, and whatever is added. */
+  readonly registry: Registry = new Registry();
+  readonly #messages = new Histogram({
+    name: "sensor_ledger_batch_messages",
+    help: "Messages in a stored batch.",
+    buckets: [1, 10, 50, 100, 500, 1_000, 2_500, 5_000, 10_000],
+    registers: [this.registry],
+  });
+  readonly #stages = new Histogram({
+    name: "sensor_ledger_stage_seconds",
+    help: "Duration of one stage of a batch.",
+    labelNames: ["stage"],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
+    registers: [this.registry],
+  });
+  readonly #delay = new Histogram({
+    name: "sensor_ledger_delay_seconds",
+    help: "From the time of a batch's oldest message in Kafka to the commit of its transaction.",
+    buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3_600],
+    registers: [this.registry],
+  });
+
+  /** Counts a stored batch. */
+  stored(report: BatchReport): void {
+    this.#messages.observe(report.messages.length);
+    for (const stage of STAGES) this.#stages.observe({ stage }, report.stageMs[stage] / 1_000);
+    const oldest = report.messages[0];
+    if (oldest !== undefined) {
+      this.#delay.observe(Math.max(0, report.storedAtMs - oldest.timestampMs) / 1_000);
+    }
+  }
+}
+
+/** Adds everything that the statistics and the monitor know to the registry of `batches`. */
+export function registerMetrics({ registry }: BatchMetrics, parts: MetricsParts): void {
+  registerCounters(registry, parts.statistics);
+  registerGauges(registry, parts);
+  registerLag(registry, parts);
+}
+
+/** A counter whose value is kept elsewhere. */
+function counter(
+  registry: Registry,
+  name: string,
+  spec: {
+    readonly help: string;
+    readonly label?: string;
+    readonly values: () => Iterable<readonly [label: string, value: number]>;
+  },
+): void {
+  const { help, label, values } = spec;
+  new Counter({
+    name,
+    help,
+    labelNames: label === undefined ? [] : [label],
+    registers: [registry],
+    collect(): void {
+      this.reset();
+      for (const [of, value] of values()) {
+        if (label === undefined) this.inc(value);
+        else this.inc({ [label]: of }, value);
+      }
+    },
+  });
+}
+
+/** A gauge that is measured when somebody asks; what is not told this time is gone. */
+function gauge(
+  registry: Registry,
+  name: string,
+  spec: {
+    readonly help: string;
+    readonly label?: string;
+    readonly values: () => Iterable<readonly [label: string, value: number]>;
+  },
+): void {
+  const { help, label, values } = spec;
+  new Gauge({
+    name,
+    help,
+    labelNames: label === undefined ? [] : [label],
+    registers: [registry],
+    collect(): void {
+      this.reset();
+      for (const [of, value] of values()) {
+        if (label === undefined) this.set(value);
+        else this.set({ [label]: of }, value);
+      }
+    },
+  });
+}
+
+function registerCounters(registry: Registry, statistics: FlowStatistics): void {
+  const { totals, rejections } = statistics;
+  counter(registry, "sensor_ledger_messages_total", {
+    help: "Messages by what became of them; skipped are offsets without a message.",
+    label: "outcome",
+    values: () => [
+      ["inserted", totals.inserted],
+      ["duplicate", totals.duplicates],
+      ["dead_letter", totals.deadLetters],
+      ["skipped", totals.skipped],
+    ],
+  });
+  counter(registry, "sensor_ledger_dead_letters_total", {
+    help: "Dead letters by reason.",
+    label: "reason",
+    values: () => REJECTION_REASONS.map((reason) => [reason, rejections.get(reason) ?? 0]),
+  });
+  counter(registry, "sensor_ledger_rebalances_total", {
+    help: "Assignments by the group, the first one included.",
+    values: () => [["", totals.rebalances]],
+  });
+  counter(registry, "sensor_ledger_retries_total", {
+    help: "Failures that were followed by another try, by step.",
+    label: "step",
+    values: () => Object.entries(totals.retries),
+  });
+}
+
+function registerGauges(registry: Registry, { statistics, monitor }: MetricsParts): void {
+  gauge(registry, "sensor_ledger_degraded", {
+    help: "1 while a server does not answer, or not to everything.",
+    label: "server",
+    values: () =>
+      SERVER_NAMES.map((name) => {
+        const { state } = monitor.servers.states[name];
+        return [name, state === "away" || state === "degraded" ? 1 : 0];
+      }),
+  });
+  gauge(registry, "sensor_ledger_last_progress_timestamp_seconds", {
+    help: "When a batch was stored last, since 1970; the start of the process if none was.",
+    values: () => [["", (statistics.lastProgressAtMs ?? statistics.startedAtMs) / 1_000]],
+  });
+  gauge(registry, "sensor_ledger_assigned_partitions", {
+    help: "Partitions that this member reads.",
+    values: () => [["", statistics.assignedPartitions.length]],
+  });
+  gauge(registry, "sensor_ledger_event_loop_drift_seconds", {
+    help: "How much later than planned a timer fired, worst of the last seconds.",
+    values: () => [["", monitor.eventLoopDriftMs / 1_000]],
+  });
+}
+
+function registerLag(registry: Registry, parts: MetricsParts): void {
+  const own =
+    (value: keyof Pick<LiveStatus["lag"]["partitions"][number], "lagMessages" | "lagSeconds">) =>
+    (): [
+      string,
+      number,
+    ][] =>
+      liveStatus(parts).lag.partitions
+        .filter(({ isAssigned }) => isAssigned)
+        .toSorted((a, b) => b.lagMessages - a.lagMessages)
+        .slice(0, PARTITIONS_MAX)
+        .map((each) => [String(each.partition), each[value]]);
+  gauge(registry, "sensor_ledger_lag_messages", {
+    help: "Messages of a partition of this member that are not stored.",
+    label: "partition",
+    values: own("lagMessages"),
+  });
+  gauge(registry, "sensor_ledger_lag_seconds", {
+    help: "Age of the oldest message of a partition of this member that is not stored.",
+    label: "partition",
+    values: own("lagSeconds"),
+  });
+  gauge(registry, "sensor_ledger_unaccounted_offsets", {
+    help: "Offsets that the ledger has passed and does not account for, over all topics: 0.",
+    values: () => {
+      const { ledger } = liveStatus(parts);
+      return ledger === null ? [] : [["", ledger.unaccounted]];
+    },
+  });
+}

@@ -1,0 +1,65 @@
+/**
+ * Two questions that a supervisor asks: does the process have to be restarted, and can it do its
+ * work now?
+ *
+ * @module
+ */
+import type { Clock } from "../clock.ts";
+import type { Servers } from "./servers.ts";
+import type { FlowStatistics } from "./statistics.ts";
+
+/** An answer, with the reasons for a no. */
+export interface Health {
+  /** The answer. */
+  readonly ok: boolean;
+  /** A sentence for each reason; empty if the answer is yes. */
+  readonly reasons: readonly string[];
+}
+
+/** The loop ticks four times a second. Silent for this long, it hangs, ms. */
+const TICK_MS_MAX = 10_000;
+
+/**
+ * Longest time of one batch, ms. A statement may take 30 s by default, and each half of a batch
+ * with a refused row has its own; a batch without an end hangs.
+ */
+const BATCH_MS_MAX = 300_000;
+
+/** A server that has not answered for this long does not count as there, ms. */
+const ANSWER_AGE_MS_MAX = 10_000;
+
+/** Whether the loop moves. A server that is away is no reason to restart. */
+export function liveness(statistics: FlowStatistics): Health {
+  const reasons: string[] = [];
+  const { silentMs, workingMs } = statistics;
+  if (silentMs > TICK_MS_MAX) reasons.push(`the loop has not moved for ${seconds(silentMs)}`);
+  if (workingMs > BATCH_MS_MAX) reasons.push(`a batch has taken ${seconds(workingMs)} so far`);
+  return { ok: reasons.length === 0, reasons };
+}
+
+/**
+ * Whether messages can flow: the group has let us in, Kafka and PostgreSQL answer. Redis is not
+ * asked about: the flow goes on without it.
+ */
+export function readiness(
+  parts: { readonly statistics: FlowStatistics; readonly servers: Servers; readonly clock: Clock },
+): Health {
+  const { statistics, servers, clock } = parts;
+  const reasons = [...liveness(statistics).reasons];
+  if (statistics.totals.rebalances === 0) reasons.push("the group has not assigned partitions yet");
+  for (const [name, title] of [["kafka", "Kafka"], ["postgres", "PostgreSQL"]] as const) {
+    const { state, answeredAtMs, detail } = servers.states[name];
+    if (answeredAtMs === null || state === "away") {
+      reasons.push(`${title} does not answer: ${detail}`);
+    } else if (clock.now() - answeredAtMs > ANSWER_AGE_MS_MAX) {
+      reasons.push(`${title} answered last ${seconds(clock.now() - answeredAtMs)} ago`);
+    }
+  }
+  const { trouble } = statistics;
+  if (trouble !== undefined) reasons.push(`${trouble.step} fails: ${trouble.text}`);
+  return { ok: reasons.length === 0, reasons };
+}
+
+function seconds(ms: number): string {
+  return `${Math.round(ms / 1_000)} s`;
+}

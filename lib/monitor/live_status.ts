@@ -1,0 +1,264 @@
+/**
+ * The state of the whole flow in one object: what the dashboard shows and `/api/status` answers.
+ *
+ * @module
+ */
+import { type Stage, STAGES } from "../observer.ts";
+import type { LedgerLine } from "../postgres/store.ts";
+import type { Clock } from "../clock.ts";
+import type { SlidingHistogram } from "./histogram.ts";
+import { etaSeconds, type RatePoint, type TopicRates } from "./lag.ts";
+import type { Monitor } from "./monitor.ts";
+import type { ServerName, ServerStatus } from "./servers.ts";
+import type { FlowStatistics, Trouble } from "./statistics.ts";
+
+/** The state of the flow in a word. */
+export type FlowState =
+  /** It has not been seen at work yet. */
+  | "starting"
+  /** The topic is empty and always was. */
+  | "empty"
+  /** Messages are stored as they come. */
+  | "working"
+  /** Everything is stored and nothing comes. */
+  | "idle"
+  /** More is waiting than comes in a few seconds. */
+  | "behind"
+  /** It goes on, with less than it should have. */
+  | "degraded"
+  /** It waits for a server. */
+  | "waiting";
+
+/** Two quantiles of a duration, ms. */
+export interface Quantiles {
+  /** Half of all took no longer. */
+  readonly p50: number;
+  /** Of a hundred, one took longer. */
+  readonly p99: number;
+}
+
+/** One partition, of whichever member. */
+export interface LivePartition {
+  /** Number of the partition. */
+  readonly partition: number;
+  /** The first offset that is not stored; null: the ledger has no line yet. */
+  readonly nextOffset: number | null;
+  /** The end of the log. */
+  readonly endOffset: number;
+  /** Offsets between the two. */
+  readonly lagMessages: number;
+  /** Age of the oldest message that is not stored, seconds. */
+  readonly lagSeconds: number;
+  /** Whether this process reads it. */
+  readonly isAssigned: boolean;
+}
+
+/** Sums over lines of the ledger; `passed` is the sum of the five behind it, or something is wrong. */
+export interface LedgerSums {
+  /** Offsets passed. */
+  readonly passed: number;
+  /** Readings that became rows. */
+  readonly inserted: number;
+  /** Readings that were stored already. */
+  readonly duplicates: number;
+  /** Messages that became dead letters. */
+  readonly deadLetters: number;
+  /** Offsets without a message. */
+  readonly skipped: number;
+  /** Offsets that were deleted before they were read. */
+  readonly gaps: number;
+  /** `passed` minus the five: 0. */
+  readonly unaccounted: number;
+}
+
+/** See the module. Every time is in ms since 1970. */
+export interface LiveStatus {
+  /** When this was put together. */
+  readonly nowMs: number;
+  /** When the process started. */
+  readonly startedAtMs: number;
+  /** Name of the topic; null: not known yet. */
+  readonly topic: string | null;
+  /** In a word, and in a sentence. */
+  readonly summary: { readonly state: FlowState; readonly text: string };
+  /** The three servers. */
+  readonly servers: Readonly<Record<ServerName, ServerStatus>>;
+  /** What fails again and again at the moment. */
+  readonly trouble: Trouble | null;
+  /** Messages per second, of the whole topic. */
+  readonly rates: TopicRates;
+  /** Of this process, last minute; null: nothing was stored. */
+  readonly latency: {
+    /** From the message's time in Kafka to the commit of its transaction. */
+    readonly delayMs: Quantiles | null;
+    /** The stages of a batch. */
+    readonly stagesMs: Readonly<Record<Stage, Quantiles | null>>;
+  };
+  /** The whole topic. */
+  readonly lag: {
+    /** Sum over the partitions. */
+    readonly messages: number;
+    /** The worst of the partitions. */
+    readonly seconds: number;
+    /** Until it is gone at the present rates; null: it does not shrink. */
+    readonly etaSeconds: number | null;
+    /** By rising number. */
+    readonly partitions: readonly LivePartition[];
+  };
+  /** Counts of this process. */
+  readonly sinceStart: {
+    readonly messages: number;
+    readonly inserted: number;
+    readonly duplicates: number;
+    readonly conflicts: number;
+    readonly deadLetters: number;
+    readonly skipped: number;
+    readonly batches: number;
+    readonly rebalances: number;
+    readonly retries: number;
+    readonly rejections: Readonly<Record<string, number>>;
+  };
+  /** All topics that the ledger knows; null: not read yet. */
+  readonly ledger: LedgerSums | null;
+  /** Rates of the last minutes. */
+  readonly history: readonly RatePoint[];
+}
+
+/** What the status is made of. */
+export interface LiveStatusParts {
+  /** Knows this process. */
+  readonly statistics: FlowStatistics;
+  /** Knows the servers and the topic. */
+  readonly monitor: Monitor;
+  /** Knows the time. */
+  readonly clock: Clock;
+}
+
+/** A lag of more than this many seconds is worth a word. */
+const BEHIND_SECONDS = 5;
+
+/** Puts the status together. Asks nobody. */
+export function liveStatus(parts: LiveStatusParts): LiveStatus {
+  const { statistics, monitor, clock } = parts;
+  const partitions = livePartitions(parts);
+  const rates = monitor.history.rates();
+  const lagMessages = partitions.reduce((sum, { lagMessages }) => sum + lagMessages, 0);
+  const { retries, ...totals } = statistics.totals;
+  const withoutSummary = {
+    nowMs: clock.now(),
+    startedAtMs: statistics.startedAtMs,
+    topic: monitor.topic?.topic ?? null,
+    servers: monitor.servers.states,
+    trouble: statistics.trouble ?? null,
+    rates,
+    latency: {
+      delayMs: quantilesOf(statistics.delay),
+      stagesMs: Object.fromEntries(
+        STAGES.map((stage) => [stage, quantilesOf(statistics.stages[stage])]),
+      ) as Record<Stage, Quantiles | null>,
+    },
+    lag: {
+      messages: lagMessages,
+      seconds: Math.max(0, ...partitions.map(({ lagSeconds }) => lagSeconds)),
+      etaSeconds: etaSeconds(lagMessages, rates) ?? null,
+      partitions,
+    },
+    sinceStart: {
+      ...totals,
+      conflicts: statistics.rejections.get("id_conflict") ?? 0,
+      retries: retries.placing + retries.storing,
+      rejections: Object.fromEntries(statistics.rejections),
+    },
+    ledger: monitor.ledger === undefined ? null : ledgerSums(monitor.ledger),
+    history: monitor.ratePoints,
+  };
+  return { ...withoutSummary, summary: summaryOf(withoutSummary) };
+}
+
+/** Sums up lines of the ledger. */
+export function ledgerSums(lines: readonly LedgerLine[]): LedgerSums {
+  const sum = (of: (line: LedgerLine) => number): number =>
+    lines.reduce((total, line) => total + of(line), 0);
+  const passed = sum(({ next, first, rewound }) => next - first + rewound);
+  const parts = {
+    inserted: sum((line) => line.inserted),
+    duplicates: sum((line) => line.duplicates),
+    deadLetters: sum((line) => line.deadLetters),
+    skipped: sum((line) => line.skipped),
+    gaps: sum((line) => line.gaps),
+  };
+  const accounted = Object.values(parts).reduce((total, part) => total + part, 0);
+  return { passed, ...parts, unaccounted: passed - accounted };
+}
+
+function livePartitions({ statistics, monitor, clock }: LiveStatusParts): LivePartition[] {
+  const ledger = monitor.presentLedger;
+  const elapsedMs = clock.elapsedMs();
+  const numbers = [...monitor.watermarks.keys()].sort((a, b) => a - b);
+  return numbers.map((partition) => {
+    const { low, high } = monitor.watermarks.get(partition)!;
+    const position = statistics.positions.get(partition);
+    const line = ledger.get(partition);
+    // Our own position is newer than the last look at the ledger.
+    const next = Math.max(position?.nextOffset ?? 0, line?.next ?? low);
+    const lastAtMs = position?.lastMessageAtMs;
+    const lastMessageAgeMs = lastAtMs === undefined ? undefined : clock.now() - lastAtMs;
+    const lagMessages = Math.max(0, high - next);
+    return {
+      partition,
+      nextOffset: position?.nextOffset ?? line?.next ?? null,
+      endOffset: high,
+      lagMessages,
+      lagSeconds: lagMessages === 0 ? 0 : monitor.history.lagSeconds(
+        { partition, nextOffset: next },
+        { elapsedMs, lastMessageAgeMs },
+      ),
+      isAssigned: statistics.assignedPartitions.includes(partition),
+    };
+  });
+}
+
+function quantilesOf(histogram: SlidingHistogram): Quantiles | null {
+  const p50 = histogram.quantile(0.5);
+  const p99 = histogram.quantile(0.99);
+  return p50 === undefined || p99 === undefined ? null : { p50, p99 };
+}
+
+function summaryOf(status: Omit<LiveStatus, "summary">): LiveStatus["summary"] {
+  const { servers, rates, lag, trouble, ledger } = status;
+  const rate = `${Math.round(rates.storedPerSecond)} messages/s`;
+  if (servers.postgres.state === "away") {
+    return {
+      state: "waiting",
+      text: "PostgreSQL does not answer. Messages wait in Kafka; none is lost.",
+    };
+  }
+  if (servers.kafka.state === "away") {
+    return { state: "waiting", text: "Kafka does not answer. Everything read so far is stored." };
+  }
+  if (trouble !== null) return { state: "waiting", text: `Trying again: ${trouble.text}` };
+  if (servers.redis.state === "away") {
+    return {
+      state: "degraded",
+      text: `Redis does not answer. PostgreSQL finds the duplicates alone. Storing ${rate}.`,
+    };
+  }
+  if (servers.redis.state === "degraded") {
+    return { state: "degraded", text: `Redis ${servers.redis.detail}. Storing ${rate}.` };
+  }
+  if (ledger === null || lag.partitions.length === 0) {
+    return { state: "starting", text: "Starting: waiting for the first answers of the servers." };
+  }
+  if (ledger.passed === 0 && lag.messages === 0) {
+    return { state: "empty", text: "No message has come yet." };
+  }
+  if (lag.seconds > BEHIND_SECONDS) {
+    return {
+      state: "behind",
+      text: `Catching up: ${lag.messages} messages wait. Storing ${rate}.`,
+    };
+  }
+  return rates.storedPerSecond > 0
+    ? { state: "working", text: `Up to date. Storing ${rate}.` }
+    : { state: "idle", text: "Up to date. No messages come at the moment." };
+}

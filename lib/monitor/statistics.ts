@@ -1,0 +1,196 @@
+/**
+ * What this process has done since it started, as the flow's observer saw it.
+ *
+ * @module
+ */
+import type { Clock } from "../clock.ts";
+import { describeError } from "../errors.ts";
+import {
+  type BatchReport,
+  type FlowObserver,
+  type Stage,
+  STAGES,
+  type TroubledStep,
+} from "../observer.ts";
+import type { RejectionReason } from "../rejection.ts";
+import { SlidingHistogram } from "./histogram.ts";
+
+/** Counts since the start of the process. */
+export interface FlowTotals {
+  /** Messages in stored batches. */
+  messages: number;
+  /** Readings that became rows. */
+  inserted: number;
+  /** Readings that were stored already. */
+  duplicates: number;
+  /** Messages that became dead letters. */
+  deadLetters: number;
+  /** Offsets without a message. */
+  skipped: number;
+  /** Batches stored. */
+  batches: number;
+  /** Assignments, the first one included. */
+  rebalances: number;
+  /** Failures of the two steps, each tried again. */
+  readonly retries: Record<TroubledStep, number>;
+}
+
+/** A partition that this member reads. */
+export interface PartitionPosition {
+  /** One past the last offset that is stored. */
+  readonly nextOffset: number;
+  /** The time of the last message stored since the partition was placed, ms since 1970. */
+  readonly lastMessageAtMs: number | undefined;
+}
+
+/** What keeps the flow from going on. */
+export interface Trouble {
+  /** The step that fails. */
+  readonly step: TroubledStep;
+  /** What it says. */
+  readonly text: string;
+  /** When it first failed, ms since 1970. */
+  readonly sinceMs: number;
+}
+
+/** What {@linkcode FlowStatistics} needs. */
+export interface FlowStatisticsOptions {
+  /** Dates and measures. */
+  readonly clock: Clock;
+  /** Is told of each stored batch as well. */
+  readonly onStored?: (report: BatchReport) => void;
+}
+
+/** Collects what the flow tells. Everything in it is for reading; only the flow's calls write. */
+export class FlowStatistics implements FlowObserver {
+  /** Counts since the start. */
+  readonly totals: FlowTotals = {
+    messages: 0,
+    inserted: 0,
+    duplicates: 0,
+    deadLetters: 0,
+    skipped: 0,
+    batches: 0,
+    rebalances: 0,
+    retries: { placing: 0, storing: 0 },
+  };
+  /** Dead letters since the start, by reason. */
+  readonly rejections: Map<RejectionReason, number> = new Map();
+  /** From the time of a message in Kafka to the commit of its transaction, last minute. */
+  readonly delay: SlidingHistogram;
+  /** Durations of the stages of a batch, last minute. */
+  readonly stages: Readonly<Record<Stage, SlidingHistogram>>;
+  /** When the process started, ms since 1970. */
+  readonly startedAtMs: number;
+  readonly #clock: Clock;
+  readonly #onStored: ((report: BatchReport) => void) | undefined;
+  readonly #positions = new Map<number, PartitionPosition>();
+  readonly #working = new Map<number, number>();
+  #assigned: readonly number[] = [];
+  #lastTickMs: number;
+  #lastProgressAtMs: number | undefined;
+  #trouble: Trouble | undefined;
+
+  /** Starts to count. */
+  constructor({ clock, onStored }: FlowStatisticsOptions) {
+    this.#clock = clock;
+    this.#onStored = onStored;
+    this.#lastTickMs = clock.elapsedMs();
+    this.startedAtMs = clock.now();
+    this.delay = new SlidingHistogram(clock);
+    this.stages = Object.fromEntries(
+      STAGES.map((stage) => [stage, new SlidingHistogram(clock)]),
+    ) as Record<Stage, SlidingHistogram>;
+  }
+
+  /** The partitions of the present assignment. */
+  get assignedPartitions(): readonly number[] {
+    return this.#assigned;
+  }
+
+  /** Where the assigned partitions stand that have been placed. */
+  get positions(): ReadonlyMap<number, PartitionPosition> {
+    return this.#positions;
+  }
+
+  /** When a batch was stored last, ms since 1970; undefined: none yet. */
+  get lastProgressAtMs(): number | undefined {
+    return this.#lastProgressAtMs;
+  }
+
+  /** What keeps the flow from going on; undefined: nothing. */
+  get trouble(): Trouble | undefined {
+    return this.#trouble;
+  }
+
+  /** How long the loop has not ticked, ms. */
+  get silentMs(): number {
+    return this.#clock.elapsedMs() - this.#lastTickMs;
+  }
+
+  /** How long the oldest batch under way has taken so far, ms; 0 if there is none. */
+  get workingMs(): number {
+    const oldest = Math.min(...this.#working.values());
+    return oldest === Infinity ? 0 : this.#clock.elapsedMs() - oldest;
+  }
+
+  /** See {@linkcode FlowObserver.ticked}. */
+  ticked(): void {
+    this.#lastTickMs = this.#clock.elapsedMs();
+  }
+
+  /** See {@linkcode FlowObserver.assigned}. */
+  assigned(partitions: readonly number[]): void {
+    this.totals.rebalances++;
+    this.#assigned = partitions;
+    // What is not ours any more must not be told by us.
+    this.#positions.clear();
+  }
+
+  /** See {@linkcode FlowObserver.placed}. */
+  placed(partition: number, nextOffset: number): void {
+    this.#positions.set(partition, { nextOffset, lastMessageAtMs: undefined });
+    if (this.#trouble?.step === "placing") this.#trouble = undefined;
+  }
+
+  /** See {@linkcode FlowObserver.batchBegan}. */
+  batchBegan(partition: number): void {
+    this.#working.set(partition, this.#clock.elapsedMs());
+  }
+
+  /** See {@linkcode FlowObserver.batchEnded}. */
+  batchEnded(partition: number): void {
+    this.#working.delete(partition);
+  }
+
+  /** See {@linkcode FlowObserver.stored}. */
+  stored(report: BatchReport): void {
+    const { totals } = this;
+    totals.batches++;
+    totals.messages += report.messages.length;
+    totals.inserted += report.inserted;
+    totals.duplicates += report.duplicates;
+    totals.skipped += report.skipped;
+    for (const [reason, count] of report.rejections) {
+      totals.deadLetters += count;
+      this.rejections.set(reason, (this.rejections.get(reason) ?? 0) + count);
+    }
+    for (const stage of STAGES) this.stages[stage].record(report.stageMs[stage]);
+    this.delay.recordAll(report.messages.map((each) => report.storedAtMs - each.timestampMs));
+    const lastMessageAtMs = report.messages.at(-1)?.timestampMs;
+    // A batch under way when the partition was taken away says nothing about what is ours now.
+    if (this.#positions.has(report.partition)) {
+      this.#positions.set(report.partition, { nextOffset: report.nextOffset, lastMessageAtMs });
+    }
+    this.#lastProgressAtMs = report.storedAtMs;
+    this.#trouble = undefined;
+    this.#onStored?.(report);
+  }
+
+  /** See {@linkcode FlowObserver.failed}. */
+  failed(step: TroubledStep, error: unknown): void {
+    this.totals.retries[step]++;
+    const sinceMs = this.#trouble?.sinceMs ?? this.#clock.now();
+    this.#trouble = { step, text: describeError(error), sinceMs };
+  }
+}
