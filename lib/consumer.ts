@@ -136,6 +136,7 @@ class Consumer {
   #end: ReadonlyMap<number, number> | undefined;
   #repairWanted = true;
   #lastCompleteFor: string | null = null;
+  #messagesLogged = 0;
 
   constructor(parts: ConsumerParts, options: ConsumerOptions) {
     this.#parts = parts;
@@ -416,7 +417,12 @@ class Consumer {
     this.#background.set(kind, work);
   }
 
+  /** Says nothing on an idle topic. */
   #logProgress(): void {
+    const { inserted, duplicates, deadLetters, skipped } = this.#totals;
+    const messages = inserted + duplicates + deadLetters + skipped;
+    if (messages === this.#messagesLogged) return;
+    this.#messagesLogged = messages;
     this.#parts.log.info("progress", { ...this.#totals });
   }
 
@@ -483,7 +489,7 @@ class Consumer {
     });
     if (!drained) log.error("a batch did not finish in time; its next owner repeats it");
     if (!left) log.warn("the brokers did not answer in time to a commit or to leaving the group");
-    this.#logProgress();
+    log.info("stopped", { ...this.#totals });
     return drained;
   }
 
