@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import process from "node:process";
 import type { MessageToSend } from "../lib/kafka/message.ts";
 import { LINE_BYTES_MAX, readMessages } from "../lib/ndjson.ts";
 
@@ -86,6 +87,30 @@ Deno.test("readMessages() takes the key from sensor_id", async (t) => {
       assert.deepEqual(messages, [{ key, value: encoder.encode(line) }]);
     });
   }
+});
+
+Deno.test("readMessages() takes no key from bytes that are not UTF-8", async () => {
+  const line = Uint8Array.from([...encoder.encode('{"sensor_id":"a"}')]);
+  line[14] = 0xff;
+  assert.deepEqual((await read(line)).messages, [{ key: null, value: line }]);
+});
+
+Deno.test("readMessages() keeps nothing of a line over the bound", async () => {
+  const chunk = new Uint8Array(1_048_576).fill(120);
+  const memoryBefore = process.memoryUsage().external;
+  let memoryMax = 0;
+  async function* endlessLine(): AsyncGenerator<Uint8Array> {
+    for (let at = 0; at < 256; at++) {
+      await Promise.resolve();
+      memoryMax = Math.max(memoryMax, process.memoryUsage().external - memoryBefore);
+      yield chunk;
+    }
+  }
+  let tooLongBytes = 0;
+  const options = { tooLong: (_: number, bytes: number): void => void (tooLongBytes = bytes) };
+  for await (const _ of readMessages(endlessLine(), options)) assert.fail("it was sent");
+  assert.equal(tooLongBytes, 256 * chunk.length);
+  assert(memoryMax < 64 * chunk.length, `${memoryMax} bytes were kept`);
 });
 
 Deno.test("readMessages() leaves out a line over the bound and goes on", async (t) => {

@@ -201,6 +201,20 @@ Deno.test("produce() stops taking when the buffer is full, and only then", async
   stop.abort();
 });
 
+Deno.test("produce() lets the senders have their turn beside a source that never waits", async () => {
+  const { clock, writer, options } = bench();
+  // As soon as anything else has a turn.
+  writer.send = () => clock.sleep(0);
+  let taken = 0;
+  const takenAtAcknowledgement: number[] = [];
+  const observer = {
+    taken: (): void => void taken++,
+    acknowledged: (): void => void takenAtAcknowledgement.push(taken),
+  };
+  await finish(produce(numbered(5_000), writer, { ...options, observer }), clock);
+  assert(takenAtAcknowledgement[0]! < 1_000, `${takenAtAcknowledgement[0]} were taken first`);
+});
+
 Deno.test("produce() lets a message larger than the buffer through alone", async () => {
   const { clock, writer, options } = bench(1, { bufferBytesMax: 1_000, batchBytesMax: 1_000 });
   const source = [message("a"), message("b".repeat(5_000)), message("c")];

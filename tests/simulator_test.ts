@@ -102,6 +102,14 @@ Deno.test("simulate() writes the clock's time into timestamp and id", async () =
   }
 });
 
+Deno.test("simulate() gives every reading a time of its own while the clock stands still", () => {
+  const times = take(5_000).map((message) => parsed(message).eventTimeUs);
+  times.reduce((before, time) => {
+    assert(time > before, `${time} follows ${before}`);
+    return time;
+  });
+});
+
 Deno.test("simulate() keeps every kind of sensor in its range, moving", async (t) => {
   const ranges: readonly [type: string, unit: string, min: number, max: number][] = [
     ["temperature", "C", -10, 50],

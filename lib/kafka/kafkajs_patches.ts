@@ -83,5 +83,5 @@ Encoder.sizeOfVarLong = (value: unknown): number =>
 
 /** Whether a number has the same zigzag form in 32 bits as in 64. */
 function isSmall(value: unknown): value is number {
-  return typeof value === "number" && (value | 0) === value && Math.abs(value) < 2 ** 30;
+  return typeof value === "number" && (value | 0) === value;
 }
