@@ -26,8 +26,8 @@ import type { WorkloadMessage } from "./workload.ts";
 /** Partitions of every topic of the bench. */
 export const PARTITIONS = 6;
 
-/** Messages of one send when a topic is filled; more would pass the topic's bound of 1 MiB. */
-const FILL_MESSAGES = 2_000;
+/** Messages of one send when a topic is filled, as many as the producer puts into one. */
+const FILL_MESSAGES = 1_000;
 
 const MIGRATIONS_DIR = join(import.meta.dirname!, "..", "..", "migrations");
 

@@ -1,0 +1,140 @@
+/**
+ * The parts of the bench that compute: its messages, the rows of the floor, and what is read out
+ * of a process's files. Speed is measured by `deno task bench` and asserted nowhere.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { usageOf } from "../tools/bench/child_program.ts";
+import { figuresText, median } from "../tools/bench/figures.ts";
+import { floorBatches } from "../tools/bench/floor.ts";
+import { workload, type WorkloadOptions } from "../tools/bench/workload.ts";
+import { partitionOf } from "../lib/kafka/partitioner.ts";
+import { parseReading } from "../lib/reading.ts";
+
+const START_MS = Date.parse("2026-11-24T10:00:00Z");
+const OPTIONS: WorkloadOptions = {
+  messages: 20_000,
+  sensors: 100,
+  ids: "v4",
+  repeats: 0.1,
+  startMs: START_MS,
+};
+const LIMITS = { nowMs: START_MS + 60_000, futureSkewSecondsMax: 0, pastDaysMax: 1 };
+
+Deno.test("workload() makes valid messages that say what their readings say", async (t) => {
+  for (const ids of ["v4", "v7"] as const) {
+    await t.step(ids, () => {
+      for (const { key, value, reading } of workload({ ...OPTIONS, ids, messages: 1_000 })) {
+        const parsed = parseReading(value, LIMITS);
+        assert.equal(parsed.kind, "reading");
+        assert.deepEqual(parsed.kind === "reading" && parsed.reading, reading);
+        assert.equal(key, reading.sensor_id);
+        assert.equal(reading.unique_reading_id[14], ids[1]);
+      }
+    });
+  }
+});
+
+Deno.test("workload() writes as the original producer does, about 330 bytes each", () => {
+  let bytes = 0;
+  for (const { value } of workload(OPTIONS)) bytes += value.length;
+  assert.ok(Math.abs(bytes / OPTIONS.messages - 330) < 15, `${bytes / OPTIONS.messages}`);
+  const [first] = workload(OPTIONS);
+  assert.match(new TextDecoder().decode(first!.value), /^\{"unique_reading_id": "[^"]{36}", "sen/);
+});
+
+Deno.test("workload() repeats one message of ten to the byte, and no sensor is new", () => {
+  const textOf = new Map<string, string>();
+  const sensors = new Set<string>();
+  let repeats = 0;
+  for (const { key, value, reading } of workload(OPTIONS)) {
+    const text = new TextDecoder().decode(value);
+    const earlier = textOf.get(reading.unique_reading_id);
+    if (earlier !== undefined) {
+      assert.equal(text, earlier);
+      repeats++;
+    }
+    textOf.set(reading.unique_reading_id, text);
+    sensors.add(key);
+  }
+  assert.ok(Math.abs(repeats / OPTIONS.messages - OPTIONS.repeats) < 0.01, `${repeats}`);
+  assert.equal(sensors.size, OPTIONS.sensors);
+});
+
+Deno.test("workload() is the same each time", () => {
+  const options = { ...OPTIONS, messages: 100 };
+  assert.deepEqual([...workload(options)], [...workload(options)]);
+});
+
+Deno.test("workload() with v7 ids rises with time", () => {
+  const options = { ...OPTIONS, ids: "v7", repeats: 0, messages: 1_000 } as const;
+  const times = Array.from(
+    workload(options),
+    ({ reading }) => reading.unique_reading_id.slice(0, 13),
+  );
+  assert.deepEqual(times, times.toSorted());
+  assert.notEqual(times[0], times.at(-1));
+});
+
+Deno.test("floorBatches() has each message once, sorted by id, at its place in Kafka", () => {
+  const options = { ...OPTIONS, messages: 12_000 };
+  const batches = floorBatches(workload(options));
+  assert.deepEqual(batches.map(({ rows }) => rows), [5_000, 5_000, 2_000]);
+  const columns = batches.map((batch) => batch.columns.map((text) => text.slice(1, -1).split(",")));
+  for (const [ids] of columns) assert.deepEqual(ids, ids!.toSorted());
+
+  const sent = columns.flatMap((batch) =>
+    batch[0]!.map((id, row) => [id, batch[1]![row], batch[10]![row], batch[11]![row]].join(" "))
+  );
+  const next = new Map<number, number>();
+  const expected = Array.from(workload(options), ({ key, reading }) => {
+    const partition = partitionOf(key, 6);
+    const offset = next.get(partition) ?? 0;
+    next.set(partition, offset + 1);
+    return [reading.unique_reading_id, key, partition, offset].join(" ");
+  });
+  assert.deepEqual(sent.toSorted(), expected.toSorted());
+});
+
+Deno.test("median() of an odd and of an even number of values", async (t) => {
+  const table: [name: string, values: number[], want: number][] = [
+    ["one", [5], 5],
+    ["odd", [9, 1, 10], 9],
+    ["even", [4, 1, 100, 2], 3],
+  ];
+  for (const [name, values, want] of table) {
+    await t.step(name, () => assert.equal(median(values), want));
+  }
+  assert.throws(() => median([]), { name: "RangeError", message: /median of nothing/ });
+});
+
+Deno.test("figuresText() shows the median and each round in columns", () => {
+  const text = figuresText([
+    { name: "drain, messages/s", rounds: [61_000, 59_000.4, 64_000], digits: 0 },
+    { name: "ratio", rounds: [0.5], digits: 2 },
+  ]);
+  assert.deepEqual(text.split("\n"), [
+    "                   median                  rounds",
+    "drain, messages/s  61,000  61,000  59,000  64,000",
+    "ratio                0.50                    0.50",
+  ]);
+});
+
+Deno.test("usageOf() reads CPU time and peak memory", async (t) => {
+  const stat = (name: string): string =>
+    `4242 (${name}) S 1 4242 4242 0 -1 4194560 900 0 3 0 250 75 8 9 20 0 11 0 12345 1 2`;
+  const status = "Name:\tdeno\nVmPeak:\t  999999 kB\nVmHWM:\t  300000 kB\nVmRSS:\t  100 kB\n";
+  await t.step("of a running process", () => {
+    assert.deepEqual(usageOf(stat("deno"), status), {
+      cpuSeconds: 3.25,
+      peakRssBytes: 307_200_000,
+    });
+  });
+  await t.step("whatever its name is", () => {
+    assert.equal(usageOf(stat("a (b) c 1 2 3"), status)?.cpuSeconds, 3.25);
+  });
+  await t.step("of one that has ended: none", () => {
+    assert.equal(usageOf(stat("deno"), "Name:\tdeno\nState:\tZ (zombie)\n"), undefined);
+  });
+});
