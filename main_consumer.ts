@@ -68,8 +68,11 @@ async function run(flags: { untilEnd?: true; from?: string }): Promise<void> {
   if (!member) return;
   await using _ = member;
   await using cache = openCache(settings.redis, { clock: systemClock, log });
-  // Its first answer only; the flow goes on without Redis.
-  await cache.connected().catch(() => {});
+  // Its first answer only. The flow goes on without Redis, but a wrong password or certificate is a
+  // mistake that is best seen now.
+  await cache.connected().catch((error) => {
+    if (error instanceof ConfigurationError) throw error;
+  });
   const summary = await consume(
     {
       member,
@@ -129,8 +132,8 @@ function openStoreOf({ settings }: Program): PostgresStore {
 }
 
 function openMemberOf({ settings, log }: Program): Promise<OpenGroupMember> {
-  const { brokers } = settings.kafka;
-  return openGroupMember({ brokers, clientId: "sensor-ledger-consumer" }, settings.kafka, log);
+  const connection = { ...settings.kafka, clientId: "sensor-ledger-consumer" };
+  return openGroupMember(connection, settings.kafka, log);
 }
 
 async function requireMigrated(store: PostgresStore): Promise<true> {

@@ -146,9 +146,9 @@ async function run(flags: Flags): Promise<void> {
 }
 
 async function openWriter(flags: Flags, { settings, log }: Program): Promise<OpenTopicWriter> {
-  const { brokers, topic } = settings.kafka;
+  const { topic } = settings.kafka;
   const clientId = "sensor-ledger-producer";
-  const kafka = openKafka({ brokers, clientId, retries: CONNECT_RETRIES }, log);
+  const kafka = openKafka({ ...settings.kafka, clientId, retries: CONNECT_RETRIES }, log);
   if (flags.ensureTopic !== undefined) {
     const { outcome, partitions } = await ensureTopic(kafka, topic, flags.ensureTopic);
     if (outcome === "created") log.info("topic created", { topic, partitions });

@@ -8,6 +8,17 @@
  */
 import { ConfigurationError, describeError } from "./errors.ts";
 import { LOG_LEVELS, type LogLevel } from "./log.ts";
+import {
+  POSTGRES_URL_FORM,
+  postgresUrlParts,
+  REDIS_URL_FORM,
+  redisUrlParts,
+  type SettingParts,
+} from "./server_url.ts";
+import type { TlsMode } from "./tls.ts";
+
+/** How a client proves to the brokers who it is. */
+export type SaslMechanism = "none" | "plain" | "scram-sha-256" | "scram-sha-512";
 
 /** All settings, grouped by who uses them. */
 export interface Settings {
@@ -15,6 +26,16 @@ export interface Settings {
   readonly kafka: {
     /** `host:port` of one broker or more. */
     readonly brokers: readonly string[];
+    /** Whether the connections are encrypted, and how the brokers prove who they are. */
+    readonly tls: Exclude<TlsMode, "require">;
+    /** Certificates to trust, PEM; undefined: those of the system. */
+    readonly ca: string | undefined;
+    /** How we prove who we are. */
+    readonly saslMechanism: SaslMechanism;
+    /** Undefined only without a mechanism. */
+    readonly user: string | undefined;
+    /** Undefined only without a mechanism. */
+    readonly password: string | undefined;
     /** The topic that carries the readings. */
     readonly topic: string;
     /** The consumers that share the topic's partitions. */
@@ -30,6 +51,8 @@ export interface Settings {
   };
   /** The database that holds the readings. */
   readonly postgres: {
+    /** As it was given; its parts are in the fields below. */
+    readonly url: string | undefined;
     /** Name or address. */
     readonly host: string;
     /** TCP port. */
@@ -40,6 +63,10 @@ export interface Settings {
     readonly user: string;
     /** Its password. */
     readonly password: string;
+    /** Whether the connections are encrypted, and how the server proves who it is. */
+    readonly tls: TlsMode;
+    /** Certificates to trust, PEM; undefined: those of the system. */
+    readonly ca: string | undefined;
     /** Most connections at the same time. */
     readonly poolMax: number;
     /** The server ends a statement that runs longer, ms. */
@@ -49,12 +76,20 @@ export interface Settings {
   };
   /** The accelerator. */
   readonly redis: {
+    /** As it was given; its parts are in the fields below. */
+    readonly url: string | undefined;
     /** Name or address. */
     readonly host: string;
     /** TCP port. */
     readonly port: number;
+    /** Undefined: the default user. */
+    readonly user: string | undefined;
     /** Undefined: log in without one. */
     readonly password: string | undefined;
+    /** Whether the connection is encrypted, and how the server proves who it is. */
+    readonly tls: Exclude<TlsMode, "require">;
+    /** Certificates to trust, PEM; undefined: those of the system. */
+    readonly ca: string | undefined;
     /** How long a mark lives, seconds. */
     readonly ttlSeconds: number;
     /** Longest that the flow waits for one call, ms. */
@@ -108,8 +143,11 @@ interface Setting<Value> {
   readonly fallback: string;
   /** What is allowed, for people. */
   readonly allowed: string;
-  /** A secret can be given as the path of a file, too, by `<name>_FILE`. */
-  readonly isSecret: boolean;
+  /**
+   * What the variable holds. `secret`: the value, or its file's path in `<name>_FILE`. `file`: the
+   * path of a file that holds the value.
+   */
+  readonly source: "value" | "secret" | "file";
   /** Reads a text that is not empty. */
   readonly parse: (text: string) => Value | Fault;
 }
@@ -131,9 +169,24 @@ const TABLE: Table = {
       about: "Brokers to ask first, separated by commas. Without a port: 9092",
       fallback: "localhost:9092",
       allowed: "host:port,…",
-      isSecret: false,
+      source: "value",
       parse: parseBrokers,
     },
+    tls: choice(
+      "KAFKA_TLS",
+      "Encrypts the way to the brokers. verify-full: their certificate must be trusted and name them",
+      ["disable", "verify-full"],
+      "disable",
+    ),
+    ca: certificates("KAFKA_TLS_CA"),
+    saslMechanism: choice(
+      "KAFKA_SASL_MECHANISM",
+      "How to log in to the brokers. plain shows them the password: use it with TLS only",
+      ["none", "plain", "scram-sha-256", "scram-sha-512"],
+      "none",
+    ),
+    user: optional(identifier("KAFKA_USER", "User to log in as, with a mechanism", "")),
+    password: secret("KAFKA_PASSWORD", "Its password", ""),
     topic: text("TOPIC_NAME", "The topic that carries the readings", {
       fallback: "iot-sensor-data",
       allowed: "1 to 249 of A-Z a-z 0-9 . _ -",
@@ -166,11 +219,27 @@ const TABLE: Table = {
     ),
   },
   postgres: {
+    url: secret(
+      "DATABASE_URL",
+      "All of the database in one. What it names wins over POSTGRES_…",
+      "",
+      {
+        form: POSTGRES_URL_FORM,
+        isGood: (url) => postgresUrlParts(url) !== undefined,
+      },
+    ),
     host: host("POSTGRES_HOST", "Where PostgreSQL is"),
     port: whole("POSTGRES_PORT", "Its TCP port", { fallback: 5_432, ...PORT, unit: "" }),
     database: identifier("POSTGRES_DB", "Name of the database", "iotdb"),
     user: identifier("POSTGRES_USER", "Role to log in as", "iotuser"),
     password: secret("POSTGRES_PASSWORD", "Its password. Choose your own", "iotpassword"),
+    tls: choice(
+      "POSTGRES_TLS",
+      "Encrypts. verify-full: the certificate must be trusted and name the host; require: any will do",
+      ["disable", "require", "verify-full"],
+      "disable",
+    ),
+    ca: certificates("POSTGRES_TLS_CA"),
     poolMax: whole("POSTGRES_POOL_MAX", "Most connections of one program at the same time", {
       fallback: 4,
       min: 1,
@@ -190,9 +259,21 @@ const TABLE: Table = {
     }),
   },
   redis: {
+    url: secret("REDIS_URL", "All of Redis in one. What it names wins over REDIS_…", "", {
+      form: REDIS_URL_FORM,
+      isGood: (url) => redisUrlParts(url) !== undefined,
+    }),
     host: host("REDIS_HOST", "Where Redis is"),
     port: whole("REDIS_PORT", "Its TCP port", { fallback: 6_379, ...PORT, unit: "" }),
+    user: optional(identifier("REDIS_USER", "ACL user to log in as, if not the default one", "")),
     password: secret("REDIS_PASSWORD", "Its password, if it asks for one", ""),
+    tls: choice(
+      "REDIS_TLS",
+      "Encrypts the way to Redis. verify-full: its certificate must be trusted and name the host",
+      ["disable", "verify-full"],
+      "disable",
+    ),
+    ca: certificates("REDIS_TLS_CA"),
     ttlSeconds: whole(
       "REDIS_TTL_SECONDS",
       "How long a stored reading is remembered as seen. It saves work; the database decides",
@@ -275,7 +356,7 @@ const GROUP_TITLES: Readonly<Record<keyof Settings, string>> = {
 
 /** Every variable that {@linkcode readSettings} asks for, those of secret files included. */
 export const SETTING_NAMES: readonly string[] = rows().flatMap(({ setting }) =>
-  setting.isSecret ? [setting.name, fileName(setting)] : [setting.name]
+  setting.source === "secret" ? [setting.name, fileName(setting)] : [setting.name]
 );
 
 /**
@@ -292,16 +373,51 @@ export function readSettings(
 ): Settings {
   const faults: string[] = [];
   const values: Record<string, Record<string, unknown>> = {};
+  const source: Source = { env, readFile, parts: new Map() };
+  const complete: Source = { ...source, parts: partsOfUrls(source) };
   for (const { group, key, setting } of rows()) {
-    const value = readSetting(setting, env, readFile);
+    const value = readSetting(setting, complete);
     if (value instanceof Fault) faults.push(value.text);
     else (values[group] ??= {})[key] = value;
   }
+  // The table has a row for every key of Settings, and each row gives that key's type.
+  const settings = values as unknown as Settings;
+  if (faults.length === 0) faults.push(...contradictions(settings));
   if (faults.length > 0) {
     throw new ConfigurationError(`Cannot use these settings:\n${faults.join("\n")}`);
   }
-  // The table has a row for every key of Settings, and each row gives that key's type.
-  return values as unknown as Settings;
+  return settings;
+}
+
+/** What cannot be meant, though each value alone is good. */
+function contradictions({ kafka, postgres, redis }: Settings): readonly string[] {
+  const faults: [isFault: boolean, text: string][] = [
+    [
+      kafka.ca !== undefined && kafka.tls !== "verify-full",
+      "KAFKA_TLS_CA is set: set KAFKA_TLS to verify-full, too",
+    ],
+    [
+      kafka.saslMechanism !== "none" && (kafka.user === undefined || kafka.password === undefined),
+      "KAFKA_SASL_MECHANISM is set: set KAFKA_USER and KAFKA_PASSWORD, too",
+    ],
+    [
+      kafka.saslMechanism === "none" && (kafka.user !== undefined || kafka.password !== undefined),
+      "KAFKA_USER or KAFKA_PASSWORD is set: set KAFKA_SASL_MECHANISM, too",
+    ],
+    [
+      postgres.ca !== undefined && postgres.tls !== "verify-full",
+      "POSTGRES_TLS_CA is set: set POSTGRES_TLS to verify-full, too",
+    ],
+    [
+      redis.ca !== undefined && redis.tls !== "verify-full",
+      "REDIS_TLS_CA is set: set REDIS_TLS to verify-full, too",
+    ],
+    [
+      redis.user !== undefined && redis.password === undefined,
+      "REDIS_USER is set: set REDIS_PASSWORD, too",
+    ],
+  ];
+  return faults.filter(([isFault]) => isFault).map(([_, text]) => text);
 }
 
 /** The settings by the names of their variables, for the log; secrets say only whether they are set. */
@@ -309,7 +425,7 @@ export function describeSettings(settings: Settings): Readonly<Record<string, un
   const shown: Record<string, unknown> = {};
   for (const { group, key, setting } of rows()) {
     const value = (settings[group] as Readonly<Record<string, unknown>>)[key];
-    if (setting.isSecret) shown[setting.name] = value === undefined ? "not set" : "set";
+    if (setting.source !== "value") shown[setting.name] = value === undefined ? "not set" : "set";
     else shown[setting.name] = Array.isArray(value) ? value.join(",") : value;
   }
   return shown;
@@ -318,7 +434,7 @@ export function describeSettings(settings: Settings): Readonly<Record<string, un
 /** The values that must not appear in any output. */
 export function secretsOf(settings: Settings): readonly string[] {
   return rows()
-    .filter(({ setting }) => setting.isSecret)
+    .filter(({ setting }) => setting.source === "secret")
     .map(({ group, key }) => (settings[group] as Readonly<Record<string, unknown>>)[key])
     .filter((value): value is string => typeof value === "string");
 }
@@ -367,47 +483,71 @@ function rows(): readonly Row[] {
   );
 }
 
-function readSetting(
-  setting: Setting<unknown>,
-  env: (name: string) => string | undefined,
-  readFile: (path: string) => string,
-): unknown {
-  let given = presence(env(setting.name));
-  if (setting.isSecret) {
-    const path = presence(env(fileName(setting)));
-    if (path !== undefined) {
-      if (given !== undefined) {
-        return new Fault(`${setting.name} and ${fileName(setting)} are both set: set one of them`);
-      }
-      const content = readSecretFile(setting, path, readFile);
-      if (content instanceof Fault) return content;
-      given = content;
-    }
-  } else {
-    given = presence(given?.trim());
-  }
+/** Where values come from. */
+interface Source {
+  readonly env: (name: string) => string | undefined;
+  readonly readFile: (path: string) => string;
+  /** Values that the URLs name. They win. */
+  readonly parts: SettingParts;
+}
+
+function partsOfUrls(source: Source): SettingParts {
+  const partsOf = (
+    setting: Setting<string | undefined>,
+    split: (url: string) => SettingParts | undefined,
+  ): SettingParts => {
+    const url = readSetting(setting, source);
+    // A fault is reported with all others, when the setting's own turn comes.
+    return (typeof url === "string" ? split(url) : undefined) ?? new Map();
+  };
+  return new Map([
+    ...partsOf(TABLE.postgres.url, postgresUrlParts),
+    ...partsOf(TABLE.redis.url, redisUrlParts),
+  ]);
+}
+
+function readSetting(setting: Setting<unknown>, source: Source): unknown {
+  const given = source.parts.get(setting.name) ?? readGiven(setting, source);
+  if (given instanceof Fault) return given;
   const used = given ?? presence(setting.fallback);
   if (used === undefined) return undefined;
   const value = setting.parse(used);
   if (!(value instanceof Fault)) return value;
-  const shown = setting.isSecret ? "its value" : printable(used);
+  const shown = setting.source === "value" ? printable(used) : "its value";
   return new Fault(`${setting.name}: ${shown} is not ${value.text}`);
 }
 
-function readSecretFile(
+/** The text that was given for a setting, from wherever it may come. */
+function readGiven(
   setting: Setting<unknown>,
+  { env, readFile }: Source,
+): string | undefined | Fault {
+  const given = presence(env(setting.name));
+  switch (setting.source) {
+    case "value":
+      return presence(given?.trim());
+    case "file":
+      return given && readFileOf(setting.name, given, readFile);
+    case "secret": {
+      const path = presence(env(fileName(setting)));
+      if (path === undefined) return given;
+      return given === undefined
+        ? readFileOf(fileName(setting), path, readFile)
+        : new Fault(`${setting.name} and ${fileName(setting)} are both set: set one of them`);
+    }
+  }
+}
+
+function readFileOf(
+  name: string,
   path: string,
   readFile: (path: string) => string,
 ): string | Fault {
   try {
     const content = readFile(path).replace(/\r?\n$/, "");
-    return content === ""
-      ? new Fault(`${fileName(setting)}: ${printable(path)} is empty`)
-      : content;
+    return content === "" ? new Fault(`${name}: ${printable(path)} is empty`) : content;
   } catch (error) {
-    return new Fault(
-      `${fileName(setting)}: cannot read ${printable(path)}: ${describeError(error)}`,
-    );
+    return new Fault(`${name}: cannot read ${printable(path)}: ${describeError(error)}`);
   }
 }
 
@@ -421,7 +561,7 @@ function fileName(setting: Setting<unknown>): string {
 }
 
 function allowedText(setting: Setting<unknown>): string {
-  return setting.isSecret
+  return setting.source === "secret"
     ? `${setting.allowed}; or its path in ${fileName(setting)}`
     : setting.allowed;
 }
@@ -450,7 +590,7 @@ function whole(
     const value = /^[0-9]{1,15}$/.test(given) ? Number(given) : NaN;
     return value >= min && value <= max ? value : new Fault(`a whole number from ${allowed}`);
   };
-  return { name, about, fallback: String(fallback), allowed, isSecret: false, parse };
+  return { name, about, fallback: String(fallback), allowed, source: "value", parse };
 }
 
 function text(
@@ -460,7 +600,7 @@ function text(
 ): Setting<string> {
   const { fallback, allowed, pattern } = rule;
   const parse = (given: string): string | Fault => pattern.test(given) ? given : new Fault(allowed);
-  return { name, about, fallback, allowed, isSecret: false, parse };
+  return { name, about, fallback, allowed, source: "value", parse };
 }
 
 function host(name: string, about: string): Setting<string> {
@@ -483,12 +623,38 @@ function secret<Value extends string | undefined>(
   name: string,
   about: string,
   fallback: string,
+  rule?: { form: string; isGood: (text: string) => boolean },
 ): Setting<Value> {
-  const allowed = "1 to 1024 characters";
-  const parse = (given: string): Value | Fault =>
+  const allowed = rule?.form ?? "1 to 1024 characters";
+  const parse = (given: string): Value | Fault => {
     // A file read as text holds no NUL unless it is no text.
-    given.length <= 1_024 && !given.includes("\0") ? given as Value : new Fault(allowed);
-  return { name, about, fallback, allowed, isSecret: true, parse };
+    const isText = given.length <= 1_024 && !given.includes("\0");
+    return isText && rule?.isGood(given) !== false ? given as Value : new Fault(allowed);
+  };
+  return { name, about, fallback, allowed, source: "secret", parse };
+}
+
+/** Largest file of certificates, in characters; a system's whole list has about 200 KiB. */
+const CERTIFICATES_LENGTH_MAX = MIB;
+
+function certificates(name: string): Setting<string | undefined> {
+  const allowed = "the path of a PEM file";
+  return {
+    name,
+    about: "Certificates to trust instead of the system's",
+    fallback: "",
+    allowed,
+    source: "file",
+    parse: (given) =>
+      given.includes("-----BEGIN CERTIFICATE-----") && given.length <= CERTIFICATES_LENGTH_MAX
+        ? given
+        : new Fault(allowed),
+  };
+}
+
+/** A setting that may be left out. Its fallback must be the empty text. */
+function optional(setting: Setting<string>): Setting<string | undefined> {
+  return setting;
 }
 
 function choice<Value extends string>(
@@ -500,7 +666,7 @@ function choice<Value extends string>(
   const parse = (given: string): Value | Fault =>
     values.find((value) => value === given.toLowerCase()) ??
       new Fault(`one of ${values.join(", ")}`);
-  return { name, about, fallback, allowed: values.join(", "), isSecret: false, parse };
+  return { name, about, fallback, allowed: values.join(", "), source: "value", parse };
 }
 
 function flag(name: string, about: string, fallback: boolean): Setting<boolean> {

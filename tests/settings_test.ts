@@ -36,6 +36,11 @@ Deno.test("readSettings() gives every default", () => {
   assert.deepEqual(read({}), {
     kafka: {
       brokers: ["localhost:9092"],
+      tls: "disable",
+      ca: undefined,
+      saslMechanism: "none",
+      user: undefined,
+      password: undefined,
       topic: "iot-sensor-data",
       groupId: "iot-consumer-group",
       sessionTimeoutMs: 10_000,
@@ -44,19 +49,26 @@ Deno.test("readSettings() gives every default", () => {
       partitionsConcurrent: 2,
     },
     postgres: {
+      url: undefined,
       host: "localhost",
       port: 5432,
       database: "iotdb",
       user: "iotuser",
       password: "iotpassword",
+      tls: "disable",
+      ca: undefined,
       poolMax: 4,
       statementTimeoutMs: 8_000,
       connectTimeoutMs: 5_000,
     },
     redis: {
+      url: undefined,
       host: "localhost",
       port: 6379,
+      user: undefined,
       password: undefined,
+      tls: "disable",
+      ca: undefined,
       ttlSeconds: 3_600,
       budgetMs: 250,
     },
@@ -219,6 +231,108 @@ Deno.test("readSettings() reads secrets from files", async (t) => {
   });
 });
 
+Deno.test("readSettings() takes URLs apart, and what they name wins", async (t) => {
+  const DATABASE_URL = "postgresql://an%40a:p%2Fw@db:5433/events?sslmode=require";
+  await t.step("every part", () => {
+    const parts = {
+      POSTGRES_HOST: "x",
+      POSTGRES_PASSWORD_FILE: "/nowhere",
+      POSTGRES_TLS: "disable",
+    };
+    const { postgres } = read({ ...parts, DATABASE_URL });
+    const { host, port, database, user, password, tls } = postgres;
+    assert.deepEqual([host, port, database, user, password, tls], [
+      ...["db", 5433, "events", "an@a", "p/w", "require"],
+    ]);
+  });
+  await t.step("what it leaves out comes from the other settings", () => {
+    const { postgres } = read({ POSTGRES_DB: "d", DATABASE_URL: "postgres://[::1]" });
+    const { host, port, database, user } = postgres;
+    assert.deepEqual([host, port, database, user], ["::1", 5432, "d", "iotuser"]);
+  });
+  await t.step("from a file", () => {
+    const files = { "/run/secrets/url": `${DATABASE_URL}\n` };
+    assert.equal(read({ DATABASE_URL_FILE: "/run/secrets/url" }, files).postgres.host, "db");
+  });
+  await t.step("Redis, with and without TLS", () => {
+    const { redis } = read({ REDIS_URL: "rediss://me:pw@cache:6380/0", REDIS_HOST: "x" });
+    assert.deepEqual(
+      [redis.host, redis.port, redis.user, redis.password, redis.tls],
+      ["cache", 6380, "me", "pw", "verify-full"],
+    );
+    assert.equal(
+      read({ REDIS_URL: "redis://cache", REDIS_TLS: "verify-full" }).redis.tls,
+      "disable",
+    );
+  });
+  await t.step("a part is checked like any other value", () => {
+    assert.deepEqual(faultsOf({ DATABASE_URL: "postgres://db/d?sslmode=prefer" }), [
+      `POSTGRES_TLS: "prefer" is not one of disable, require, verify-full`,
+    ]);
+  });
+  const doubtful = [
+    "hunter2",
+    "mysql://db/d",
+    "postgres://u:1/hunter2@db/d",
+    "postgres://u:1?hunter2@db/d",
+    "postgres://u:1#hunter2@db/d",
+    "postgres://u:hunter2%@db/d",
+    "postgres:///d",
+    "postgres://db/d?host=hunter2",
+  ];
+  for (const url of doubtful) {
+    await t.step(`refused, and not shown: ${url}`, () => {
+      const [fault, ...others] = faultsOf({ DATABASE_URL: url });
+      assert.match(fault!, /^DATABASE_URL: its value is not postgres:\/\/user:password@host/);
+      assert.deepEqual(others, []);
+      assert.doesNotMatch(fault!, /hunter2/);
+    });
+  }
+  for (const url of ["redis://cache/1", "redis://cache?db=1", "http://cache"]) {
+    await t.step(`refused: ${url}`, () => {
+      assert.match(faultsOf({ REDIS_URL: url })[0]!, /^REDIS_URL: its value is not redis:/);
+    });
+  }
+});
+
+Deno.test("readSettings() reads certificates from the file that a setting names", async (t) => {
+  const pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----";
+  const trusting = { KAFKA_TLS: "verify-full", KAFKA_TLS_CA: "/ca.pem" };
+  await t.step("its content", () => {
+    assert.equal(read(trusting, { "/ca.pem": `${pem}\n` }).kafka.ca, pem);
+  });
+  await t.step("a file that is none", () => {
+    assert.deepEqual(faultsOf(trusting, { "/ca.pem": "hello" }), [
+      "KAFKA_TLS_CA: its value is not the path of a PEM file",
+    ]);
+    assert.deepEqual(faultsOf(trusting), [`KAFKA_TLS_CA: cannot read "/ca.pem": no such file`]);
+  });
+});
+
+Deno.test("readSettings() refuses settings that contradict each other", async (t) => {
+  const pem = { "/ca.pem": "-----BEGIN CERTIFICATE-----" };
+  const rows: [Variables, string][] = [
+    [{ KAFKA_TLS_CA: "/ca.pem" }, "KAFKA_TLS_CA is set: set KAFKA_TLS to verify-full, too"],
+    [
+      { POSTGRES_TLS_CA: "/ca.pem", POSTGRES_TLS: "require" },
+      "POSTGRES_TLS_CA is set: set POSTGRES_TLS to verify-full, too",
+    ],
+    [{ REDIS_TLS_CA: "/ca.pem" }, "REDIS_TLS_CA is set: set REDIS_TLS to verify-full, too"],
+    [
+      { KAFKA_SASL_MECHANISM: "plain", KAFKA_USER: "u" },
+      "KAFKA_SASL_MECHANISM is set: set KAFKA_USER and KAFKA_PASSWORD, too",
+    ],
+    [
+      { KAFKA_PASSWORD: "p" },
+      "KAFKA_USER or KAFKA_PASSWORD is set: set KAFKA_SASL_MECHANISM, too",
+    ],
+    [{ REDIS_USER: "u" }, "REDIS_USER is set: set REDIS_PASSWORD, too"],
+  ];
+  for (const [variables, want] of rows) {
+    await t.step(want, () => assert.deepEqual(faultsOf(variables, pem), [want]));
+  }
+});
+
 Deno.test("settings never show a secret", async (t) => {
   const secrets = { POSTGRES_PASSWORD: "s3cret-pg", REDIS_PASSWORD: "s3cret-redis" };
   await t.step("describeSettings()", () => {
@@ -235,6 +349,8 @@ Deno.test("settings never show a secret", async (t) => {
   });
   await t.step("secretsOf() names those that are set", () => {
     assert.deepEqual(secretsOf(read(secrets)), ["s3cret-pg", "s3cret-redis"]);
+    const REDIS_URL = "redis://:s3c%2Fret@h";
+    assert.deepEqual(secretsOf(read({ REDIS_URL })), ["iotpassword", REDIS_URL, "s3c/ret"]);
     assert.deepEqual(secretsOf(read({})), ["iotpassword"]);
   });
 });
@@ -245,7 +361,7 @@ Deno.test("SETTING_NAMES is exactly what readSettings() asks for", () => {
     asked.push(name);
     return undefined;
   });
-  assert.deepEqual([...SETTING_NAMES].sort(), asked.sort());
+  assert.deepEqual([...SETTING_NAMES].sort(), [...new Set(asked)].sort());
 });
 
 Deno.test("envExample() is the file in the repository, and changes no default", async (t) => {

@@ -7,6 +7,7 @@
 import * as kafkajs from "kafkajs";
 import { ConfigurationError, TransientError } from "../errors.ts";
 import type { Log } from "../log.ts";
+import { tlsFault, type TlsMode, tlsOptions } from "../tls.ts";
 import "./kafkajs_patches.ts";
 
 /**
@@ -22,6 +23,24 @@ export interface KafkaConnectionSettings {
   readonly brokers: readonly string[];
   /** Names this program in the brokers' logs and quotas. */
   readonly clientId: string;
+  /**
+   * Whether the connections are encrypted.
+   *
+   * @default "disable"
+   */
+  readonly tls?: TlsMode;
+  /** Certificates to trust, PEM; undefined: those of the system. */
+  readonly ca?: string | undefined;
+  /**
+   * How to log in.
+   *
+   * @default "none"
+   */
+  readonly saslMechanism?: "none" | "plain" | "scram-sha-256" | "scram-sha-512";
+  /** User to log in as; required with a mechanism. */
+  readonly user?: string | undefined;
+  /** Its password; required with a mechanism. */
+  readonly password?: string | undefined;
   /**
    * Tries inside kafkajs before connecting fails. Few where the caller tries again by itself and
    * wants to say what it waits for.
@@ -47,6 +66,7 @@ export function openKafka(settings: KafkaConnectionSettings, log: Log): KafkaCli
   return new kafkajs.Kafka({
     brokers: [...settings.brokers],
     clientId: settings.clientId,
+    ...securityOf(settings),
     connectionTimeout: 3_000,
     // Must be longer than any fetch may wait at the broker, and is what finds a half-open link.
     requestTimeout: 10_000,
@@ -59,6 +79,22 @@ export function openKafka(settings: KafkaConnectionSettings, log: Log): KafkaCli
       log.debug(`kafkajs ${namespace}: ${entry.message}`);
     },
   });
+}
+
+function securityOf(
+  { tls = "disable", ca, saslMechanism = "none", user = "", password = "" }:
+    KafkaConnectionSettings,
+): Partial<kafkajs.KafkaConfig> {
+  const ssl = tlsOptions(tls, ca);
+  return {
+    ...(ssl !== undefined && { ssl }),
+    ...(saslMechanism !== "none" && {
+      // All three take the same fields; the library's type wants them told apart.
+      sasl: { mechanism: saslMechanism, username: user, password } as kafkajs.SASLOptions,
+      // A broker that is slow to answer a log-in is treated like one that is slow to connect.
+      authenticationTimeout: 3_000,
+    }),
+  };
 }
 
 /** What kafkajs's errors carry beside the message. */
@@ -114,17 +150,11 @@ export function classifyKafkaError(action: string, error: unknown): Error {
   for (let depth = 0; depth < 8 && current instanceof Error; depth++) {
     const fault = current as KafkaJsFault;
     const cure = CURES.get(fault.type ?? "") ?? CURES_BY_NAME.get(fault.name) ??
-      cureOfTls(fault.message);
+      tlsFault(fault);
     if (cure !== undefined) {
       return new ConfigurationError(`Cannot ${action}: ${cure}`, { cause: error });
     }
     current = fault.cause;
   }
   return new TransientError(`Cannot ${action}`, { cause: error });
-}
-
-function cureOfTls(message: string): string | undefined {
-  return /self-signed certificate|unable to verify|certificate has expired|altnames/i.test(message)
-    ? `the brokers' certificate is not trusted (${message})`
-    : undefined;
 }

@@ -10,6 +10,7 @@ import type { Buffer } from "node:buffer";
 // @ts-types="@types/pg"
 import pg from "pg";
 import { ConfigurationError, describeError, RowDataError, TransientError } from "../errors.ts";
+import { tlsFault, type TlsMode, tlsOptions } from "../tls.ts";
 
 /** Where the database is, who asks, and how long one may wait. */
 export interface PostgresSettings {
@@ -23,6 +24,14 @@ export interface PostgresSettings {
   readonly user: string;
   /** Its password. */
   readonly password: string;
+  /**
+   * Whether the connections are encrypted.
+   *
+   * @default "disable"
+   */
+  readonly tls?: TlsMode;
+  /** Certificates to trust, PEM; undefined: those of the system. */
+  readonly ca?: string | undefined;
   /** Most connections at the same time. A call that finds all of them busy waits for one. */
   readonly poolMax: number;
   /** Longest wait for a connection, ms. */
@@ -123,6 +132,8 @@ export function openPool(settings: PostgresSettings): SqlPool {
     database: settings.database,
     user: settings.user,
     password: settings.password,
+    // Named also where there is none: left out, the driver would look at variables of its own.
+    ssl: tlsOptions(settings.tls ?? "disable", settings.ca) ?? false,
     max: settings.poolMax,
     connectionTimeoutMillis: settings.connectTimeoutMs,
     statement_timeout: settings.statementTimeoutMs,
@@ -225,6 +236,12 @@ export function classifyPostgresError(
   const because = (reason: string): string => `Cannot ${action}: ${reason}`;
   // No SQLSTATE: refused, reset, timed out, "Connection terminated". The outcome can be unknown.
   if (server === undefined) {
+    const fault = tlsFault(error);
+    if (fault !== undefined) {
+      return new ConfigurationError(because(`${fault}. Check POSTGRES_TLS and POSTGRES_TLS_CA`), {
+        cause: error,
+      });
+    }
     return new TransientError(because(describeError(error)), { cause: error });
   }
   const { code, table } = server;
@@ -251,7 +268,7 @@ export function classifyPostgresError(
   }
 
   // A person has to act.
-  const cure = cureOf(code);
+  const cure = cureOf(code, server.message);
   if (cure !== undefined) {
     return new ConfigurationError(because(`${said}. ${cure}`), { cause: error });
   }
@@ -267,8 +284,12 @@ export function classifyPostgresError(
 }
 
 /** What to do about a SQLSTATE that only a person can mend. */
-function cureOf(code: string): string | undefined {
-  if (code.startsWith("28")) return "Check POSTGRES_USER and POSTGRES_PASSWORD";
+function cureOf(code: string, message: string): string | undefined {
+  if (code.startsWith("28")) {
+    return /no encryption/.test(message)
+      ? "Check POSTGRES_TLS: this server wants encrypted connections"
+      : "Check POSTGRES_USER and POSTGRES_PASSWORD";
+  }
   if (code === "3D000") return "Create the database, or check POSTGRES_DB";
   if (code === "42501") return "Grant POSTGRES_USER the right, or run as the owner";
   // Undefined table, function, column, schema.

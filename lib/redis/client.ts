@@ -16,6 +16,7 @@ import type { Clock } from "../clock.ts";
 import { ConfigurationError, describeError, TransientError } from "../errors.ts";
 import { type Log, sayOnChange } from "../log.ts";
 import { backoffMs } from "../retry.ts";
+import { tlsFault, type TlsMode, tlsOptions } from "../tls.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import type { Cache, LastValue, LastValueReader, Mark } from "./cache.ts";
 import {
@@ -33,8 +34,18 @@ export interface RedisSettings {
   readonly host: string;
   /** TCP port. */
   readonly port: number;
+  /** ACL user to log in as; undefined: the default one. */
+  readonly user?: string | undefined;
   /** Undefined: log in without one. */
   readonly password: string | undefined;
+  /**
+   * Whether the connection is encrypted.
+   *
+   * @default "disable"
+   */
+  readonly tls?: TlsMode;
+  /** Certificates to trust, PEM; undefined: those of the system. */
+  readonly ca?: string | undefined;
   /** How long a mark lives, seconds. */
   readonly ttlSeconds: number;
 }
@@ -110,7 +121,9 @@ export class RedisCache implements Cache, LastValueReader {
     if (this.#client !== undefined) return;
     const cannot = `Cannot connect to Redis at ${this.#address}`;
     if (!isRefusal(this.#absence)) throw new TransientError(cannot, { cause: this.#absence });
-    throw new ConfigurationError(`${cannot}, check REDIS_PASSWORD`, { cause: this.#absence });
+    throw new ConfigurationError(`${cannot}, check ${cureOf(this.#absence)}`, {
+      cause: this.#absence,
+    });
   }
 
   /** The marks of these ids, see {@linkcode Cache.marks}. */
@@ -220,7 +233,9 @@ export class RedisCache implements Cache, LastValueReader {
   async #stayConnected(): Promise<void> {
     const tellRefusal = sayOnChange(false, (refused) => {
       if (refused) {
-        this.#log.error("Redis refuses us, check REDIS_PASSWORD", { error: this.#absence });
+        this.#log.error(`Redis is not used, check ${cureOf(this.#absence)}`, {
+          error: this.#absence,
+        });
       }
     });
     for (let failures = 1; !this.#closing.signal.aborted; failures++) {
@@ -267,9 +282,16 @@ export class RedisCache implements Cache, LastValueReader {
   }
 
   #createClient(): Client {
-    const { host, port, password } = this.#settings;
+    const { host, port, user, password, tls = "disable", ca } = this.#settings;
+    const encryption = tlsOptions(tls, ca);
+    const socket = {
+      host,
+      port,
+      connectTimeout: CONNECT_MS_MAX,
+      reconnectStrategy: false as const,
+    };
     return createClient({
-      socket: { host, port, connectTimeout: CONNECT_MS_MAX, reconnectStrategy: false },
+      socket: encryption === undefined ? socket : { ...socket, tls: true, ...encryption },
       // A command must fail at once while there is no connection, and never run late.
       disableOfflineQueue: true,
       commandsQueueMaxLength: CALLS_WAITING_MAX,
@@ -278,6 +300,7 @@ export class RedisCache implements Cache, LastValueReader {
       name: "sensor-ledger",
       // Asks of a commercial server what this one does not know.
       maintNotifications: "disabled",
+      ...(user === undefined ? {} : { username: user }),
       ...(password === undefined ? {} : { password }),
     });
   }
@@ -300,9 +323,17 @@ function lastValueArguments(lastValues: readonly LastValue[]): readonly string[]
   ]);
 }
 
-/** True for the answers that stay the same until somebody changes a password or a right. */
+/** True for what stays the same until somebody changes a password, a right or a certificate. */
 function isRefusal(error: unknown): boolean {
-  return ["WRONGPASS", "NOAUTH", "NOPERM"].some((code) => isReply(error, code));
+  return ["WRONGPASS", "NOAUTH", "NOPERM"].some((code) => isReply(error, code)) ||
+    tlsFault(error) !== undefined;
+}
+
+/** Which settings a refusal speaks of. */
+function cureOf(refusal: unknown): string {
+  return tlsFault(refusal) === undefined
+    ? "REDIS_USER and REDIS_PASSWORD"
+    : "REDIS_TLS and REDIS_TLS_CA";
 }
 
 /** Whether an error, or what caused it, is the server's answer with this code. */
