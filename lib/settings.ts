@@ -330,7 +330,7 @@ const TABLE: Table = {
     bufferBytesMax: whole(
       "PRODUCER_BUFFER_BYTES_MAX",
       "Most that waits for the brokers. When it is full the source waits",
-      { fallback: 64 * MIB, min: 4 * MIB, max: 1_024 * MIB, unit: "bytes" },
+      { fallback: 16 * MIB, min: 4 * MIB, max: 1_024 * MIB, unit: "bytes" },
     ),
   },
   log: {

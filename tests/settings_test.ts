@@ -78,7 +78,7 @@ Deno.test("readSettings() gives every default", () => {
       enableDuplicates: true,
       lingerMs: 5,
       batchBytesMax: 524_288,
-      bufferBytesMax: 67_108_864,
+      bufferBytesMax: 16_777_216,
     },
     log: { level: "info", format: "auto" },
   });
