@@ -228,8 +228,9 @@ export class MemoryKafka {
   /** Called by members: a group's partitions are dealt out anew. */
   changeMembership(member: MemoryMember, change: "join" | "leave"): void {
     const index = this.#members.indexOf(member);
-    if (change === "join" && index < 0) this.#members.push(member);
-    if (change === "leave" && index >= 0) this.#members.splice(index, 1);
+    if ((change === "join") === (index >= 0)) return;
+    if (change === "join") this.#members.push(member);
+    else this.#members.splice(index, 1);
     this.#dealOut(member.groupId);
   }
 

@@ -40,6 +40,8 @@ export interface MemoryStore extends Store {
   readonly readings: ReadonlyMap<string, StoredReading>;
   /** `dead_letters`, in the order of their arrival. */
   readonly deadLetters: readonly StoredDeadLetter[];
+  /** `ledger`: every line, in the order in which they were opened. */
+  readonly ledger: readonly LedgerLine[];
   /** The next call of `method` rejects with `error` and changes nothing. Calls add up. */
   failNext(method: StoreMethod, error: Error): void;
   /** The next call of `method` takes effect, and its answer is lost: it rejects all the same. */
@@ -112,6 +114,9 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): MemoryStore
     readings: tables.readings,
     get deadLetters() {
       return [...tables.deadLetters.values()];
+    },
+    get ledger() {
+      return [...tables.ledger.values()];
     },
     failNext: plan,
     loseReplyNext: (method) => plan(method, "lose reply"),

@@ -1,0 +1,205 @@
+/**
+ * The wires between a process and its servers. Each call that goes over a wire ends in one of six
+ * ways: it is answered; it fails before its effect; it takes effect and the answer is lost; it is
+ * given up and takes effect later; it takes long; or the process dies before or after the effect.
+ *
+ * @module
+ */
+import { TransientError } from "../lib/errors.ts";
+import type { GroupMember } from "../lib/kafka/group_member.ts";
+import type { TopicWriter } from "../lib/kafka/topic_writer.ts";
+import type { Store } from "../lib/postgres/store.ts";
+import type { Random } from "../lib/random.ts";
+import type { Cache } from "../lib/redis/cache.ts";
+import type { VirtualProcess, VirtualTime } from "./virtual_time.ts";
+
+/** Who is at the other end of a wire. */
+export type ServerName = "kafka" | "postgres" | "redis";
+
+/** What can go wrong with a call. */
+export type CallFault = "refused" | "reply lost" | "late" | "slow" | "crash";
+
+/** How often each fault befalls a call, from 0 to 1. */
+export type FaultRates = Readonly<Record<CallFault, number>>;
+
+/** Nothing goes wrong. */
+export const NO_FAULTS: FaultRates = { refused: 0, "reply lost": 0, late: 0, slow: 0, crash: 0 };
+
+type Fate = "ok" | "refused" | "reply lost" | "late" | "slow" | "crash before" | "crash after";
+
+/** A promise of which nobody hears again. */
+const NEVER: Promise<never> = new Promise(() => {});
+
+/** What a network needs of its world. */
+export interface NetworkOptions {
+  /** Orders everything. */
+  readonly time: VirtualTime;
+  /** Decides everything. */
+  readonly random: Random;
+  /** Hears what happens on the wires. */
+  readonly note: (event: string, detail: string) => void;
+  /** A process died in the middle of a call. */
+  readonly died: (process: VirtualProcess) => void;
+}
+
+/** All wires of a world. */
+export class Network {
+  /** Servers that do not answer at all. */
+  readonly away = new Set<ServerName>();
+  /** How often calls go wrong, by server. */
+  readonly rates: Record<ServerName, FaultRates> = {
+    kafka: NO_FAULTS,
+    postgres: NO_FAULTS,
+    redis: NO_FAULTS,
+  };
+  /** How often a commit of offsets is refused, from 0 to 1. */
+  commitRefusals = 0;
+  readonly #options: NetworkOptions;
+
+  constructor(options: NetworkOptions) {
+    this.#options = options;
+  }
+
+  /** Nothing goes wrong from now on. */
+  heal(): void {
+    this.away.clear();
+    this.rates.kafka = this.rates.postgres = this.rates.redis = NO_FAULTS;
+    this.commitRefusals = 0;
+  }
+
+  /** Makes a call from `process` to `server`, which may go wrong. */
+  call<T>(
+    process: VirtualProcess,
+    server: ServerName,
+    call: { readonly name: string; readonly effect: () => Promise<T> },
+  ): Promise<T> {
+    if (!process.isAlive) return NEVER;
+    const { time, note } = this.#options;
+    const fate = this.#fateOf(server, call.name);
+    note(`${call.name} ${fate}`, "");
+    if (fate === "crash before") {
+      this.#kill(process);
+      return NEVER;
+    }
+    return new Promise((resolve, reject) => {
+      const fail = (why: string): void =>
+        process.deliver(() => reject(new TransientError(`Cannot ${call.name}: ${why}`)));
+      time.after(this.#requestMs(fate), async () => {
+        if (this.away.has(server)) return fail("away");
+        if (fate === "refused") return fail("refused");
+        if (fate === "late") {
+          fail("given up");
+          return time.after(this.#between(100, 6_000), () => void call.effect().catch(() => {}));
+        }
+        try {
+          const value = await call.effect();
+          if (fate === "reply lost") return fail("reply lost");
+          if (fate === "crash after") return this.#kill(process);
+          process.deliver(() => resolve(value));
+        } catch (error) {
+          process.deliver(() => reject(error));
+        }
+      });
+    });
+  }
+
+  #kill(process: VirtualProcess): void {
+    if (!process.isAlive) return;
+    process.kill();
+    this.#options.died(process);
+  }
+
+  #fateOf(server: ServerName, name: string): Fate {
+    const { random } = this.#options;
+    const rates = this.rates[server];
+    if (name === "commit" && this.commitRefusals > 0 && random.unit() < this.commitRefusals) {
+      return "refused";
+    }
+    let dice = random.unit();
+    for (const fault of ["refused", "reply lost", "late", "slow"] as const) {
+      if (dice < rates[fault]) return fault;
+      dice -= rates[fault];
+    }
+    if (dice >= rates.crash) return "ok";
+    return dice < rates.crash / 2 ? "crash before" : "crash after";
+  }
+
+  #requestMs(fate: Fate): number {
+    if (fate === "slow") return this.#between(200, 3_000);
+    if (fate === "late") return this.#between(50, 1_500);
+    return this.#between(1, 4);
+  }
+
+  #between(min: number, max: number): number {
+    return Math.floor(this.#options.random.between(min, max));
+  }
+}
+
+/** A store at the other end of a wire. */
+export function wiredStore(network: Network, process: VirtualProcess, store: Store): Store {
+  const call = <T>(name: string, effect: () => Promise<T>): Promise<T> =>
+    network.call(process, "postgres", { name, effect });
+  return {
+    dataSetId: () => call("dataSetId", () => store.dataSetId()),
+    readLedger: () => call("readLedger", () => store.readLedger()),
+    openLedgerLine: (topic, partition, first) =>
+      call("openLedgerLine", () => store.openLedgerLine(topic, partition, first)),
+    moveLedgerLine: (topic, partition, move) =>
+      call("moveLedgerLine", () => store.moveLedgerLine(topic, partition, move)),
+    storeBatch: (batch) => call("storeBatch", () => store.storeBatch(batch)),
+    lastReadings: (after, limit) => call("lastReadings", () => store.lastReadings(after, limit)),
+  };
+}
+
+/** A cache at the other end of a wire. */
+export function wiredCache(network: Network, process: VirtualProcess, cache: Cache): Cache {
+  const call = <T>(name: string, effect: () => Promise<T>): Promise<T> =>
+    network.call(process, "redis", { name, effect });
+  return {
+    marks: (ids) => call("marks", () => cache.marks(ids)),
+    remember: (marks, values) => call("remember", () => cache.remember(marks, values)),
+    setLastComplete: (id) => call("setLastComplete", () => cache.setLastComplete(id)),
+    clearLastValues: () => call("clearLastValues", () => cache.clearLastValues()),
+    lastValue: (sensorId) => call("lastValue", () => cache.lastValue(sensorId)),
+  };
+}
+
+/** A group member whose questions go over a wire. What it fetches is paced by its own clock. */
+export function wiredMember(
+  network: Network,
+  process: VirtualProcess,
+  member: GroupMember,
+): GroupMember {
+  const call = <T>(name: string, effect: () => Promise<T>): Promise<T> =>
+    network.call(process, "kafka", { name, effect });
+  return {
+    start: (handlers) => call("start", () => member.start(handlers)),
+    pause: (partitions) => member.pause(partitions),
+    resume: (partitions) => member.resume(partitions),
+    seek: (partition, offset) => member.seek(partition, offset),
+    identity: () => call("identity", () => member.identity()),
+    watermarks: () => call("watermarks", () => member.watermarks()),
+    committed: () => call("committed", () => member.committed()),
+    offsetsAtTime: (timestampMs) => call("offsetsAtTime", () => member.offsetsAtTime(timestampMs)),
+    commit: (nextOffsets) => call("commit", () => member.commit(nextOffsets)),
+    stop: () => call("stop", () => member.stop()),
+  };
+}
+
+/** A topic writer at the other end of a wire. A send that was given up can overlap with the next. */
+export function wiredWriter(
+  network: Network,
+  process: VirtualProcess,
+  open: () => TopicWriter,
+): TopicWriter {
+  const { partitions, close } = open();
+  return {
+    partitions,
+    send: (partition, messages) =>
+      network.call(process, "kafka", {
+        name: "send",
+        effect: () => open().send(partition, messages),
+      }),
+    close,
+  };
+}

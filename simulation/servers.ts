@@ -1,0 +1,175 @@
+/**
+ * The three servers of a world, in memory. The oracle is told of everything that happens to them.
+ *
+ * @module
+ */
+import { RowDataError, TransientError } from "../lib/errors.ts";
+import { MemoryKafka, type MemoryKafkaOptions, type RecordToAppend } from "../lib/kafka/memory.ts";
+import { createMemoryStore, type MemoryStore, type StoreBackup } from "../lib/postgres/memory.ts";
+import type { BatchToStore, StoreOutcome } from "../lib/postgres/store.ts";
+import type { Cache, LastValue, Mark } from "../lib/redis/cache.ts";
+import { MemoryCache } from "../lib/redis/memory.ts";
+import { Oracle } from "./oracle.ts";
+import { UNSTORABLE_STATUS } from "./traffic.ts";
+import type { VirtualProcess } from "./virtual_time.ts";
+
+/** The group that all consumers of a world are in. */
+export const GROUP = "group";
+
+/** How long Redis keeps a mark, seconds: some expire within a world. */
+const MARK_TTL_SECONDS = 20;
+
+/** Kafka, PostgreSQL and Redis, watched. */
+export class Servers {
+  /** The brokers. */
+  readonly kafka: WatchedKafka;
+  /** The database as consumers call it; the rows stand in {@linkcode Servers.tables}. */
+  readonly store: MemoryStore;
+  /** Redis as consumers call it. */
+  readonly cache: Cache;
+  /** Redis from behind. */
+  readonly redis: MemoryCache;
+  /** Judges. */
+  readonly oracle: Oracle;
+  readonly #backups: StoreBackup[];
+
+  /** @param host keeps the servers' time */
+  constructor(host: VirtualProcess, partitions: number) {
+    const { clock } = host;
+    let dataSets = 0;
+    this.store = createMemoryStore({ clock, newId: () => `data-set-${++dataSets}` });
+    this.#backups = [this.store.backup()];
+    this.redis = new MemoryCache({ clock, ttlSeconds: MARK_TTL_SECONDS });
+    this.oracle = new Oracle({
+      rows: this.store.readings,
+      letters: () => this.store.deadLetters,
+      lines: () => this.store.ledger,
+      lastValues: this.redis.lastValues,
+      markedIds: () => this.redis.liveMarks().keys(),
+      life: () => this.kafka.identity().topicId,
+      ends: () => this.kafka.partitionNumbers().map((each) => this.kafka.partition(each).next),
+      committed: () => this.kafka.committed.get(GROUP) ?? new Map(),
+    });
+    this.kafka = new WatchedKafka({ topic: "readings", partitions, clock }, this.oracle);
+    this.#watchStore();
+    this.cache = this.#watchedCache();
+  }
+
+  /** Retention: some messages of a partition are gone, read or not. */
+  deleteBelow(partition: number, low: number): void {
+    this.oracle.deleting(partition, low);
+    this.kafka.deleteRecords(partition, low);
+  }
+
+  /** An unclean election: the newest messages of a partition are gone. */
+  truncate(partition: number, end: number): void {
+    this.kafka.truncate(partition, end);
+    this.oracle.truncated(partition, end);
+  }
+
+  /** The topic is deleted and made again; the group's offsets may outlive it. */
+  recreateTopic(notice: "members rejoin" | "nobody notices", commits: "kept" | "gone"): void {
+    const committed = new Map(this.kafka.committed.get(GROUP));
+    this.oracle.deletingTopic();
+    this.kafka.recreateTopic(notice);
+    if (commits === "kept") this.kafka.committed.set(GROUP, committed);
+  }
+
+  /** What the database can go back to. */
+  backUp(): void {
+    this.#backups.push(this.store.backup());
+  }
+
+  /** The database loses what was committed since a backup; 0 is the newest. */
+  loseCommits(backupsBack: number): void {
+    const index = Math.max(0, this.#backups.length - 1 - backupsBack);
+    const backup = this.#backups[index]!;
+    this.#backups.length = index + 1;
+    this.store.restore(backup);
+    this.oracle.commitsLost();
+  }
+
+  /** TRUNCATE of the readings, by a person. */
+  emptyTable(): void {
+    this.store.emptyReadings();
+    this.oracle.tableEmptied();
+  }
+
+  /** FLUSHALL, by a person or by a restart without persistence. */
+  flushRedis(): void {
+    this.redis.flush();
+    this.oracle.lastValuesCleared();
+  }
+
+  /** Has the brokers' log what the ledger says it has? False after an unnoticed truncation. */
+  isBehindEnd(partition: number): boolean {
+    const { topicId } = this.kafka.identity();
+    const line = this.store.ledger.find((each) =>
+      each.partition === partition && each.topic.topicId === topicId
+    );
+    return line === undefined || line.next <= this.kafka.partition(partition).next;
+  }
+
+  #watchStore(): void {
+    const { store, oracle } = this;
+    const storeBatch = store.storeBatch;
+    store.storeBatch = async (batch: BatchToStore): Promise<StoreOutcome> => {
+      if (batch.readings.some(({ reading }) => reading.status === UNSTORABLE_STATUS)) {
+        throw new RowDataError("Cannot store a batch: a row is refused");
+      }
+      const outcome = await storeBatch(batch);
+      if (outcome.kind === "stored") {
+        oracle.stored(batch.topic.topicId, batch.partition, batch.fromOffset, batch.nextOffset);
+      }
+      return outcome;
+    };
+  }
+
+  #watchedCache(): Cache {
+    const { redis, oracle } = this;
+    return {
+      marks: (ids) => redis.marks(ids),
+      remember: async (marks: readonly Mark[], values: readonly LastValue[]) => {
+        const answer = await redis.remember(marks, values);
+        oracle.remembered(marks.map(({ id }) => id), values.map(({ sensorId }) => sensorId));
+        return answer;
+      },
+      setLastComplete: (id) => redis.setLastComplete(id),
+      clearLastValues: async () => {
+        await redis.clearLastValues();
+        oracle.lastValuesCleared();
+      },
+      lastValue: (sensorId) => redis.lastValue(sensorId),
+    };
+  }
+}
+
+/** A cluster that tells the oracle of every record and every commit. */
+export class WatchedKafka extends MemoryKafka {
+  /** Partitions without a leader: nothing can be sent to them. */
+  readonly leaderless = new Set<number>();
+  readonly #oracle: Oracle;
+
+  /** Starts empty. */
+  constructor(options: MemoryKafkaOptions, oracle: Oracle) {
+    super(options);
+    this.#oracle = oracle;
+  }
+
+  override append(partition: number, messages: readonly RecordToAppend[]): number[] {
+    if (this.leaderless.has(partition)) throw new TransientError("Cannot send: no leader");
+    const offsets = super.append(partition, messages);
+    for (const [index, offset] of offsets.entries()) {
+      const message = messages[index]!;
+      this.#oracle.arrived(partition, offset, message, message.value);
+    }
+    return offsets;
+  }
+
+  override appendControl(partition: number, count: number): void {
+    const from = this.partition(partition).next;
+    super.appendControl(partition, count);
+    const offsets = Array.from({ length: count }, (_, index) => from + index);
+    this.#oracle.journal.addControls(this.identity().topicId, partition, offsets);
+  }
+}
