@@ -17,7 +17,8 @@ export function projectMigrations(): Promise<readonly Migration[]> {
 
 /** All tables, empty, and a new data set. */
 export async function emptyTables(pool: SqlPool): Promise<void> {
-  await pool.query({ action: "reset", text: "TRUNCATE sensor_events, dead_letters, ledger" });
+  const tables = "sensor_events, dead_letters, ledger, row_corrections, dead_letter_deletions";
+  await pool.query({ action: "reset", text: `TRUNCATE ${tables}` });
 }
 
 /** A store on tables that exist. */

@@ -37,6 +37,22 @@ const STRAY_ROW = `
   INSERT INTO sensor_events VALUES
     (gen_random_uuid(), 's', 't', 1, 2, now(), 3, 'u', 'active', 4, 7, 0)`;
 
+/** What a replay and the end of old rows leave behind: a row more, a row less, a letter less. */
+const CORRECTED = `
+  INSERT INTO sensor_events VALUES
+    (gen_random_uuid(), 's', 't', 1, 2, now(), 3, 'u', 'active', 4, 0, 14);
+  INSERT INTO row_corrections (kafka_partition, added) VALUES (0, 1);
+  DELETE FROM sensor_events WHERE kafka_partition = 1;
+  INSERT INTO row_corrections (kafka_partition, deleted) VALUES (1, 1);
+  DELETE FROM dead_letters WHERE kafka_offset = 14;
+  INSERT INTO dead_letter_deletions
+    SELECT cluster_id, topic, topic_id, kafka_partition, 1 FROM dead_letters;`;
+
+const ROW_OF_NO_PARTITION = `
+  ALTER TABLE sensor_events ALTER kafka_partition DROP NOT NULL;
+  INSERT INTO sensor_events VALUES
+    (gen_random_uuid(), 's', 't', 1, 2, now(), 3, 'u', 'active', 4, NULL, 0);`;
+
 const DAMAGES: readonly [name: string, sql: string, problems: readonly RegExp[]][] = [
   ["nothing", "SELECT 1", []],
   ["a row gone", "DELETE FROM sensor_events WHERE kafka_partition = 1", [
@@ -49,6 +65,27 @@ const DAMAGES: readonly [name: string, sql: string, problems: readonly RegExp[]]
   [
     "a dead letter gone after a rewind, which may be the second reading of one",
     `${REWIND} DELETE FROM dead_letters WHERE kafka_offset = 14`,
+    [],
+  ],
+  ["rows and dead letters that came and went, and were counted", CORRECTED, []],
+  [
+    "a row deleted that was not counted",
+    `${CORRECTED} DELETE FROM sensor_events WHERE kafka_offset = 14`,
+    [/^partition 0: the ledger inserted 3 rows, 1 were added, 0 deleted, sensor_events holds 3$/],
+  ],
+  [
+    "a dead letter deleted that was not counted",
+    `${CORRECTED} DELETE FROM dead_letters`,
+    [/partition 0: the ledger counts 2 dead letters, 1 were deleted, dead_letters holds 0$/],
+  ],
+  [
+    "a row of no partition",
+    ROW_OF_NO_PARTITION,
+    [/^rows of no partition: the ledger inserted 0 rows, sensor_events holds 1$/],
+  ],
+  [
+    "a row of no partition that was counted",
+    `${ROW_OF_NO_PARTITION} INSERT INTO row_corrections (added) VALUES (1)`,
     [],
   ],
   ["all lines of the ledger gone", "DELETE FROM ledger", [
@@ -80,10 +117,19 @@ Deno.test("verifyLedger() proves the ledger, and names what is wrong", (t) =>
 Deno.test("verifyLedger() reports each line with its numbers", () =>
   withPglite(async (pool) => {
     await migrate(pool, await projectMigrations());
-    assert.deepEqual(await verifyLedger(pool), { ok: true, rows: 0, partitions: [], problems: [] });
+    assert.deepEqual(await verifyLedger(pool), {
+      ok: true,
+      rows: 0,
+      added: 0,
+      deleted: 0,
+      deadLetters: { open: 0, replayed: 0, discarded: 0, deleted: 0 },
+      partitions: [],
+      problems: [],
+    });
     await fill(pool);
-    const { rows, partitions } = await verifyLedger(pool);
+    const { rows, partitions, deadLetters } = await verifyLedger(pool);
     assert.equal(rows, 4);
+    assert.deepEqual(deadLetters, { open: 2, replayed: 0, discarded: 0, deleted: 0 });
     assert.equal(partitions.length, 3);
     assert.deepEqual(partitions[0], {
       topic: "readings",

@@ -5,7 +5,7 @@
  * @module
  */
 import { ledgerLineOf, SELECT_LEDGER } from "./client.ts";
-import type { SqlPool, SqlSession } from "./pool.ts";
+import type { SqlPool, SqlRow, SqlSession } from "./pool.ts";
 import type { LedgerLine } from "./store.ts";
 import { table } from "../table.ts";
 
@@ -41,10 +41,28 @@ export interface VerifyReport {
   readonly ok: boolean;
   /** Rows of `sensor_events`. */
   readonly rows: number;
+  /** Rows that came otherwise than through the ledger: replayed dead letters. */
+  readonly added: number;
+  /** Rows that were deleted because of their age. */
+  readonly deleted: number;
+  /** Dead letters by what became of them. */
+  readonly deadLetters: DeadLetterCounts;
   /** By topic, life of the topic and partition. */
   readonly partitions: readonly VerifiedPartition[];
   /** A sentence each, naming the partition, what was expected and what was found. */
   readonly problems: readonly string[];
+}
+
+/** How many dead letters there are in each state. */
+export interface DeadLetterCounts {
+  /** Nobody has dealt with them yet. */
+  readonly open: number;
+  /** Replayed: a row of `sensor_events` now, or found to repeat one. */
+  readonly replayed: number;
+  /** Given up, with a reason, and kept. */
+  readonly discarded: number;
+  /** Deleted because of their age, after they had been dealt with. */
+  readonly deleted: number;
 }
 
 /** Counting reads whole tables. */
@@ -53,10 +71,27 @@ const VERIFY_TIMEOUT_MS = 600_000;
 /** What is counted in one snapshot. */
 interface Counts {
   readonly lines: readonly LedgerLine[];
-  /** Rows of `sensor_events` by partition. */
-  readonly rows: ReadonlyMap<number, number>;
-  /** Dead letters by {@linkcode placeOf}. */
-  readonly deadLetters: ReadonlyMap<string, number>;
+  /** By partition. */
+  readonly rows: ReadonlyMap<Partition, RowCounts>;
+  /** By {@linkcode placeOf}. */
+  readonly deadLetters: ReadonlyMap<string, LetterCounts>;
+}
+
+/** Null: rows that are from no partition. */
+type Partition = number | null;
+
+/** The rows of one partition. */
+interface RowCounts {
+  /** Rows that `sensor_events` holds. */
+  readonly found: number;
+  readonly added: number;
+  readonly deleted: number;
+}
+
+/** The dead letters of one partition of one life of a topic. */
+interface LetterCounts extends DeadLetterCounts {
+  /** Offsets for which `dead_letters` holds one. */
+  readonly found: number;
 }
 
 /**
@@ -73,13 +108,55 @@ export async function verifyLedger(pool: SqlPool): Promise<VerifyReport> {
     ...rowProblems(counts),
     ...deadLetterProblems(counts),
   ];
+  const rows = [...counts.rows.values()];
+  const letters = [...counts.deadLetters.values()];
   return {
     ok: problems.length === 0,
-    rows: [...counts.rows.values()].reduce((sum, rows) => sum + rows, 0),
+    rows: sumOf(rows, "found"),
+    added: sumOf(rows, "added"),
+    deleted: sumOf(rows, "deleted"),
+    deadLetters: {
+      open: sumOf(letters, "open"),
+      replayed: sumOf(letters, "replayed"),
+      discarded: sumOf(letters, "discarded"),
+      deleted: sumOf(letters, "deleted"),
+    },
     partitions: counts.lines.map(verifiedPartitionOf),
     problems,
   };
 }
+
+function sumOf<Key extends string>(
+  counts: readonly Readonly<Record<Key, number>>[],
+  key: Key,
+): number {
+  return counts.reduce((sum, one) => sum + one[key], 0);
+}
+
+const COUNT_ROWS = `
+  SELECT kafka_partition, sum(found) AS found, sum(added) AS added, sum(deleted) AS deleted
+  FROM (
+    SELECT kafka_partition, count(*) AS found, 0 AS added, 0 AS deleted
+    FROM sensor_events GROUP BY kafka_partition
+    UNION ALL
+    SELECT kafka_partition, 0, added, deleted FROM row_corrections
+  ) AS counts
+  GROUP BY kafka_partition ORDER BY kafka_partition`;
+
+const COUNT_DEAD_LETTERS = `
+  SELECT cluster_id, topic, topic_id, kafka_partition, sum(found) AS found, sum(open) AS open,
+    sum(replayed) AS replayed, sum(discarded) AS discarded, sum(deleted) AS deleted
+  FROM (
+    SELECT cluster_id, topic, topic_id, kafka_partition, count(DISTINCT kafka_offset) AS found,
+      count(*) FILTER (WHERE resolution IS NULL) AS open,
+      count(*) FILTER (WHERE resolution IN ('inserted', 'duplicate')) AS replayed,
+      count(*) FILTER (WHERE resolution = 'discarded') AS discarded, 0 AS deleted
+    FROM dead_letters GROUP BY cluster_id, topic, topic_id, kafka_partition
+    UNION ALL
+    SELECT cluster_id, topic, topic_id, kafka_partition, 0, 0, 0, 0, deleted
+    FROM dead_letter_deletions
+  ) AS counts
+  GROUP BY cluster_id, topic, topic_id, kafka_partition`;
 
 async function readCounts(session: SqlSession): Promise<Counts> {
   await session.query({
@@ -89,23 +166,34 @@ async function readCounts(session: SqlSession): Promise<Counts> {
   const ledger = await session.query({ action: "read the ledger", text: SELECT_LEDGER });
   const rows = await session.query({
     action: "count the rows of sensor_events",
-    text: "SELECT kafka_partition, count(*) AS rows FROM sensor_events GROUP BY kafka_partition",
+    text: COUNT_ROWS,
     timeoutMs: VERIFY_TIMEOUT_MS,
   });
   const deadLetters = await session.query({
     action: "count the rows of dead_letters",
-    text: `
-      SELECT cluster_id, topic, topic_id, kafka_partition, count(DISTINCT kafka_offset) AS letters
-      FROM dead_letters GROUP BY cluster_id, topic, topic_id, kafka_partition`,
+    text: COUNT_DEAD_LETTERS,
     timeoutMs: VERIFY_TIMEOUT_MS,
   });
   return {
     lines: ledger.rows.map(ledgerLineOf),
-    rows: new Map(rows.rows.map((row) => [Number(row.kafka_partition), Number(row.rows)])),
+    rows: new Map(rows.rows.map((row) => [
+      row.kafka_partition === null ? null : Number(row.kafka_partition),
+      { found: Number(row.found), added: Number(row.added), deleted: Number(row.deleted) },
+    ])),
     deadLetters: new Map(deadLetters.rows.map((row) => [
       [row.cluster_id, row.topic, row.topic_id, row.kafka_partition].join(" "),
-      Number(row.letters),
+      letterCountsOf(row),
     ])),
+  };
+}
+
+function letterCountsOf(row: SqlRow): LetterCounts {
+  return {
+    found: Number(row.found),
+    open: Number(row.open),
+    replayed: Number(row.replayed),
+    discarded: Number(row.discarded),
+    deleted: Number(row.deleted),
   };
 }
 
@@ -128,18 +216,22 @@ function sumProblems(line: LedgerLine): readonly string[] {
  * partition.
  */
 function rowProblems({ lines, rows }: Counts): readonly string[] {
-  const inserted = new Map<number, number>([...rows.keys()].map((partition) => [partition, 0]));
+  const inserted = new Map<Partition, number>([...rows.keys()].map((partition) => [partition, 0]));
   for (const line of lines) {
     inserted.set(line.partition, (inserted.get(line.partition) ?? 0) + line.inserted);
   }
   return [...inserted].flatMap(([partition, expected]) => {
-    const found = rows.get(partition) ?? 0;
-    if (found === expected) return [];
+    const { found, added, deleted } = rows.get(partition) ?? NO_ROWS;
+    if (found === expected + added - deleted) return [];
+    const corrections = added + deleted === 0 ? "" : `${added} were added, ${deleted} deleted, `;
     return [
-      `partition ${partition}: the ledger inserted ${expected} rows, sensor_events holds ${found}`,
+      `${partition === null ? "rows of no partition" : `partition ${partition}`}: ` +
+      `the ledger inserted ${expected} rows, ${corrections}sensor_events holds ${found}`,
     ];
   });
 }
+
+const NO_ROWS: RowCounts = { found: 0, added: 0, deleted: 0 };
 
 /** A message that was read again after a rewind is counted again and kept once. */
 function deadLetterProblems({ lines, deadLetters }: Counts): readonly string[] {
@@ -148,12 +240,13 @@ function deadLetterProblems({ lines, deadLetters }: Counts): readonly string[] {
     `dead_letters holds messages of a partition that the ledger does not know: ${place}`
   );
   const mismatches = lines.flatMap((line) => {
-    const found = deadLetters.get(placeOf(line)) ?? 0;
-    const matches = line.rewound === 0 ? found === line.deadLetters : found <= line.deadLetters;
+    const { found = 0, deleted = 0 } = deadLetters.get(placeOf(line)) ?? {};
+    const kept = found + deleted;
+    const matches = line.rewound === 0 ? kept === line.deadLetters : kept <= line.deadLetters;
     if (matches) return [];
     return [
       `${nameOf(line)}: the ledger counts ${line.deadLetters} dead letters, ` +
-      `dead_letters holds ${found}`,
+      `${deleted === 0 ? "" : `${deleted} were deleted, `}dead_letters holds ${found}`,
     ];
   });
   return [...mismatches, ...strays];
@@ -200,6 +293,21 @@ export function verifyText(report: VerifyReport): string {
     ...table([[...head, "skipped", "gaps", "rewound"], ...rows]),
     "",
     ...report.problems,
+    ...correctionsText(report),
     verdict,
   ].join("\n");
+}
+
+/** What happened beside the flow, if anything did. */
+function correctionsText({ added, deleted, deadLetters }: VerifyReport): readonly string[] {
+  const { open, replayed, discarded } = deadLetters;
+  return [
+    ...(open + replayed + discarded + deadLetters.deleted === 0 ? [] : [
+      `dead letters: ${open} open, ${replayed} replayed, ${discarded} discarded, ` +
+      `${deadLetters.deleted} deleted`,
+    ]),
+    ...(added + deleted === 0 ? [] : [
+      `rows beside the ledger: ${added} added by replays, ${deleted} deleted`,
+    ]),
+  ];
 }
