@@ -155,7 +155,9 @@ export class RealPipeline implements AsyncDisposable {
   /** Runs `verify --json`, whatever it finds. */
   async verify(): Promise<VerifyReport> {
     await using program = this.consumer(["verify", "--json"]);
-    return JSON.parse((await program.ended(DONE_MS)).stdout);
+    const { stdout, stderr } = await program.ended(DONE_MS);
+    assert.match(stdout, /^\{/, `verify says: ${stderr}`);
+    return JSON.parse(stdout);
   }
 
   /**
