@@ -13,6 +13,7 @@ import { type OpenGroupMember, openGroupMember } from "./lib/kafka/kafkajs_group
 import { parseStartFrom } from "./lib/placement.ts";
 import { openStore, type PostgresStore } from "./lib/postgres/client.ts";
 import { loadMigrations, migrate, pendingMigrations } from "./lib/postgres/migrate.ts";
+import { readTakeOver, TAKE_OVER_MIGRATION, takeOverText } from "./lib/postgres/take_over.ts";
 import { verifyLedger, verifyText } from "./lib/postgres/verify.ts";
 import {
   EXIT,
@@ -98,6 +99,8 @@ async function runMigrate(): Promise<void> {
   await using store = openStoreOf(program);
   const { applied, already } = await migrate(store.pool, await loadMigrations(MIGRATIONS));
   for (const name of applied) print(`applied ${name}`);
+  const takeOver = applied.includes(TAKE_OVER_MIGRATION) && await readTakeOver(store.pool);
+  if (takeOver) print(takeOverText(takeOver));
   print(`${applied.length} applied, ${already} already there`);
 }
 

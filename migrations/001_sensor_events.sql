@@ -6,15 +6,30 @@
 -- Column order follows the table that this one replaces. Two types differ on purpose: "timestamp"
 -- keeps its zone, and value is not rounded to two digits.
 
+-- That table may be here, with its rows. It keeps them under another name until 007 takes them over.
 DO $$
 BEGIN
-  IF to_regclass('sensor_events') IS NOT NULL THEN
+  IF to_regclass('sensor_events') IS NULL THEN
+    RETURN;
+  END IF;
+  IF (
+    SELECT count(*) FROM pg_attribute
+    WHERE attrelid = 'sensor_events'::regclass AND (attname, format_type(atttypid, NULL)) IN (
+      ('id', 'integer'), ('id', 'bigint'),
+      ('unique_reading_id', 'character varying'), ('sensor_id', 'character varying'),
+      ('sensor_type', 'character varying'), ('latitude', 'numeric'), ('longitude', 'numeric'),
+      ('timestamp', 'timestamp without time zone'), ('value', 'numeric'),
+      ('unit', 'character varying'), ('status', 'character varying'), ('battery_level', 'integer')
+    )
+  ) <> 11 THEN
     RAISE EXCEPTION USING
       ERRCODE = 'SL002',
       MESSAGE = 'a table sensor_events of another program is in this database',
-      HINT = 'Rename it (ALTER TABLE sensor_events RENAME TO sensor_events_old) '
-        'or choose another POSTGRES_DB';
+      HINT = 'It does not have the columns that can be taken over. Rename it '
+        '(ALTER TABLE sensor_events RENAME TO sensor_events_other) or choose another POSTGRES_DB';
   END IF;
+  ALTER TABLE sensor_events RENAME TO sensor_events_original;
+  ALTER INDEX IF EXISTS sensor_events_pkey RENAME TO sensor_events_original_pkey;
 END
 $$;
 
