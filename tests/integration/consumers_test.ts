@@ -21,7 +21,7 @@ Deno.test("main_consumer.ts killed with -9 and started again loses and doubles n
   for (let kill = 1; kill <= KILLS; kill++) {
     await using consumer = pipeline.consumer();
     const target = Math.floor(sent.length * (kill - 0.5) / (KILLS + 1));
-    await reached(pipeline, consumer, target);
+    await pipeline.reached(consumer, target);
     await pass(random() * 2 * BATCH_MS);
     consumer.signal("SIGKILL");
     await consumer.ended(STOP_MS);
@@ -40,7 +40,7 @@ Deno.test("main_consumer.ts stops on SIGTERM in the middle: exit code 0, commits
   await pipeline.slowDown(BATCH_MS);
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     await using consumer = pipeline.consumer();
-    await reached(pipeline, consumer, await pipeline.passed() + 1_000);
+    await pipeline.reached(consumer, await pipeline.passed() + 1_000);
     consumer.signal(signal);
     await consumer.succeeded(STOP_MS);
     const passed = await pipeline.passed();
@@ -57,10 +57,10 @@ Deno.test("main_consumer.ts shares a topic with others that join and leave", asy
   const sent = await pipeline.send(generate(12_000, MIXED, 13));
   await pipeline.slowDown(BATCH_MS);
   await using first = pipeline.consumer(["run", "--until-end"]);
-  await reached(pipeline, first, 1_000);
+  await pipeline.reached(first, 1_000);
   await using second = pipeline.consumer(["run", "--until-end"]);
   await second.until("it has partitions", () => hasPartitions(second), STOP_MS);
-  await reached(pipeline, second, 4_000);
+  await pipeline.reached(second, 4_000);
 
   first.signal("SIGTERM");
   await first.succeeded(STOP_MS);
@@ -79,13 +79,4 @@ function hasPartitions(consumer: Program): boolean {
   return consumer.log.some((line) =>
     line.message === "partitions assigned" && line.partitions !== ""
   );
-}
-
-async function reached(
-  pipeline: RealPipeline,
-  consumer: Program,
-  passed: number,
-): Promise<void> {
-  const isThere = async (): Promise<boolean> => await pipeline.passed() >= passed;
-  await consumer.until(`the ledger has passed ${passed} offsets`, isThere, DONE_MS);
 }

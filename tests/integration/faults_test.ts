@@ -21,7 +21,7 @@ Deno.test("PostgreSQL killed in a drain: the consumer waits in bounded memory an
   const sent = await pipeline.send(generate(4_000, MIXED, 23).map(padded));
   await pipeline.slowDown(BATCH_MS);
   await using consumer = pipeline.consumer();
-  await reached(pipeline, consumer, 500);
+  await pipeline.reached(consumer, 500);
 
   await stopServer(postgres!, "SIGQUIT");
   let residentMbMax = 0;
@@ -54,7 +54,7 @@ Deno.test("PostgreSQL sessions ended at random: nothing lost, nothing twice", as
   await pipeline.slowDown(BATCH_MS);
   await using consumer = pipeline.consumer();
   for (let step = 1; step <= 5; step++) {
-    await reached(pipeline, consumer, step * 500);
+    await pipeline.reached(consumer, step * 500);
     const ended = await pipeline.query(`
       SELECT pg_terminate_backend(pid) FROM pg_stat_activity
       WHERE datname = current_database() AND pid <> pg_backend_pid()`);
@@ -86,10 +86,10 @@ Deno.test("Redis in trouble in a drain: the flow goes on, says so once, and heal
       const sent = await pipeline.send(generate(9_000, MIXED, 31));
       await pipeline.slowDown(BATCH_MS);
       await using consumer = pipeline.consumer();
-      await reached(pipeline, consumer, 1_000);
+      await pipeline.reached(consumer, 1_000);
       const heal = await hurt(pipeline);
       try {
-        await reached(pipeline, consumer, 3_000);
+        await pipeline.reached(consumer, 3_000);
       } finally {
         await heal();
       }
@@ -115,7 +115,7 @@ Deno.test("the broker killed in a drain: the consumer joins again, and nothing i
   const sent = await pipeline.send(generate(6_000, PLAIN, 41));
   await pipeline.slowDown(BATCH_MS);
   await using consumer = pipeline.consumer();
-  await reached(pipeline, consumer, 1_000);
+  await pipeline.reached(consumer, 1_000);
   await stopServer(broker!, "SIGKILL");
   await startServer(broker!);
   await finish(pipeline, consumer, sent.length);
@@ -137,7 +137,7 @@ async function finish(
   messages: number,
 ): Promise<void> {
   await pipeline.slowDown(0);
-  await reached(pipeline, consumer, messages);
+  await pipeline.reached(consumer, messages);
   consumer.signal("SIGTERM");
   await consumer.succeeded(STOP_MS);
   assert.equal(await pipeline.groupLag(), 0);
@@ -153,16 +153,7 @@ async function finishHealed(
     const { rows } = await pipeline.stored();
     return (await pipeline.lastValueProblems(rows)).length === 0;
   };
-  await reached(pipeline, consumer, messages);
+  await pipeline.reached(consumer, messages);
   await consumer.until("the last values are whole again", isHealed, DONE_MS);
   await finish(pipeline, consumer, messages);
-}
-
-async function reached(
-  pipeline: RealPipeline,
-  consumer: Program,
-  passed: number,
-): Promise<void> {
-  const isThere = async (): Promise<boolean> => await pipeline.passed() >= passed;
-  await consumer.until(`the ledger has passed ${passed} offsets`, isThere, DONE_MS);
 }

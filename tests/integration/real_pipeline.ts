@@ -234,6 +234,12 @@ export class RealPipeline implements AsyncDisposable {
     return Number(row!.passed);
   }
 
+  /** Waits until the ledger has passed so many offsets; fails if the consumer ends before. */
+  async reached(consumer: Program, passed: number): Promise<void> {
+    const isThere = async (): Promise<boolean> => await this.passed() >= passed;
+    await consumer.until(`the ledger has passed ${passed} offsets`, isThere, DONE_MS);
+  }
+
   /** Rows of `sensor_events`. */
   async rowCount(): Promise<number> {
     const [row] = await this.query("SELECT count(*) AS rows FROM sensor_events");
