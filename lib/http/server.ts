@@ -1,0 +1,239 @@
+/**
+ * The edge to the network: sockets, bounds, headers. What is answered is the handlers' business.
+ *
+ * Whoever connects can ask little and keep nothing: no methods but GET and HEAD, no bodies, short
+ * URLs and headers, few connections, and no connection that is silent.
+ *
+ * @module
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import type { Clock } from "../clock.ts";
+import { ConfigurationError, describeError, TransientError } from "../errors.ts";
+import type { Log } from "../log.ts";
+import { type HttpAnswer, HttpError, type HttpHandler, jsonAnswer } from "./exchange.ts";
+import { RateLimit } from "./rate_limit.ts";
+
+/** Where to listen. */
+export interface HttpSettings {
+  /** Name or address. */
+  readonly host: string;
+  /** TCP port; 0 picks a free one. */
+  readonly port: number;
+}
+
+/** What the server works with. */
+export interface HttpParts {
+  /** Asked in this order; the first that answers is taken. */
+  readonly handlers: readonly HttpHandler[];
+  /** Paces the rate limit. */
+  readonly clock: Clock;
+  /** Hears of faults of ours. */
+  readonly log: Log;
+}
+
+/** A server that listens. */
+export interface HttpServer extends AsyncDisposable {
+  /** Where it listens: `http://127.0.0.1:8000`. */
+  readonly url: string;
+  /** Ends all connections. */
+  close(): Promise<void>;
+}
+
+/** Longest path with its parameters, characters. */
+export const URL_LENGTH_MAX = 2_048;
+/** All headers together, bytes. */
+export const HEADER_BYTES_MAX = 16_384;
+/** How long the headers of a question may take, and a connection may be idle, ms. */
+export const IDLE_MS_MAX = 5_000;
+/** A client that takes nothing of its answer for this long is dropped, ms. */
+const STALL_MS_MAX = 15_000;
+/** Connections at the same time; further ones are closed at once. */
+export const CONNECTIONS_MAX = 600;
+
+/** Sent with every answer. No CORS header: other origins' pages get nothing. */
+const SAFE_HEADERS: Readonly<Record<string, string>> = {
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+  "x-frame-options": "DENY",
+  "cross-origin-resource-policy": "same-origin",
+  "content-security-policy":
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+};
+
+/**
+ * Starts to listen.
+ *
+ * @throws {ConfigurationError} if the address cannot be had: in use, forbidden, unknown.
+ */
+export async function openHttpServer(
+  settings: HttpSettings,
+  parts: HttpParts,
+): Promise<HttpServer> {
+  const rate = new RateLimit(parts.clock);
+  const server = createServer({
+    maxHeaderSize: HEADER_BYTES_MAX,
+    headersTimeout: IDLE_MS_MAX,
+    requestTimeout: IDLE_MS_MAX,
+    keepAliveTimeout: IDLE_MS_MAX,
+    connectionsCheckingInterval: 1_000,
+  }, (request, response) => {
+    void respond(request, response, { parts, rate });
+  });
+  server.maxConnections = CONNECTIONS_MAX;
+  // A connection that never asks anything is no business of headersTimeout.
+  server.on("connection", (socket: Socket) => {
+    socket.setTimeout(IDLE_MS_MAX, () => socket.destroy());
+    socket.on("error", () => {});
+  });
+  await listen(server, settings);
+  const { address, port, family } = server.address() as AddressInfo;
+  const host = family === "IPv6" ? `[${address}]` : address;
+  let closing: Promise<void> | undefined;
+  const close = (): Promise<void> => closing ??= closeServer(server);
+  return { url: `http://${host}:${port}`, close, [Symbol.asyncDispose]: close };
+}
+
+function listen(server: Server, { host, port }: HttpSettings): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once(
+      "error",
+      (error) =>
+        reject(new ConfigurationError(`Cannot listen on ${host}:${port}`, { cause: error })),
+    );
+    server.listen(port, host, () => {
+      server.removeAllListeners("error");
+      server.on("error", () => {});
+      resolve();
+    });
+  });
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}
+
+interface Context {
+  readonly parts: HttpParts;
+  readonly rate: RateLimit;
+}
+
+async function respond(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { parts, rate }: Context,
+): Promise<void> {
+  const gone = new AbortController();
+  response.on("close", () => gone.abort());
+  request.socket?.setTimeout(STALL_MS_MAX);
+  try {
+    const answer = await answerTo(request, { parts, rate, signal: gone.signal });
+    await send(answer, { request, response, signal: gone.signal });
+  } catch (error) {
+    // Only sending can get here: half an answer is out, and cannot be taken back.
+    parts.log.debug("an answer was broken off", { error });
+    response.destroy();
+  } finally {
+    request.socket?.setTimeout(IDLE_MS_MAX);
+  }
+}
+
+async function answerTo(
+  request: IncomingMessage,
+  { parts, rate, signal }: Context & { readonly signal: AbortSignal },
+): Promise<HttpAnswer> {
+  try {
+    refuse(request, rate);
+    // The base is never seen: it makes a whole URL of a path.
+    const url = new URL(request.url ?? "/", "http://localhost");
+    const header = (name: string): string | undefined => {
+      const value = request.headers[name];
+      return Array.isArray(value) ? value[0] : value;
+    };
+    for (const handler of parts.handlers) {
+      const answer = await handler({ path: url.pathname, query: url.searchParams, header, signal });
+      if (answer !== undefined) return answer;
+    }
+    throw new HttpError(404, "there is nothing here");
+  } catch (error) {
+    if (error instanceof HttpError) return refusal(error.status, error.message);
+    // Texts of servers can name hosts and users: they go to the log and not to the client.
+    if (error instanceof TransientError) {
+      parts.log.debug("a question could not be answered", { error });
+      return refusal(503, "a server that is needed for this does not answer in time");
+    }
+    parts.log.error("a question could not be answered", { error: describeError(error) });
+    return refusal(500, "this is a fault of the server; its log says more");
+  }
+}
+
+function refuse(request: IncomingMessage, rate: RateLimit): void {
+  const { method, url = "/", headers } = request;
+  if (!rate.admits(request.socket?.remoteAddress ?? "")) {
+    throw new HttpError(429, "too many questions; ask again in a second");
+  }
+  if (method !== "GET" && method !== "HEAD") throw new HttpError(405, "GET and HEAD only");
+  if (url.length > URL_LENGTH_MAX) {
+    throw new HttpError(414, `an address has at most ${URL_LENGTH_MAX} characters`);
+  }
+  const hasBody = headers["transfer-encoding"] !== undefined ||
+    (headers["content-length"] ?? "0") !== "0";
+  if (hasBody) throw new HttpError(413, "questions have no body");
+  if (!url.startsWith("/")) throw new HttpError(400, "an address begins with a slash");
+}
+
+function refusal(status: number, message: string): HttpAnswer {
+  const answer = jsonAnswer({ error: message }, status);
+  const more: Record<string, string> = status === 405
+    ? { allow: "GET, HEAD" }
+    : status === 429 || status === 503
+    ? { "retry-after": "1" }
+    : {};
+  return { ...answer, headers: { ...answer.headers, ...more } };
+}
+
+async function send(
+  { status, headers, body }: HttpAnswer,
+  to: {
+    readonly request: IncomingMessage;
+    readonly response: ServerResponse;
+    readonly signal: AbortSignal;
+  },
+): Promise<void> {
+  const { request, response, signal } = to;
+  // A body that was announced is not read, so the connection cannot be used again.
+  const ends = status === 413 || status === 405 ? { connection: "close" } : {};
+  if (typeof body === "string") {
+    const bytes = new TextEncoder().encode(body);
+    const length = { "content-length": String(bytes.length) };
+    response.writeHead(status, { ...SAFE_HEADERS, ...headers, ...length, ...ends });
+    response.end(request.method === "HEAD" ? undefined : bytes);
+    return;
+  }
+  response.writeHead(status, { ...SAFE_HEADERS, ...headers, ...ends });
+  if (request.method !== "HEAD") {
+    for await (const piece of body) {
+      if (signal.aborted) return;
+      if (!response.write(piece)) await drained(response, signal);
+    }
+  }
+  response.end();
+}
+
+/** Waits until the client has taken what was written, or is gone. */
+function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const done = (): void => {
+      response.off("drain", done);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    response.on("drain", done);
+    signal.addEventListener("abort", done);
+  });
+}
