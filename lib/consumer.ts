@@ -26,6 +26,7 @@ import type { LedgerLine, Store } from "./postgres/store.ts";
 import { type Batch, type BatchOutcome, processBatch, type ProcessorParts } from "./processor.ts";
 import type { Cache } from "./redis/cache.ts";
 import { backoffMs } from "./retry.ts";
+import { Slots } from "./slots.ts";
 import { withTimeLimit } from "./time_limit.ts";
 
 /** What the loop works with. Opening and closing them is the caller's. */
@@ -56,6 +57,8 @@ export interface ConsumerParts {
 export interface ConsumerOptions {
   /** Most messages in one transaction. */
   readonly batchMessagesMax: number;
+  /** Most transactions at the same time, each of another partition. */
+  readonly batchesConcurrent: number;
   /** What a reading may be. */
   readonly limits: ProcessorParts["limits"];
   /** Where to begin a topic that the ledger does not know. */
@@ -83,6 +86,8 @@ export interface ConsumeSummary {
 }
 
 const TICK_MS = 250;
+/** How often a handler that waits for the batch before it shows that it lives. */
+const HEARTBEAT_MS = 1_000;
 const PROGRESS_LOG_MS = 10_000;
 /** How soon a topic that was deleted and made again is noticed if no fetch fails on the way. */
 const IDENTITY_CHECK_MS = 10_000;
@@ -109,8 +114,12 @@ export async function consume(
 interface Place {
   readonly topic: TopicIdentity;
   readonly dataSetId: string;
-  /** The ledger's `next` as we know it, and the offset that the next fetch must ask for. */
+  /** The ledger's `next` as we know it. */
   position: number;
+  /** The offset that the next fetch must ask for: the end of what was taken over. */
+  fetchPosition: number;
+  /** Settles when what was taken over is stored or given up; never rejects. */
+  working: Promise<void> | undefined;
 }
 
 class Consumer {
@@ -122,6 +131,7 @@ class Consumer {
   readonly #places = new Map<number, Place>();
   /** Assigned partitions that wait to be placed. */
   readonly #unplaced = new Set<number>();
+  readonly #slots: Slots;
   readonly #running = new Set<Promise<void>>();
   readonly #stop = new AbortController();
   readonly #background = new Map<string, Promise<void>>();
@@ -142,6 +152,7 @@ class Consumer {
     this.#parts = parts;
     this.#options = options;
     this.#commits = new PendingCommits(parts.member);
+    this.#slots = new Slots(options.batchesConcurrent);
     this.#processor = {
       store: parts.store,
       cache: parts.cache,
@@ -263,7 +274,13 @@ class Consumer {
       if (position === undefined) continue;
       // It can have been taken away from us meanwhile.
       if (!this.#unplaced.delete(partition)) continue;
-      this.#places.set(partition, { topic, dataSetId, position });
+      this.#places.set(partition, {
+        topic,
+        dataSetId,
+        position,
+        fetchPosition: position,
+        working: undefined,
+      });
       this.#parts.observer?.placed(partition, position);
       member.seek(partition, position);
       member.resume([partition]);
@@ -316,32 +333,60 @@ class Consumer {
   }
 
   #onBatch(fetched: FetchedBatch): Promise<void> {
-    const work = this.#consumeFetched(fetched);
+    return this.#track(this.#takeFetched(fetched));
+  }
+
+  /** Stopping waits for this work. */
+  #track(work: Promise<void>): Promise<void> {
     const settled = work.catch(() => {});
     this.#running.add(settled);
     settled.finally(() => this.#running.delete(settled));
     return work;
   }
 
-  async #consumeFetched(fetched: FetchedBatch): Promise<void> {
+  /**
+   * Takes a fetch over and returns, so that the next one is under way while this one is stored. Of
+   * each partition one fetch is worked on and one waits; then its handler waits, and fetching stops.
+   */
+  async #takeFetched(fetched: FetchedBatch): Promise<void> {
     const { partition } = fetched;
     const place = this.#places.get(partition);
     // Not placed, or stopping: nothing is resolved, so the fetch will come again.
-    if (place === undefined || this.#stop.signal.aborted) return;
-    if (fetched.fetchedOffset !== place.position) return this.#placeAnew([partition]);
+    if (place === undefined || this.#stop.signal.aborted || !fetched.isCurrent()) return;
+    if (fetched.fetchedOffset !== place.fetchPosition) return this.#placeAnew([partition]);
+    while (place.working !== undefined) {
+      const waited = new AbortController();
+      const beat = this.#parts.clock.sleep(HEARTBEAT_MS, waited.signal);
+      await Promise.race([place.working, beat]);
+      waited.abort();
+      // Throws if the group rebalances, and Kafka must see that: it ends this fetch.
+      await fetched.heartbeat();
+      if (this.#places.get(partition) !== place || this.#stop.signal.aborted) return;
+    }
+    if (!fetched.isCurrent()) return;
+    place.fetchPosition = fetched.nextOffset;
+    fetched.resolve(fetched.nextOffset);
+    place.working = this.#track(this.#workThrough(fetched, place)).finally(() => {
+      place.working = undefined;
+    });
+    await fetched.heartbeat();
+  }
+
+  async #workThrough(fetched: FetchedBatch, place: Place): Promise<void> {
+    const { partition } = fetched;
     for (const batch of cut(fetched, place, this.#options.batchMessagesMax)) {
-      if (this.#stop.signal.aborted || !fetched.isCurrent()) return;
-      const outcome = await this.#process(batch);
-      // The partition was placed anew while we worked: the ledger has what we stored, if anything.
-      if (this.#places.get(partition) !== place) return;
-      if (outcome === undefined || !this.#advances(outcome, batch)) {
+      const outcome = await this.#slots.use(async () => {
+        // The wait for a slot can have been long.
+        if (this.#stop.signal.aborted || this.#places.get(partition) !== place) return undefined;
+        return await this.#process(batch) ?? "failed";
+      });
+      // Stopped, or placed anew while we worked: the ledger has what we stored, if anything.
+      if (outcome === undefined || this.#places.get(partition) !== place) return;
+      if (outcome === "failed" || !this.#advances(outcome, batch)) {
         return this.#placeAnew([partition]);
       }
       place.position = batch.nextOffset;
-      fetched.resolve(batch.nextOffset);
       this.#stopAtEnd();
-      // Throws if the group rebalances, and kafka must see that: it ends this fetch.
-      await fetched.heartbeat();
     }
   }
 

@@ -15,6 +15,7 @@ import {
   type Candidate,
   candidateOf,
   groupById,
+  groupId,
   type IdGroup,
   isUnanimous,
   newestBySensor,
@@ -153,7 +154,7 @@ async function lookUp(
 ): Promise<{ known: Set<string>; suspected: Set<string> }> {
   const known = new Set<string>();
   const suspected = new Set<string>();
-  const ids = groups.map((group) => group.id);
+  const ids = groups.map(groupId);
   // Without an answer in time nothing is known, and the database decides alone.
   const marks = ids.length === 0
     ? []
@@ -161,8 +162,8 @@ async function lookUp(
   const scope = scopeOf(batch);
   for (const [index, group] of groups.entries()) {
     const verdict = judgeMark(marks?.[index] ?? null, scope, group.first.digest);
-    if (verdict === "suspect" || !isUnanimous(group)) suspected.add(group.id);
-    else if (verdict === "duplicate") known.add(group.id);
+    if (verdict === "suspect" || !isUnanimous(group)) suspected.add(groupId(group));
+    else if (verdict === "duplicate") known.add(groupId(group));
   }
   return { known, suspected };
 }
@@ -178,7 +179,9 @@ async function store(work: BatchWork, target: Store): Promise<StoreOutcome> {
     const outcome = await target.storeBatch(batchToStore({ ...work, suspected }));
     if (outcome.kind !== "conflicts") return outcome;
     if (groupIdByOffset.size === 0) {
-      for (const { id, first } of work.groups) groupIdByOffset.set(first.message.offset, id);
+      for (const group of work.groups) {
+        groupIdByOffset.set(group.first.message.offset, groupId(group));
+      }
     }
     const before = suspected.size;
     for (const offset of outcome.offsets) {
@@ -196,12 +199,12 @@ function batchToStore(work: BatchWork): Parameters<Store["storeBatch"]>[0] {
   const suspects: DeadLetter[] = [];
   let duplicates = 0;
   for (const group of work.groups) {
-    if (work.suspected.has(group.id)) {
+    if (work.suspected.has(groupId(group))) {
       for (const candidate of [group.first, ...group.repeats]) {
         sent.push(candidate);
         suspects.push(deadLetterOf(candidate.message, CONFLICT));
       }
-    } else if (work.known.has(group.id)) {
+    } else if (work.known.has(groupId(group))) {
       duplicates += 1 + group.repeats.length;
     } else {
       // The repeats say the same as the first. Should the database call the first a conflict, then
@@ -246,7 +249,7 @@ async function mark(
   for (const group of work.groups) {
     if (conflicts.size === 0 && group.repeats.length === 0) {
       stored.push(group.first);
-      if (!work.known.has(group.id)) marks.push(markOf(scope, group.first));
+      if (!work.known.has(groupId(group))) marks.push(markOf(scope, group.first));
       continue;
     }
     const equalToStored = [group.first, ...group.repeats]
@@ -254,8 +257,8 @@ async function mark(
     stored.push(...equalToStored);
     const first = equalToStored[0];
     // A mark without content makes the next message with this id a suspect from the start.
-    if (first === undefined) marks.push({ id: group.id, value: `${scope.lineage}:::` });
-    else if (!work.known.has(group.id)) marks.push(markOf(scope, first));
+    if (first === undefined) marks.push({ id: groupId(group), value: `${scope.lineage}:::` });
+    else if (!work.known.has(groupId(group))) marks.push(markOf(scope, first));
   }
   // Nothing to write is nothing new.
   if (stored.length === 0 && marks.length === 0) return work.batch.dataSetId;

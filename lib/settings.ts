@@ -46,8 +46,6 @@ export interface Settings {
     readonly fetchWaitMs: number;
     /** Largest answer to one fetch for one partition, bytes. */
     readonly fetchPartitionBytes: number;
-    /** How many partitions one consumer works on at the same time. */
-    readonly partitionsConcurrent: number;
   };
   /** The database that holds the readings. */
   readonly postgres: {
@@ -104,6 +102,8 @@ export interface Settings {
   };
   /** How the consumer works. */
   readonly consumer: {
+    /** Most transactions at the same time, each of another partition. */
+    readonly batchesConcurrent: number;
     /** Most messages in one transaction. */
     readonly batchMessagesMax: number;
     /** Longest that a stop may take, ms. */
@@ -119,6 +119,15 @@ export interface Settings {
     readonly batchBytesMax: number;
     /** Most that waits for the brokers; then the source waits, bytes. */
     readonly bufferBytesMax: number;
+  };
+  /** The dashboard, the read API, metrics and health. */
+  readonly http: {
+    /** Name or address to listen on. */
+    readonly host: string;
+    /** TCP port of the consumer; 0: off. */
+    readonly port: number;
+    /** TCP port of the producer; 0: off. */
+    readonly producerPort: number;
   };
   /** What the log shows. */
   readonly log: {
@@ -212,11 +221,6 @@ const TABLE: Table = {
       "Largest answer to one fetch for one partition. More costs memory",
       { fallback: MIB, min: 64 * KIB, max: 16 * MIB, unit: "bytes" },
     ),
-    partitionsConcurrent: whole(
-      "KAFKA_PARTITIONS_CONCURRENT",
-      "How many partitions one consumer works on at the same time",
-      { fallback: 2, min: 1, max: 8, unit: "partitions" },
-    ),
   },
   postgres: {
     url: secret(
@@ -298,6 +302,11 @@ const TABLE: Table = {
     ),
   },
   consumer: {
+    batchesConcurrent: whole(
+      "BATCHES_CONCURRENT",
+      "Most transactions of one consumer at the same time, each of another partition",
+      { fallback: 3, min: 1, max: 8, unit: "batches" },
+    ),
     batchMessagesMax: whole("BATCH_MESSAGES_MAX", "Most messages in one transaction", {
       fallback: 5_000,
       min: 1,
@@ -333,6 +342,25 @@ const TABLE: Table = {
       { fallback: 16 * MIB, min: 4 * MIB, max: 1_024 * MIB, unit: "bytes" },
     ),
   },
+  http: {
+    host: text("HTTP_HOST", "Where the pages are served. There is no log-in: keep it local", {
+      fallback: "127.0.0.1",
+      allowed: "a host name or address",
+      pattern: /^[A-Za-z0-9._:-]{1,253}$/,
+    }),
+    port: whole("HTTP_PORT", "The consumer's dashboard, API, metrics and health. 0: off", {
+      fallback: 8_000,
+      min: 0,
+      max: PORT.max,
+      unit: "",
+    }),
+    producerPort: whole("PRODUCER_HTTP_PORT", "The producer's metrics and health. 0: off", {
+      fallback: 0,
+      min: 0,
+      max: PORT.max,
+      unit: "",
+    }),
+  },
   log: {
     level: choice("LOG_LEVEL", "Events below this level are dropped", LOG_LEVELS, "info"),
     format: choice(
@@ -351,6 +379,7 @@ const GROUP_TITLES: Readonly<Record<keyof Settings, string>> = {
   limits: "What a reading may be",
   consumer: "Consumer",
   producer: "Producer",
+  http: "Dashboard, metrics and health",
   log: "Log",
 };
 

@@ -33,7 +33,7 @@ const SESSION_MS = 3_000;
 /** Consumers that can run at the same time. */
 const CONSUMERS_MAX = 4;
 /** Events that a trace shows. */
-const TRACE_EVENTS_MAX = 60;
+const TRACE_EVENTS_MAX = 6000;
 
 /** The ports of one consumer process, which a planted bug may replace. */
 export interface ConsumerPorts {
@@ -258,6 +258,7 @@ class World {
       random,
     }, {
       batchMessagesMax: this.#weather.batchMessagesMax,
+      batchesConcurrent: 2,
       limits: { futureSkewSecondsMax: 3_600, pastDaysMax: 0 },
       startFrom: { kind: "committed" },
       until: "never",
@@ -415,7 +416,7 @@ class World {
     if (this.#random.unit() < 0.5) return;
     kafka.leaderless.add(partition);
     const lookAgain = (): void => {
-      if (this.#servers.isBehindEnd(partition)) kafka.leaderless.delete(partition);
+      if (this.#servers.isTruncationSettled(partition)) kafka.leaderless.delete(partition);
       else this.#time.after(100, lookAgain);
     };
     lookAgain();

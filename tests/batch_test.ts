@@ -3,6 +3,7 @@ import {
   type Candidate,
   candidateOf,
   groupById,
+  groupId,
   isUnanimous,
   newestBySensor,
 } from "../lib/batch.ts";
@@ -17,17 +18,21 @@ function candidate(offset: number, text: string): Candidate {
   return candidateOf({ offset, key: null, value, headers: {}, timestampMs: 0 }, parsed);
 }
 
-Deno.test("groupById() keeps the order of the offsets, whatever the case of the ids", () => {
+Deno.test("groupById() sorts by id, whatever its case, and keeps repeats by offset", () => {
   const upper = messageText(1, { unique_reading_id: idOf(1).toUpperCase() });
   const groups = groupById([
-    candidate(4, messageText(2)),
-    candidate(5, messageText(1)),
-    candidate(6, upper),
+    candidate(4, messageText(3)),
+    candidate(5, messageText(2)),
+    candidate(6, messageText(1)),
+    candidate(7, messageText(3)),
+    candidate(8, upper),
+    candidate(9, messageText(3)),
   ]);
   assert.deepEqual(
-    groups.map((group) => [group.id, group.first.message.offset, group.repeats.length]),
-    [[idOf(2), 4, 0], [idOf(1), 5, 1]],
+    groups.map(({ first, repeats }) => [first, ...repeats].map((one) => one.message.offset)),
+    [[6, 8], [5], [4, 7, 9]],
   );
+  assert.deepEqual(groups.map(groupId), [idOf(1), idOf(2), idOf(3)]);
 });
 
 Deno.test("isUnanimous() compares content and not text", async (t) => {

@@ -67,6 +67,7 @@ export class MemoryPipeline {
     const stop = new AbortController();
     const done = consume({ ...this.parts(), member }, {
       batchMessagesMax: 100,
+      batchesConcurrent: 2,
       limits: { futureSkewSecondsMax: 3_600, pastDaysMax: 0 },
       startFrom: { kind: "committed" },
       until: "never",

@@ -46,7 +46,6 @@ Deno.test("readSettings() gives every default", () => {
       sessionTimeoutMs: 10_000,
       fetchWaitMs: 100,
       fetchPartitionBytes: 1_048_576,
-      partitionsConcurrent: 2,
     },
     postgres: {
       url: undefined,
@@ -73,13 +72,14 @@ Deno.test("readSettings() gives every default", () => {
       budgetMs: 250,
     },
     limits: { futureSkewSecondsMax: 3_600, pastDaysMax: 3_650 },
-    consumer: { batchMessagesMax: 5_000, shutdownDeadlineMs: 5_000 },
+    consumer: { batchesConcurrent: 3, batchMessagesMax: 5_000, shutdownDeadlineMs: 5_000 },
     producer: {
       enableDuplicates: true,
       lingerMs: 5,
       batchBytesMax: 524_288,
       bufferBytesMax: 16_777_216,
     },
+    http: { host: "127.0.0.1", port: 8_000, producerPort: 0 },
     log: { level: "info", format: "auto" },
   });
 });

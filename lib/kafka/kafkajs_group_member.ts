@@ -32,12 +32,19 @@ export interface GroupMemberSettings {
   readonly fetchWaitMs: number;
   /** Largest answer for one partition, bytes. */
   readonly fetchPartitionBytes: number;
-  /** How many partitions are processed at the same time. */
-  readonly partitionsConcurrent: number;
 }
+
+/**
+ * Handlers at the same time. They hand over and wait, and must not wait for each other; how much is
+ * worked on at the same time is bounded by the loop.
+ */
+const HANDLERS_MAX = 64;
 
 /** Tries of a question before its asker hears that nobody answers. */
 const ASK_RETRIES = 2;
+
+/** The protocol's number for a topic where settings are asked for. */
+const TOPIC_RESOURCE = 2;
 
 /** How long closing the connections may take, ms. */
 const CLOSE_MS = 2_000;
@@ -146,7 +153,7 @@ class KafkajsGroupMember implements OpenGroupMember {
       autoCommit: false,
       // Only what is stored may be resolved, or a failed batch would be stepped over.
       eachBatchAutoResolve: false,
-      partitionsConsumedConcurrently: this.#settings.partitionsConcurrent,
+      partitionsConsumedConcurrently: HANDLERS_MAX,
       eachBatch: (payload) => handlers.batch(this.#fetchedBatch(payload)),
     }).catch((error) => {
       throw classifyKafkaError("join the consumer group", error);
@@ -233,6 +240,43 @@ class KafkajsGroupMember implements OpenGroupMember {
     return new Map(rows.map((row) => [row.partition, offsetOf(row.offset)]));
   }
 
+  async liveMembers(): Promise<readonly string[]> {
+    const { groups } = await this.#ask(
+      "read the group's members",
+      () => this.#admin.describeGroups([this.#settings.groupId]),
+    );
+    return groups.flatMap(({ members }) =>
+      members.map(({ clientId, clientHost }) => `${clientId} at ${clientHost.replace(/^\//, "")}`)
+    );
+  }
+
+  async retentionMs(): Promise<number> {
+    const { resources } = await this.#ask(
+      "read the topic's settings",
+      () =>
+        this.#admin.describeConfigs({
+          includeSynonyms: false,
+          resources: [{
+            type: TOPIC_RESOURCE,
+            name: this.#topic,
+            configNames: ["cleanup.policy", "retention.ms"],
+          }],
+        }),
+    );
+    const entries = new Map(
+      resources[0]?.configEntries.map(({ configName, configValue }) => [configName, configValue]),
+    );
+    const retentionMs = Number(entries.get("retention.ms") ?? NaN);
+    if (Number.isNaN(retentionMs)) {
+      throw new ConfigurationError(
+        `Cannot read retention.ms of topic ${this.#topic}: the brokers do not tell; ` +
+          "grant DESCRIBE_CONFIGS on the topic",
+      );
+    }
+    const isDeleted = (entries.get("cleanup.policy") ?? "delete").includes("delete");
+    return isDeleted && retentionMs >= 0 ? retentionMs : Infinity;
+  }
+
   async commit(nextOffsets: ReadonlyMap<number, number>): Promise<void> {
     const rows = [...nextOffsets].map(([partition, offset]) => ({
       topic: this.#topic,
@@ -272,17 +316,20 @@ function messageOf(message: kafkajs.KafkaMessage): Message {
     offset: offsetOf(message.offset),
     key: message.key,
     value: message.value,
-    headers: message.headers === undefined ? NO_HEADERS : headersOf(message.headers),
+    headers: headersOf(message.headers),
     timestampMs: Number(message.timestamp),
   };
 }
 
 const NO_HEADERS: MessageHeaders = {};
 
-function headersOf(headers: NonNullable<kafkajs.KafkaMessage["headers"]>): MessageHeaders {
+function headersOf(headers: kafkajs.KafkaMessage["headers"]): MessageHeaders {
+  const entries = Object.entries(headers ?? {});
+  // Mostly there are none, and this is done for every message.
+  if (entries.length === 0) return NO_HEADERS;
   const result: Record<string, (Uint8Array | null)[]> = Object.create(null);
   const encoder = new TextEncoder();
-  for (const [name, value] of Object.entries(headers)) {
+  for (const [name, value] of entries) {
     result[name] = [value ?? null].flat().map((one) =>
       typeof one === "string" ? encoder.encode(one) : one
     );

@@ -28,7 +28,14 @@ import {
   type SqlRow,
   type SqlValue,
 } from "./pool.ts";
-import type { BatchToStore, DeadLetter, LedgerLine, Store, StoreOutcome } from "./store.ts";
+import type {
+  BatchToStore,
+  DeadLetter,
+  LedgerLine,
+  ReadingAt,
+  Store,
+  StoreOutcome,
+} from "./store.ts";
 
 /** A store together with the connections that it holds. */
 export interface PostgresStore extends Store, AsyncDisposable {
@@ -232,11 +239,7 @@ export function storeBatchValues(batch: BatchToStore): readonly SqlValue[] {
  * other in a circle, and PostgreSQL kills one of them.
  */
 function readingColumns({ readings }: BatchToStore): readonly Buffer[] {
-  const sorted = readings.toSorted((a, b) => {
-    const idA = a.reading.unique_reading_id;
-    const idB = b.reading.unique_reading_id;
-    return idA < idB ? -1 : idA > idB ? 1 : a.offset - b.offset;
-  });
+  const sorted = isSorted(readings) ? readings : readings.toSorted(byIdAndOffset);
   return [
     uuidArray(sorted.map(({ reading }) => reading.unique_reading_id)),
     textArray(sorted.map(({ reading }) => reading.sensor_id)),
@@ -250,6 +253,19 @@ function readingColumns({ readings }: BatchToStore): readonly Buffer[] {
     integerArray(sorted.map(({ reading }) => reading.battery_level)),
     bigintArray(sorted.map(({ offset }) => offset)),
   ];
+}
+
+function isSorted(readings: readonly ReadingAt[]): boolean {
+  for (let at = 1; at < readings.length; at++) {
+    if (byIdAndOffset(readings[at - 1]!, readings[at]!) > 0) return false;
+  }
+  return true;
+}
+
+function byIdAndOffset(a: ReadingAt, b: ReadingAt): number {
+  const idA = a.reading.unique_reading_id;
+  const idB = b.reading.unique_reading_id;
+  return idA < idB ? -1 : idA > idB ? 1 : a.offset - b.offset;
 }
 
 function deadLetterColumns(
@@ -318,7 +334,8 @@ async function lastReadings(
   return rows.map(readingOf);
 }
 
-function readingOf(row: SqlRow): Reading {
+/** Turns a row of `sensor_events`, its timestamp as text, into a reading. */
+export function readingOf(row: SqlRow): Reading {
   return {
     unique_reading_id: String(row.unique_reading_id),
     sensor_id: String(row.sensor_id),

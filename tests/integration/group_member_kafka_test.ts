@@ -79,7 +79,6 @@ async function openTopic(): Promise<TopicUnderTest> {
         sessionTimeoutMs: 6_000,
         fetchWaitMs: 20,
         fetchPartitionBytes: 1_048_576,
-        partitionsConcurrent: 2,
       };
       const member = await openGroupMember({ brokers, clientId: "member" }, settings, log);
       opened.push(member);
