@@ -13,10 +13,10 @@ USER deno
 FROM base AS producer
 COPY main_producer.ts ./
 RUN ["deno", "install", "--frozen", "--entrypoint", "main_producer.ts"]
-ENTRYPOINT ["deno", "run", "-q", "--cached-only", "-P=produce", "main_producer.ts"]
+ENTRYPOINT ["deno", "run", "-q", "--cached-only", "--v8-flags=--max-semi-space-size=8", "-P=produce", "main_producer.ts"]
 
 FROM base AS consumer
 COPY migrations migrations
 COPY main_consumer.ts ./
 RUN ["deno", "install", "--frozen", "--entrypoint", "main_consumer.ts"]
-ENTRYPOINT ["deno", "run", "-q", "--cached-only", "-P=consume", "main_consumer.ts"]
+ENTRYPOINT ["deno", "run", "-q", "--cached-only", "--v8-flags=--max-semi-space-size=8", "-P=consume", "main_consumer.ts"]

@@ -61,7 +61,7 @@ async function assemble(
   { dir, env }: { readonly dir: string; readonly env: Readonly<Record<string, string>> },
 ): Promise<string> {
   const args = [
-    ...["compile", `--permission-set=${target.permissions}`],
+    ...["compile", `--permission-set=${target.permissions}`, "--v8-flags=--max-semi-space-size=8"],
     ...target.include.map((path) => `--include=${path}`),
     ...["--output", join(dir, target.name), target.entrypoint],
   ];

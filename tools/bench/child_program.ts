@@ -57,7 +57,8 @@ export async function startProgram(
 ): Promise<ChildProgram> {
   const log = await Deno.open(options.logFile, { write: true, create: true, truncate: true });
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-q", "-A", ...args],
+    // As the tasks run it, see DESIGN.md about memory.
+    args: ["run", "-q", "-A", "--v8-flags=--max-semi-space-size=8", ...args],
     cwd: PROJECT_DIR,
     env: options.env,
     stdin: "null",
