@@ -93,6 +93,8 @@ const PROGRESS_LOG_MS = 10_000;
 const IDENTITY_CHECK_MS = 10_000;
 /** Last values are repaired at most this often: a repair looks at every sensor. */
 const REPAIR_INTERVAL_MS = 5_000;
+/** How long a run that ends by itself may take to repair last values before it does. */
+const REPAIR_AT_END_MS = 5_000;
 /** How long the last commit and leaving the group may take: what a person at a terminal waits for. */
 const LEAVE_MS = 2_000;
 const BACKOFF = { minMs: 100, maxMs: 2_000 } as const;
@@ -138,7 +140,7 @@ class Consumer {
   readonly #sayTrouble: (trouble: string) => void;
   readonly #totals = { inserted: 0, duplicates: 0, deadLetters: 0, skipped: 0 };
   #assigned: readonly number[] = [];
-  #placer: Promise<void> | undefined;
+  #isPlacing = false;
   /** Failures in a row, which make the waiting longer, and the step that fails. */
   #failures = 0;
   #failing: TroubledStep | undefined;
@@ -196,15 +198,14 @@ class Consumer {
   }
 
   #onAssigned(partitions: readonly number[]): void {
-    const gained = partitions.some((partition) => !this.#assigned.includes(partition));
     this.#parts.log.info("partitions assigned", { partitions: partitions.join(",") });
     this.#parts.observer?.assigned(partitions);
     this.#assigned = partitions;
     this.#places.clear();
     this.#unplaced.clear();
-    this.#commits.keepOnly(partitions);
-    // The owner before us may have died between COMMIT and last value.
-    if (gained) this.#repairWanted = true;
+    // What is still ours is committed anew when it is placed; a new life of the topic has no use for
+    // the offsets of the former one.
+    this.#commits.clear();
     this.#placeAnew(partitions);
   }
 
@@ -220,12 +221,13 @@ class Consumer {
       this.#places.delete(partition);
       this.#unplaced.add(partition);
     }
-    this.#placer ??= this.#placeAll().finally(() => {
-      this.#placer = undefined;
-    });
+    if (!this.#isPlacing) void this.#placeAll();
   }
 
   async #placeAll(): Promise<void> {
+    // Set and reset here, at the two ends of the loop: a partition that comes in between would wait
+    // for a loop that has ended.
+    this.#isPlacing = true;
     while (this.#unplaced.size > 0 && !this.#stop.signal.aborted) {
       if (this.#failures > 0) {
         const { clock, random = Math.random } = this.#parts;
@@ -239,6 +241,7 @@ class Consumer {
         this.#failed("placing", error);
       }
     }
+    this.#isPlacing = false;
   }
 
   #failed(step: TroubledStep, error: unknown): void {
@@ -281,6 +284,10 @@ class Consumer {
         fetchPosition: position,
         working: undefined,
       });
+      // The owner before us may have died, and we may have lost an answer, after COMMIT and before
+      // the last value and the Kafka commit. Neither may wait for the next message.
+      this.#repairWanted = true;
+      this.#commits.note(partition, position);
       this.#parts.observer?.placed(partition, position);
       member.seek(partition, position);
       member.resume([partition]);
@@ -430,9 +437,13 @@ class Consumer {
 
   #noteLastValues(outcome: BatchOutcome & { kind: "stored" }, batch: Batch): void {
     if (!outcome.marked) this.#repairWanted = true;
-    if (outcome.lastCompleteFor === undefined) return;
-    this.#lastCompleteFor = outcome.lastCompleteFor;
-    if (outcome.lastCompleteFor !== batch.dataSetId) this.#repairWanted = true;
+    this.#noteLastComplete(outcome.lastCompleteFor, batch.dataSetId);
+  }
+
+  #noteLastComplete(answer: string | null | undefined, dataSetId: string): void {
+    if (answer === undefined) return;
+    this.#lastCompleteFor = answer;
+    if (answer !== dataSetId) this.#repairWanted = true;
   }
 
   /** Commits what waits, repairs last values, and looks whether the end is reached. */
@@ -445,7 +456,9 @@ class Consumer {
       this.#parts.observer?.ticked();
       void this.#commits.flush();
       if (every.passed("progress", PROGRESS_LOG_MS)) this.#logProgress();
-      if (every.passed("repair", REPAIR_INTERVAL_MS)) this.#start("repair", () => this.#repair());
+      if (every.passed("repair", REPAIR_INTERVAL_MS)) {
+        this.#start("repair", () => this.#repair(this.#stop.signal));
+      }
       if (every.passed("identity", IDENTITY_CHECK_MS)) {
         this.#start("identity", () => this.#checkIdentity());
       }
@@ -479,13 +492,21 @@ class Consumer {
     this.#placeAnew(strangers.map(([partition]) => partition));
   }
 
-  async #repair(): Promise<void> {
+  /** Repairs last values if there is reason to, until the signal aborts. */
+  async #repair(signal: AbortSignal): Promise<void> {
+    const { cache, breakers } = this.#parts;
+    const [place] = this.#places.values();
+    if (!this.#repairWanted && place !== undefined) {
+      // Redis can have been emptied while no message came to tell.
+      const answer = await breakers.write.attempt(() => cache.remember([], []));
+      this.#noteLastComplete(answer, place.dataSetId);
+    }
     if (!this.#repairWanted) return;
     this.#repairWanted = false;
     try {
-      const signal = this.#stop.signal;
       const sensors = await repairLastValues(this.#parts, this.#lastCompleteFor, signal);
-      this.#parts.log.debug("last values repaired", { sensors });
+      if (signal.aborted) this.#repairWanted = true;
+      else this.#parts.log.debug("last values repaired", { sensors });
     } catch (error) {
       this.#repairWanted = true;
       throw error;
@@ -534,8 +555,24 @@ class Consumer {
     });
     if (!drained) log.error("a batch did not finish in time; its next owner repeats it");
     if (!left) log.warn("the brokers did not answer in time to a commit or to leaving the group");
+    await this.#repairAtEnd();
     log.info("stopped", { ...this.#totals });
     return drained;
+  }
+
+  /** After a run that ends by itself no tick and perhaps no other run comes to repair anything. */
+  async #repairAtEnd(): Promise<void> {
+    const { until, signal } = this.#options;
+    if (until !== "end" || signal.aborted || this.#crash !== undefined) return;
+    const givingUp = new AbortController();
+    const either = AbortSignal.any([signal, givingUp.signal]);
+    const repaired = await this.#within(REPAIR_AT_END_MS, async () => {
+      // A repair that was under way has ended with the ticks, before it was through.
+      await this.#background.get("repair");
+      await this.#repair(either);
+    });
+    givingUp.abort();
+    if (!repaired) this.#parts.log.warn("last values are not up to date; a later run repairs them");
   }
 
   async #within(limitMs: number, work: () => Promise<void>): Promise<boolean> {

@@ -56,6 +56,24 @@ Deno.test("consume() until the end returns when what was there is stored", async
     for (let steps = 0; steps < 100; steps++) await pipeline.clock.advance(20);
     assert.equal((await consumer.done).inserted, 250);
   });
+  await t.step("messages whose last values Redis missed", async () => {
+    const pipeline = new MemoryPipeline();
+    pipeline.append(0, [messageText(1, { sensor_id: "s-1" })]);
+    pipeline.cache.failNext("remember");
+    const consumer = pipeline.start({ until: "end" });
+    for (let steps = 0; steps < 100; steps++) await pipeline.clock.advance(20);
+    assert.equal((await consumer.done).inserted, 1);
+    assert.ok(pipeline.cache.lastValues.has("s-1"));
+  });
+  await t.step("messages, and Redis stays away", async () => {
+    const pipeline = new MemoryPipeline();
+    pipeline.append(0, messageTexts(1, 3));
+    for (let calls = 0; calls < 10; calls++) pipeline.cache.failNext("remember");
+    const consumer = pipeline.start({ until: "end" });
+    for (let steps = 0; steps < 100; steps++) await pipeline.clock.advance(20);
+    assert.equal((await consumer.done).inserted, 3);
+    assert.match(pipeline.logged.join(""), /last values are not up to date/);
+  });
   await t.step("an empty topic", async () => {
     const pipeline = new MemoryPipeline();
     const consumer = pipeline.start({ until: "end" });

@@ -70,6 +70,17 @@ Deno.test("FLUSHALL while the consumer runs: the last value of every sensor come
   await consumer.until("the last values are repaired", isRepaired, REPAIRED_MS);
 });
 
+Deno.test("run --until-end repairs what Redis missed before it ends, however short it is", async () => {
+  await using pipeline = await RealPipeline.open();
+  await pipeline.redis.kill();
+  const sent = await pipeline.send(generate(1_000, PLAIN, 5));
+  await pipeline.run("run", "--until-end");
+  await pipeline.redis.up();
+  await pipeline.run("run", "--until-end");
+  const { rows } = await pipeline.assertStored(sent);
+  assert.deepEqual(await pipeline.lastValueProblems(rows), []);
+});
+
 async function assertLast(pipeline: RealPipeline, expected: ExpectedRow): Promise<void> {
   const [text] = await pipeline.redis.cli("--raw", "GET", "last:s");
   assert.equal(JSON.parse(text!).unique_reading_id, expected.unique_reading_id);
