@@ -9,6 +9,7 @@ import { Command } from "commander";
 import { systemClock } from "./lib/clock.ts";
 import { consume } from "./lib/consumer.ts";
 import { ConfigurationError, describeError } from "./lib/errors.ts";
+import { serveConsumer } from "./lib/http/consumer_site.ts";
 import { type OpenGroupMember, openGroupMember } from "./lib/kafka/kafkajs_group_member.ts";
 import { parseStartFrom } from "./lib/placement.ts";
 import { openStore, type PostgresStore } from "./lib/postgres/client.ts";
@@ -74,15 +75,12 @@ async function run(flags: { untilEnd?: true; from?: string }): Promise<void> {
   await cache.connected().catch((error) => {
     if (error instanceof ConfigurationError) throw error;
   });
+  const breakers = { read: breakerOf(program, "reads"), write: breakerOf(program, "writes") };
+  const flow = { member, breakers, clock: systemClock, log };
+  await using site = await serveConsumer(settings, flow);
+  if (site !== undefined) log.info("dashboard", { url: site.url });
   const summary = await consume(
-    {
-      member,
-      store,
-      cache,
-      breakers: { read: breakerOf(program, "reads"), write: breakerOf(program, "writes") },
-      clock: systemClock,
-      log,
-    },
+    { ...flow, store, cache, ...(site !== undefined && { observer: site.observer }) },
     {
       ...settings.consumer,
       limits: settings.limits,

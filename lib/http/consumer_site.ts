@@ -1,0 +1,152 @@
+/**
+ * Everything that a consumer shows of itself: dashboard, read API, metrics, health. It looks from
+ * beside the flow, on connections of its own.
+ *
+ * @module
+ */
+import type { Clock } from "../clock.ts";
+import { ConfigurationError } from "../errors.ts";
+import type { Log } from "../log.ts";
+import { BatchMetrics, METRICS_CONTENT_TYPE, registerMetrics } from "../metrics.ts";
+import { liveness, readiness } from "../monitor/health.ts";
+import { liveStatus } from "../monitor/live_status.ts";
+import { Monitor, type MonitorParts } from "../monitor/monitor.ts";
+import { SensorDirectory } from "../monitor/sensor_directory.ts";
+import { FlowStatistics } from "../monitor/statistics.ts";
+import type { FlowObserver } from "../observer.ts";
+import { storeOn } from "../postgres/client.ts";
+import { openPages } from "../postgres/pages.ts";
+import { openPool, type PostgresSettings, type SqlPool } from "../postgres/pool.ts";
+import type { Cache, LastValueReader } from "../redis/cache.ts";
+import { openCache } from "../redis/client.ts";
+import type { Settings } from "../settings.ts";
+import { apiHandler } from "./api.ts";
+import { EventStreams } from "./event_stream.ts";
+import { pageHandler } from "./page.ts";
+import { probeHandler } from "./probes.ts";
+import { type HttpSettings, openHttpServer } from "./server.ts";
+
+/** What the site looks at. Opening and closing it is the caller's. */
+export interface ConsumerSiteParts {
+  /** The flow's own: it is only asked. */
+  readonly member: MonitorParts["member"];
+  /** The flow's own: they are only looked at. */
+  readonly breakers: MonitorParts["breakers"];
+  /** Redis, on a connection that the flow does not use. */
+  readonly cache: Pick<Cache, "marks"> & LastValueReader;
+  /** The database, on connections that the flow does not use. */
+  readonly pools: SitePools;
+  /** Paces everything. */
+  readonly clock: Clock;
+  /** Hears of faults. */
+  readonly log: Log;
+}
+
+/** Connections of readers: many of them must not keep the monitor waiting. */
+export interface SitePools {
+  /** For the looks of the monitor. */
+  readonly monitor: SqlPool;
+  /** For whoever asks. */
+  readonly readers: SqlPool;
+}
+
+/** A site that is served. */
+export interface ConsumerSite extends AsyncDisposable {
+  /** Where it is. */
+  readonly url: string;
+  /** To be told of the flow's steps. */
+  readonly observer: FlowObserver;
+  /** Ends everything. */
+  close(): Promise<void>;
+}
+
+/** A reader's statement is ended after this time, ms. */
+export const READER_STATEMENT_MS_MAX = 2_000;
+const READER_CONNECTIONS = 2;
+
+/**
+ * The site of a consumer on real servers, on connections that it opens for itself.
+ *
+ * @returns undefined if it is switched off, and also if its address cannot be had: that is said in
+ * the log, for a second consumer on a computer must not stop for want of a page.
+ */
+export async function serveConsumer(
+  settings: Pick<Settings, "http" | "postgres" | "redis">,
+  parts: Omit<ConsumerSiteParts, "cache" | "pools">,
+): Promise<ConsumerSite | undefined> {
+  const { http, postgres, redis } = settings;
+  if (http.port === 0) return undefined;
+  await using opened = new AsyncDisposableStack();
+  const pools = opened.use(openSitePools(postgres));
+  const cache = opened.use(openCache(redis, parts));
+  try {
+    const site = opened.use(await openConsumerSite(http, { ...parts, pools, cache }));
+    const kept = opened.move();
+    const close = (): Promise<void> => kept.disposeAsync();
+    return { ...site, close, [Symbol.asyncDispose]: close };
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    parts.log.warn("there is no dashboard", { error });
+    return undefined;
+  }
+}
+
+/** Opens the connections of readers. Nothing connects before the first question. */
+function openSitePools(settings: PostgresSettings): SitePools & AsyncDisposable {
+  const open = (poolMax: number): SqlPool =>
+    openPool({ ...settings, poolMax, statementTimeoutMs: READER_STATEMENT_MS_MAX });
+  const [monitor, readers] = [open(1), open(READER_CONNECTIONS)];
+  return {
+    monitor,
+    readers,
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all([monitor.close(), readers.close()]);
+    },
+  };
+}
+
+/**
+ * Starts to look and to serve.
+ *
+ * @throws {ConfigurationError} if the address cannot be had.
+ */
+export async function openConsumerSite(
+  settings: HttpSettings,
+  parts: ConsumerSiteParts,
+): Promise<ConsumerSite> {
+  const { member, breakers, cache, pools, clock } = parts;
+  const batches = new BatchMetrics();
+  const statistics = new FlowStatistics({ clock, onStored: (report) => batches.stored(report) });
+  const readLedger = openPages(pools.monitor).ledger;
+  const monitor = new Monitor({ member, breakers, cache, readLedger, clock });
+  const streams = new EventStreams();
+  const shown = { statistics, monitor, clock };
+  registerMetrics(batches, shown);
+  monitor.onLook(() => streams.send(() => liveStatus(shown)));
+  const server = await openHttpServer(settings, {
+    ...parts,
+    handlers: [
+      pageHandler,
+      apiHandler({
+        status: () => liveStatus(shown),
+        directory: new SensorDirectory({ cache, store: storeOn(pools.readers), clock }),
+        pages: openPages(pools.readers),
+        streams,
+        clock,
+      }),
+      probeHandler({
+        metrics: { contentType: METRICS_CONTENT_TYPE, text: () => batches.registry.metrics() },
+        liveness: () => liveness(statistics),
+        readiness: () => readiness({ statistics, servers: monitor.servers, clock }),
+      }),
+    ],
+  });
+  const stop = new AbortController();
+  const looking = monitor.run(stop.signal);
+  const close = async (): Promise<void> => {
+    stop.abort();
+    streams.close();
+    await Promise.all([looking, server.close()]);
+  };
+  return { url: server.url, observer: statistics, close, [Symbol.asyncDispose]: close };
+}
