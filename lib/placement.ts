@@ -61,14 +61,19 @@ export function decidePlacement(
 export function parseStartFrom(text: string | undefined): StartFrom {
   if (text === undefined) return { kind: "committed" };
   if (text === "beginning") return { kind: "beginning" };
-  const timestampMs = /^\d{4}-\d{2}-\d{2}(T\S+(Z|[+-]\d{2}:\d{2}))?$/i.test(text)
-    ? Date.parse(text)
-    : NaN;
-  if (Number.isNaN(timestampMs)) {
+  const timestampMs = parseInstant(text);
+  if (timestampMs === undefined) {
     throw new ConfigurationError(
       `Cannot start from "${text}": give beginning, a date (2026-11-24), or a time with its zone ` +
         "(2026-11-24T10:00:00Z)",
     );
   }
   return { kind: "time", timestampMs };
+}
+
+/** The instant that a person wrote as a date (UTC) or a time with its zone, ms since 1970. */
+export function parseInstant(text: string): number | undefined {
+  if (!/^\d{4}-\d{2}-\d{2}(T\S+(Z|[+-]\d{2}:\d{2}))?$/i.test(text)) return undefined;
+  const timestampMs = Date.parse(text);
+  return Number.isNaN(timestampMs) ? undefined : timestampMs;
 }

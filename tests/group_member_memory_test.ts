@@ -27,6 +27,10 @@ function openTopic(): Promise<TopicUnderTest> {
       kafka.recreateTopic();
       return Promise.resolve();
     },
+    setRetention: (retentionMs) => {
+      kafka.retentionMs = retentionMs;
+      return Promise.resolve();
+    },
     member: (groupId) => Promise.resolve(kafka.member(groupId)),
     pass: () => clock.advance(PASS_MS),
     close: () => Promise.resolve(),

@@ -76,3 +76,11 @@ export interface GroupMember {
   /** Leaves the group after the running handlers have returned. */
   stop(): Promise<void>;
 }
+
+/** What operators ask about the topic and the group, and the loop does not. Throws the same. */
+export interface GroupAdmin {
+  /** The members that the group has now, a name and where it runs each. */
+  liveMembers(): Promise<readonly string[]>;
+  /** How long the topic keeps a message, ms; Infinity: for ever, as a compacted one does. */
+  retentionMs(): Promise<number>;
+}

@@ -15,7 +15,7 @@ import {
   KAFKAJS_RETRY,
   openKafka,
 } from "./connection.ts";
-import type { FetchedBatch, GroupHandlers, GroupMember } from "./group_member.ts";
+import type { FetchedBatch, GroupAdmin, GroupHandlers, GroupMember } from "./group_member.ts";
 import type { Message, MessageHeaders, TopicIdentity, Watermarks } from "./message.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { type IdentityReader, openIdentityReader } from "./topic_identity.ts";
@@ -50,7 +50,7 @@ const TOPIC_RESOURCE = 2;
 const CLOSE_MS = 2_000;
 
 /** A member whose connections are open. */
-export type OpenGroupMember = GroupMember & AsyncDisposable;
+export type OpenGroupMember = GroupMember & GroupAdmin & AsyncDisposable;
 
 /**
  * Connects a member. It joins the group with `start`.

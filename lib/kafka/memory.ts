@@ -10,7 +10,7 @@
  */
 import type { Clock } from "../clock.ts";
 import { ConfigurationError, TransientError } from "../errors.ts";
-import type { FetchedBatch, GroupHandlers, GroupMember } from "./group_member.ts";
+import type { FetchedBatch, GroupAdmin, GroupHandlers, GroupMember } from "./group_member.ts";
 import type {
   Message,
   MessageHeaders,
@@ -94,6 +94,8 @@ export class MemoryKafka {
   readonly topic: string;
   /** Committed offsets by group and partition. */
   readonly committed = new Map<string, Map<number, number>>();
+  /** What the topic says about how long it keeps a message, ms. Nothing is deleted by itself. */
+  retentionMs: number = 7 * 86_400_000;
   #topicLives = 1;
   #partitions: MemoryPartition[];
   #brokersAway = false;
@@ -252,6 +254,11 @@ export class MemoryKafka {
     for (const member of this.#members) if (member.groupId === groupId) member.rebalance();
   }
 
+  /** How many members a group has now. */
+  membersOf(groupId: string): number {
+    return this.#members.filter((member) => member.groupId === groupId).length;
+  }
+
   /** The partitions of one member: dealt out round robin in the order of joining. */
   assignment(member: MemoryMember): readonly number[] {
     const group = this.#members.filter((other) => other.groupId === member.groupId);
@@ -272,7 +279,7 @@ export class MemoryRebalanceError extends Error {
 }
 
 /** A group member in memory, with switches for the faults that a real one meets. */
-export class MemoryMember implements GroupMember {
+export class MemoryMember implements GroupMember, GroupAdmin {
   /** The group to join. */
   readonly groupId: string;
   readonly #kafka: MemoryKafka;
@@ -369,6 +376,18 @@ export class MemoryMember implements GroupMember {
   async committed(): Promise<ReadonlyMap<number, number>> {
     this.#kafka.check("committed");
     return new Map(this.#kafka.committed.get(this.groupId));
+  }
+
+  // deno-lint-ignore require-await -- see above
+  async liveMembers(): Promise<readonly string[]> {
+    this.#kafka.check("committed");
+    return Array.from({ length: this.#kafka.membersOf(this.groupId) }, (_, at) => `member ${at}`);
+  }
+
+  // deno-lint-ignore require-await -- see above
+  async retentionMs(): Promise<number> {
+    this.#kafka.check("identity");
+    return this.#kafka.retentionMs;
   }
 
   // deno-lint-ignore require-await -- see above

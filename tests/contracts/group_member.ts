@@ -4,7 +4,12 @@
  * @module
  */
 import assert from "node:assert/strict";
-import type { FetchedBatch, GroupHandlers, GroupMember } from "../../lib/kafka/group_member.ts";
+import type {
+  FetchedBatch,
+  GroupAdmin,
+  GroupHandlers,
+  GroupMember,
+} from "../../lib/kafka/group_member.ts";
 
 /** A topic of two partitions and the means to disturb it. */
 export interface TopicUnderTest {
@@ -14,7 +19,9 @@ export interface TopicUnderTest {
   appendAborted(partition: number, values: readonly string[]): Promise<void>;
   deleteRecords(partition: number, beforeOffset: number): Promise<void>;
   recreate(): Promise<void>;
-  member(groupId: string): Promise<GroupMember>;
+  /** Sets how long the topic keeps messages; Infinity: for ever. */
+  setRetention(retentionMs: number): Promise<void>;
+  member(groupId: string): Promise<GroupMember & GroupAdmin>;
   /** Lets a little time pass. */
   pass(): Promise<void>;
   close(): Promise<void>;
@@ -200,6 +207,25 @@ const LAWS: readonly [string, Law][] = [
     const member = await topic.member("timing");
     assert.equal((await member.offsetsAtTime(0)).get(0), 0);
     assert.equal((await member.offsetsAtTime(Date.UTC(2100, 0))).get(0), 2);
+  }],
+  ["liveMembers() names those who have joined and not left", async (topic) => {
+    const member = await topic.member("counting");
+    const asking = await topic.member("counting");
+    assert.deepEqual(await asking.liveMembers(), []);
+    const witness = new Witness();
+    await member.start(witness);
+    await until(topic, "an assignment", () => witness.assignments.length > 0);
+    assert.equal((await asking.liveMembers()).length, 1);
+    assert.deepEqual(await (await topic.member("other")).liveMembers(), []);
+    await member.stop();
+    assert.deepEqual(await asking.liveMembers(), []);
+  }],
+  ["retentionMs() is what the topic says, now", async (topic) => {
+    const member = await topic.member("asking");
+    for (const retentionMs of [3_600_000, Infinity]) {
+      await topic.setRetention(retentionMs);
+      assert.equal(await member.retentionMs(), retentionMs);
+    }
   }],
   ["members share the partitions, and who stays gets those of who leaves", async (topic) => {
     const [first, second] = [await topic.member("sharing"), await topic.member("sharing")];

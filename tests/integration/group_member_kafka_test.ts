@@ -1,5 +1,5 @@
 /** The laws of a group member on a real broker, seen from outside by kafkajs's own admin and producer. */
-import { Kafka, logLevel } from "kafkajs";
+import { ConfigResourceTypes, Kafka, logLevel } from "kafkajs";
 import { type OpenGroupMember, openGroupMember } from "../../lib/kafka/kafkajs_group_member.ts";
 import { createLog } from "../../lib/log.ts";
 import { systemClock } from "../../lib/clock.ts";
@@ -8,6 +8,8 @@ import { testSettings } from "./test_stack.ts";
 
 const PASS_MS = 50;
 const PARTITIONS = 2;
+/** How long a new setting of a topic takes to be in force everywhere, ms. */
+const SETTING_MS = 500;
 
 async function openTopic(): Promise<TopicUnderTest> {
   const { brokers } = testSettings().kafka;
@@ -71,6 +73,19 @@ async function openTopic(): Promise<TopicUnderTest> {
         }
       }
       throw new Error(`Cannot make topic ${topic} again`);
+    },
+    setRetention: async (retentionMs) => {
+      const value = retentionMs === Infinity ? "-1" : String(retentionMs);
+      await admin.alterConfigs({
+        validateOnly: false,
+        resources: [{
+          type: ConfigResourceTypes.TOPIC,
+          name: topic,
+          configEntries: [{ name: "retention.ms", value }],
+        }],
+      });
+      // The broker that is asked hears of it a little later than the one that was told.
+      await systemClock.sleep(SETTING_MS);
     },
     member: async (groupId) => {
       const settings = {
