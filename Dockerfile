@@ -17,6 +17,7 @@ ENTRYPOINT ["deno", "run", "-q", "--cached-only", "--v8-flags=--max-semi-space-s
 
 FROM base AS consumer
 COPY migrations migrations
+COPY dashboard dashboard
 COPY main_consumer.ts ./
 RUN ["deno", "install", "--frozen", "--entrypoint", "main_consumer.ts"]
 ENTRYPOINT ["deno", "run", "-q", "--cached-only", "--v8-flags=--max-semi-space-size=8", "-P=consume", "main_consumer.ts"]

@@ -9,7 +9,7 @@ import { ConfigurationError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { BatchMetrics, METRICS_CONTENT_TYPE, registerMetrics } from "../metrics.ts";
 import { liveness, readiness } from "../monitor/health.ts";
-import { liveStatus } from "../monitor/live_status.ts";
+import { type LiveStatus, liveStatus } from "../monitor/live_status.ts";
 import { Monitor, type MonitorParts } from "../monitor/monitor.ts";
 import { SensorDirectory } from "../monitor/sensor_directory.ts";
 import { FlowStatistics } from "../monitor/statistics.ts";
@@ -56,6 +56,8 @@ export interface ConsumerSite extends AsyncDisposable {
   readonly url: string;
   /** To be told of the flow's steps. */
   readonly observer: FlowObserver;
+  /** The state of the flow, as the dashboard has it. */
+  status(): LiveStatus;
   /** Ends everything. */
   close(): Promise<void>;
 }
@@ -121,14 +123,15 @@ export async function openConsumerSite(
   const monitor = new Monitor({ member, breakers, cache, readLedger, clock });
   const streams = new EventStreams();
   const shown = { statistics, monitor, clock };
+  const status = (): LiveStatus => liveStatus(shown);
   registerMetrics(batches, shown);
-  monitor.onLook(() => streams.send(() => liveStatus(shown)));
+  monitor.onLook(() => streams.send(status));
   const server = await openHttpServer(settings, {
     ...parts,
     handlers: [
       pageHandler,
       apiHandler({
-        status: () => liveStatus(shown),
+        status,
         directory: new SensorDirectory({ cache, store: storeOn(pools.readers), clock }),
         pages: openPages(pools.readers),
         streams,
@@ -148,5 +151,5 @@ export async function openConsumerSite(
     streams.close();
     await Promise.all([looking, server.close()]);
   };
-  return { url: server.url, observer: statistics, close, [Symbol.asyncDispose]: close };
+  return { url: server.url, observer: statistics, status, close, [Symbol.asyncDispose]: close };
 }

@@ -1,0 +1,177 @@
+/**
+ * The whole flow in one process: the producer, the consumer loop and the processor as they are,
+ * between servers that are embedded. What is shown here is what runs on real ones.
+ *
+ * @module
+ */
+import type { Clock } from "../../lib/clock.ts";
+import { consume } from "../../lib/consumer.ts";
+import { type ConsumerSite, openConsumerSite } from "../../lib/http/consumer_site.ts";
+import type { HttpSettings } from "../../lib/http/server.ts";
+import { MemoryKafka } from "../../lib/kafka/memory.ts";
+import type { Log } from "../../lib/log.ts";
+import { storeOn } from "../../lib/postgres/client.ts";
+import { loadMigrations, migrate } from "../../lib/postgres/migrate.ts";
+import { openPool, type SqlPool } from "../../lib/postgres/pool.ts";
+import { verifyLedger, type VerifyReport } from "../../lib/postgres/verify.ts";
+import { produce, type ProduceObserver } from "../../lib/producer.ts";
+import { Breaker } from "../../lib/redis/breaker.ts";
+import { MemoryCache } from "../../lib/redis/memory.ts";
+import { simulate } from "../../lib/simulator.ts";
+import { type EmbeddedPostgres, startEmbeddedPostgres, withoutNames } from "./embedded_postgres.ts";
+
+/** What to show. */
+export interface DemoOptions {
+  /** Messages per second. */
+  readonly ratePerSecond: number;
+  /** How many sensors report. */
+  readonly sensors: number;
+  /** Where the database is kept; undefined: in memory. */
+  readonly keepDir: string | undefined;
+  /** Where the dashboard is served. */
+  readonly http: HttpSettings;
+}
+
+/** What the demo works with. */
+export interface DemoContext {
+  /** Paces everything. */
+  readonly clock: Clock;
+  /** Hears of trouble. */
+  readonly log: Log;
+}
+
+/** A demo that is ready to run. */
+export interface Demo extends AsyncDisposable {
+  /** The topic, to look at and to send to. */
+  readonly kafka: MemoryKafka;
+  /** The accelerator, to take away. */
+  readonly cache: MemoryCache;
+  /** The database, to take away. */
+  readonly postgres: EmbeddedPostgres;
+  /** The dashboard. */
+  readonly site: ConsumerSite;
+  /** Sends and stores until the signal aborts, then stores the rest and verifies. */
+  run(signal: AbortSignal, observer?: ProduceObserver): Promise<VerifyReport>;
+}
+
+/** The topic of the demo. */
+export const DEMO_TOPIC = "iot-sensor-data";
+
+/** A part of everything that can go wrong with messages. */
+export const DEMO_RATIOS = { duplicate: 0.1, conflict: 0.02, bad: 0.02, late: 0.02 } as const;
+
+const PARTITIONS = 4;
+const GROUP = "demo";
+const SEED = 1;
+const MARK_TTL_SECONDS = 3_600;
+const REDIS_BUDGET_MS = 250;
+
+/** Messages that are stored leave the topic's memory in the end, for it is all there is. */
+const MESSAGES_KEPT = 2_000;
+const TRIM_MS = 5_000;
+
+/** How long the last messages may take once nothing more is sent. */
+const DRAIN_MS = 10_000;
+const DRAIN_LOOK_MS = 50;
+
+const MIGRATIONS = new URL("../../migrations", import.meta.url).pathname;
+
+/** Starts the embedded servers, makes the tables and serves the dashboard. */
+export async function openDemo(options: DemoOptions, context: DemoContext): Promise<Demo> {
+  const { clock } = context;
+  await using opened = new AsyncDisposableStack();
+  const { keepDir } = options;
+  const postgres = opened.use(await startEmbeddedPostgres(keepDir && `${keepDir}/postgres`));
+  const open = (): SqlPool => {
+    const pool = withoutNames(openPool(postgres.settings));
+    opened.defer(() => pool.close());
+    return pool;
+  };
+  const pool = open();
+  await migrate(pool, await loadMigrations(MIGRATIONS));
+  // Each run is a cluster of its own, or kept tables would know offsets that are not there any more.
+  const clusterId = `demo-${crypto.randomUUID()}`;
+  const kafka = new MemoryKafka({ topic: DEMO_TOPIC, partitions: PARTITIONS, clock, clusterId });
+  const cache = new MemoryCache({ clock, ttlSeconds: MARK_TTL_SECONDS });
+  const breaker = (): Breaker => new Breaker({ clock, budgetMs: REDIS_BUDGET_MS });
+  const flow = { member: kafka.member(GROUP), breakers: { read: breaker(), write: breaker() } };
+  const pools = { monitor: open(), readers: open() };
+  const site = opened.use(
+    await openConsumerSite(options.http, { ...context, ...flow, cache, pools }),
+  );
+  const parts: FlowParts = { ...context, ...flow, cache, kafka, pool, site };
+  const kept = opened.move();
+  return {
+    kafka,
+    cache,
+    postgres,
+    site,
+    run: (signal, observer) => run(parts, { ...options, signal, observer }),
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
+
+interface FlowParts extends DemoContext {
+  readonly kafka: MemoryKafka;
+  readonly member: ReturnType<MemoryKafka["member"]>;
+  readonly breakers: { readonly read: Breaker; readonly write: Breaker };
+  readonly cache: MemoryCache;
+  readonly pool: SqlPool;
+  readonly site: ConsumerSite;
+}
+
+interface RunOptions extends DemoOptions {
+  readonly signal: AbortSignal;
+  readonly observer: ProduceObserver | undefined;
+}
+
+async function run(parts: FlowParts, options: RunOptions): Promise<VerifyReport> {
+  const { kafka, clock, pool, site } = parts;
+  const stop = new AbortController();
+  const consuming = consume({ ...parts, store: storeOn(pool), observer: site.observer }, {
+    batchMessagesMax: 1_000,
+    batchesConcurrent: 2,
+    limits: { futureSkewSecondsMax: 3_600, pastDaysMax: 0 },
+    startFrom: { kind: "beginning" },
+    until: "never",
+    shutdownDeadlineMs: DRAIN_MS,
+    signal: stop.signal,
+  });
+  const trimming = trimAgain(kafka, clock, stop.signal);
+  const { ratePerSecond, sensors, signal, observer } = options;
+  const salt = crypto.getRandomValues(new Uint32Array(1))[0]!;
+  const messages = simulate({ clock, seed: SEED, salt, sensors, ratios: DEMO_RATIOS });
+  await produce(messages, kafka.writer(), {
+    clock,
+    signal,
+    drainMs: DRAIN_MS,
+    lingerMs: 5,
+    batchMessagesMax: 500,
+    batchBytesMax: 524_288,
+    bufferBytesMax: 16_777_216,
+    ratePerSecond,
+    ...(observer !== undefined && { observer }),
+  });
+  const endMs = clock.elapsedMs() + DRAIN_MS;
+  while (!isStored(kafka) && clock.elapsedMs() < endMs) await clock.sleep(DRAIN_LOOK_MS);
+  stop.abort();
+  await Promise.all([consuming, trimming]);
+  return await verifyLedger(pool);
+}
+
+/** Whether the group has committed everything that is in the topic. */
+function isStored(kafka: MemoryKafka): boolean {
+  const committed = kafka.committed.get(GROUP);
+  return kafka.partitionNumbers().every((number) =>
+    (committed?.get(number) ?? 0) >= kafka.partition(number).next
+  );
+}
+
+async function trimAgain(kafka: MemoryKafka, clock: Clock, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    for (const [number, nextOffset] of kafka.committed.get(GROUP) ?? []) {
+      kafka.deleteRecords(number, nextOffset - MESSAGES_KEPT);
+    }
+    await clock.sleep(TRIM_MS, signal);
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * The worker that holds PostgreSQL in WebAssembly and lets clients in by TCP, so that its work never
+ * holds up the flow. `embedded_postgres.ts` starts it.
+ *
+ * @module
+ */
+import { PGlite } from "@electric-sql/pglite";
+import { PGLiteSocketServer } from "@electric-sql/pglite-socket";
+
+/** What the worker is told. */
+export type WorkerCommand =
+  /** Open the database, in memory or in a directory, and listen. */
+  | {
+    readonly kind: "start";
+    readonly dataDir: string | undefined;
+    readonly connectionsMax: number;
+  }
+  /** Hang up on everybody and let nobody in. */
+  | { readonly kind: "pause" }
+  /** Let clients in again, at the same port. */
+  | { readonly kind: "resume" }
+  /** Close the database. */
+  | { readonly kind: "stop" };
+
+/** What the worker answers to each command. */
+export type WorkerAnswer =
+  | { readonly kind: "done"; readonly port: number }
+  | { readonly kind: "failed"; readonly text: string };
+
+// A worker's global has these two; the types of a page say otherwise.
+interface WorkerScope {
+  onmessage: ((event: MessageEvent<WorkerCommand>) => void) | null;
+  postMessage(answer: WorkerAnswer): void;
+}
+const scope = globalThis as unknown as WorkerScope;
+
+let database: PGlite | undefined;
+let server: PGLiteSocketServer | undefined;
+let port = 0;
+let connectionsMax = 1;
+
+scope.onmessage = ({ data }) => {
+  obey(data).then(
+    () => scope.postMessage({ kind: "done", port }),
+    (error) => scope.postMessage({ kind: "failed", text: String(error) }),
+  );
+};
+
+async function obey(command: WorkerCommand): Promise<void> {
+  switch (command.kind) {
+    case "start":
+      connectionsMax = command.connectionsMax;
+      database = await PGlite.create(
+        command.dataDir === undefined ? {} : {
+          dataDir: command.dataDir,
+        },
+      );
+      return await listen(database);
+    case "pause":
+      await server?.stop();
+      server = undefined;
+      return;
+    case "resume":
+      if (database !== undefined) await listen(database);
+      return;
+    case "stop":
+      await server?.stop();
+      await database?.close();
+  }
+}
+
+async function listen(db: PGlite): Promise<void> {
+  server = new PGLiteSocketServer({ db, host: "127.0.0.1", port, maxConnections: connectionsMax });
+  await server.start();
+  port = Number(server.getServerConn().split(":").at(-1));
+}
