@@ -62,8 +62,8 @@ async function assemble(
 ): Promise<string> {
   const args = [
     ...["compile", `--permission-set=${target.permissions}`, "--v8-flags=--max-semi-space-size=8"],
-    // deno compile 2.9.6 walks the whole lock file, and two packages that only the demo needs name
-    // each other: it overflows its stack. deno.json pins exact versions all the same.
+    // deno compile 2.9.6 walks all that the lock file names, and two packages that only the demo
+    // needs name each other as peers: it overflows its stack. deno.json pins versions all the same.
     "--no-lock",
     ...target.include.map((path) => `--include=${path}`),
     ...["--output", join(dir, target.name), target.entrypoint],
