@@ -40,6 +40,8 @@ export interface Batch {
   readonly dataSetId: string;
   /** The partition of all messages. */
   readonly partition: number;
+  /** See {@linkcode lineageOf}. */
+  readonly jumped: number;
   /** Where the ledger stands, and thus the first offset of this batch. */
   readonly fromOffset: number;
   /** Where the ledger goes: one past the last offset covered. */
@@ -140,7 +142,9 @@ function parse(
   const deadLetters: DeadLetter[] = [];
   const limits = { nowMs: parts.clock.now(), ...parts.limits };
   for (const message of batch.messages) {
-    const parsed = parseReading(message.value, limits);
+    const parsed = message.unreadable === undefined
+      ? parseReading(message.value, limits)
+      : reject("unreadable_batch", message.unreadable);
     if (parsed.kind === "reading") candidates.push(candidateOf(message, parsed));
     else deadLetters.push(deadLetterOf(message, parsed));
   }
@@ -392,7 +396,7 @@ function skippedIn(batch: Batch): number {
 
 function scopeOf(batch: Batch): MarkScope {
   return {
-    lineage: lineageOf(batch.dataSetId, batch.topic),
+    lineage: lineageOf(batch.dataSetId, batch.topic, batch.jumped),
     partition: batch.partition,
     fromOffset: batch.fromOffset,
   };

@@ -52,6 +52,8 @@ export const REJECTION_REASONS = [
   "timestamp_in_past",
   /** The id is already stored with other content. The first content stays. */
   "id_conflict",
+  /** A batch of messages that cannot be decompressed, or would become too large. */
+  "unreadable_batch",
   /** PostgreSQL refused this row alone. */
   "refused_by_database",
 ] as const;

@@ -36,6 +36,7 @@ class Bench {
     return {
       topic: this.pipeline.kafka.identity(),
       dataSetId: await this.pipeline.store.dataSetId(),
+      jumped: 0,
       partition: 0,
       fromOffset,
       nextOffset: this.#next,
@@ -280,6 +281,19 @@ Deno.test("processBatch() finds the one row that PostgreSQL refuses", async () =
   assert.deepEqual(bench.reasons().sort(), ["4 json", "6 refused_by_database"]);
   assert.equal(bench.commits.get(0), 9);
   assert.equal((await bench.pipeline.line(0))?.next, 9);
+});
+
+Deno.test("processBatch() keeps a batch that cannot be read as one dead letter, and goes on", async () => {
+  const bench = await Bench.open();
+  const batch = await bench.batch([undefined, undefined, "compressed", messageText(1)]);
+  const messages = batch.messages.map((message, index) =>
+    index === 0 ? { ...message, unreadable: "offsets 0 to 2: zstd" } : message
+  );
+  assertOutcome(await bench.process({ ...batch, messages }), stored([1, 0, 1, 2]));
+  assert.deepEqual(
+    bench.pipeline.store.deadLetters.map(({ offset, reason, detail }) => [offset, reason, detail]),
+    [[2, "unreadable_batch", "offsets 0 to 2: zstd"]],
+  );
 });
 
 Deno.test("processBatch() with nothing but rejections moves the ledger", async () => {

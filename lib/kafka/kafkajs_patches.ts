@@ -1,12 +1,14 @@
 /**
- * Three corrections to kafkajs 2.2.4, which is no longer maintained. Importing this module applies
+ * Four corrections to kafkajs 2.2.4, which is no longer maintained. Importing this module applies
  * them, once. `tests/kafkajs_patches_test.ts` fails when a patched method changes or disappears.
  *
  * @module
  */
 import Batch from "kafkajs/src/consumer/batch.js";
+import FetchResponse from "kafkajs/src/protocol/requests/fetch/v11/response.js";
 import Encoder from "kafkajs/src/protocol/encoder.js";
 import RequestQueue from "kafkajs/src/network/requestQueue/index.js";
+import { decodeFetchAnswer } from "./fetch_answer.ts";
 
 /** The part of kafkajs's request queue that the first correction touches. */
 interface PatchedRequestQueue {
@@ -53,6 +55,9 @@ Batch.prototype.isEmpty = function (this: PatchedBatch): boolean {
   return this.rawMessages.length === 0;
 };
 Batch.prototype.isEmptyDueToFiltering = (): boolean => false;
+
+/** The original ends the consumer at a codec that it does not know, and has no bound for any. */
+FetchResponse.decode = decodeFetchAnswer;
 
 /** Most bytes of a variable-length 32-bit number. */
 const VAR_INT_BYTES_MAX = 5;

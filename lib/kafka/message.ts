@@ -27,6 +27,12 @@ export interface Message {
   readonly headers: MessageHeaders;
   /** The record's own time (log append or create time, as the topic is set), ms since 1970. */
   readonly timestampMs: number;
+  /**
+   * Why the batch that this message came in could not be read: a codec, a size. The message then
+   * stands for all of them, at the offset of the last, and its value is the batch as it came.
+   * Absent from every message that is one.
+   */
+  readonly unreadable?: string;
 }
 
 /** One record on its way to the topic. */

@@ -125,9 +125,18 @@ export class Program implements AsyncDisposable {
   }
 
   /** Its memory now, MB; 0 where there is no /proc. */
-  async residentMb(): Promise<number> {
+  residentMb(): Promise<number> {
+    return this.#memoryMb("VmRSS");
+  }
+
+  /** The most memory that it has had, MB; 0 where there is no /proc. */
+  peakMb(): Promise<number> {
+    return this.#memoryMb("VmHWM");
+  }
+
+  async #memoryMb(field: string): Promise<number> {
     const text = await Deno.readTextFile(`/proc/${this.#child.pid}/status`).catch(() => "");
-    return Number(text.match(/VmRSS:\s*(\d+) kB/)?.[1] ?? 0) / 1_024;
+    return Number(text.match(`${field}:\\s*(\\d+) kB`)?.[1] ?? 0) / 1_024;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

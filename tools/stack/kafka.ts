@@ -114,15 +114,38 @@ export async function ensureTopic(cluster: Cluster, spec: TopicSpec): Promise<vo
   const [first] = cluster.brokers;
   if (first === undefined) return;
   await waitForBrokers(first.port, cluster.brokers.length);
-  const classPath = join(await kafkaLibs(() => {}), "*");
-  await runProgram([
-    ...[await findJava(), ...TOOL_OPTIONS, "-cp", classPath, "org.apache.kafka.tools.TopicCommand"],
+  await runKafkaTool("org.apache.kafka.tools.TopicCommand", [
     ...["--bootstrap-server", `127.0.0.1:${first.port}`, "--create", "--if-not-exists"],
     ...["--topic", spec.topic, "--partitions", String(spec.partitions)],
     ...["--replication-factor", String(Math.min(cluster.brokers.length, 3))],
     ...["--config", `max.message.bytes=${TOPIC_MESSAGE_BYTES_MAX}`],
     // The broker's clock, so that a sensor's wrong clock never decides what is kept.
     ...["--config", "message.timestamp.type=LogAppendTime"],
+  ]);
+}
+
+/** How a tool of Kafka runs. */
+export interface KafkaToolOptions {
+  /** Path of a file that it reads from its standard input. */
+  readonly input?: string;
+}
+
+/**
+ * Runs one of Kafka's own command-line tools and returns what it prints.
+ *
+ * @param className such as `org.apache.kafka.tools.TopicCommand`
+ * @throws {Error} If it exits with a code other than 0; the message holds the end of its output.
+ */
+export async function runKafkaTool(
+  className: string,
+  args: readonly string[],
+  { input = "/dev/null" }: KafkaToolOptions = {},
+): Promise<string> {
+  const classPath = join(await kafkaLibs(() => {}), "*");
+  const script = 'input=$1; shift; exec "$@" <"$input"';
+  return await runProgram([
+    ...["/bin/sh", "-c", script, "sh", input],
+    ...[await findJava(), ...TOOL_OPTIONS, "-cp", classPath, className, ...args],
   ]);
 }
 
