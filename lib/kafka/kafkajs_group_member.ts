@@ -311,13 +311,14 @@ class KafkajsGroupMember implements OpenGroupMember {
   }
 }
 
-function messageOf(message: kafkajs.KafkaMessage): Message {
+function messageOf(message: kafkajs.KafkaMessage & { readonly unreadable?: string }): Message {
   return {
     offset: offsetOf(message.offset),
     key: message.key,
     value: message.value,
     headers: headersOf(message.headers),
     timestampMs: Number(message.timestamp),
+    ...(message.unreadable !== undefined && { unreadable: message.unreadable }),
   };
 }
 
