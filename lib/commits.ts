@@ -30,11 +30,9 @@ export class PendingCommits {
     this.#pending.set(partition, nextOffset);
   }
 
-  /** Forgets partitions that another member has now: it commits for them. */
-  keepOnly(partitions: readonly number[]): void {
-    for (const partition of this.#pending.keys()) {
-      if (!partitions.includes(partition)) this.#pending.delete(partition);
-    }
+  /** Forgets everything: whoever has the partitions now notes where the ledger stands. */
+  clear(): void {
+    this.#pending.clear();
   }
 
   /** Sends what waits; one commit is under way at a time. Never rejects. */

@@ -89,8 +89,8 @@ const TICK_MS = 250;
 /** How often a handler that waits for the batch before it shows that it lives. */
 const HEARTBEAT_MS = 1_000;
 const PROGRESS_LOG_MS = 10_000;
-/** How soon a topic that was deleted and made again is noticed if no fetch fails on the way. */
-const IDENTITY_CHECK_MS = 10_000;
+/** How soon a topic made again, or a database that went back, is noticed if no batch tells. */
+const CHECK_MS = 10_000;
 /** Last values are repaired at most this often: a repair looks at every sensor. */
 const REPAIR_INTERVAL_MS = 5_000;
 /** How long a run that ends by itself may take to repair last values before it does. */
@@ -116,6 +116,8 @@ export async function consume(
 interface Place {
   readonly topic: TopicIdentity;
   readonly dataSetId: string;
+  /** How many offsets the ledger's line has gone over without their messages so far. */
+  readonly jumped: number;
   /** The ledger's `next` as we know it. */
   position: number;
   /** The offset that the next fetch must ask for: the end of what was taken over. */
@@ -271,19 +273,19 @@ class Consumer {
     for (const partition of [...this.#unplaced]) {
       const marks = watermarks.get(partition);
       if (marks === undefined) throw new TransientError(`Cannot find partition ${partition}`);
-      const placement = decidePlacement(lineOf.get(partition), marks, starts.get(partition));
-      const position = await this.#applyPlacement(topic, partition, placement);
-      // It stays unplaced; the next round reads the ledger again.
-      if (position === undefined) continue;
+      const line = lineOf.get(partition);
+      const placement = decidePlacement(line, marks, starts.get(partition));
+      if (line === undefined || placement.kind !== "continue") {
+        // It stays unplaced. The next round reads what came of this, and what others did meanwhile.
+        await this.#moveLine(topic, partition, placement);
+        continue;
+      }
       // It can have been taken away from us meanwhile.
       if (!this.#unplaced.delete(partition)) continue;
-      this.#places.set(partition, {
-        topic,
-        dataSetId,
-        position,
-        fetchPosition: position,
-        working: undefined,
-      });
+      const position = placement.offset;
+      const jumped = line.gaps + line.rewound;
+      const ends = { position, fetchPosition: position, working: undefined };
+      this.#places.set(partition, { topic, dataSetId, jumped, ...ends });
       // The owner before us may have died, and we may have lost an answer, after COMMIT and before
       // the last value and the Kafka commit. Neither may wait for the next message.
       this.#repairWanted = true;
@@ -299,29 +301,34 @@ class Consumer {
     topic: TopicIdentity,
     lines: readonly LedgerLine[],
   ): Promise<ReadonlyMap<number, number>> {
-    // The group's offsets and the given time are for a topic that we meet for the first time. Of a
-    // topic that was made again, or that got more partitions, everything is unread.
-    const isKnown = lines.some((line) => line.topic.topic === topic.topic);
     const { startFrom } = this.#options;
-    if (isKnown || startFrom.kind === "beginning") return new Map();
-    return startFrom.kind === "time"
-      ? await this.#parts.member.offsetsAtTime(startFrom.timestampMs)
-      : await this.#parts.member.committed();
+    const known = lines.filter((line) => line.topic.topic === topic.topic);
+    // Of a topic that was made again, everything is unread.
+    const isMadeAgain = known.some((line) => !isSameTopic(line.topic, topic));
+    if (isMadeAgain || startFrom.kind === "beginning") return new Map();
+    if (startFrom.kind === "committed") return await this.#parts.member.committedByOthers();
+    // The time was given for a topic that we meet for the first time, not for a partition that was
+    // added to it later.
+    if (known.length > 0) return new Map();
+    return await this.#parts.member.offsetsAtTime(startFrom.timestampMs);
   }
 
-  /** Brings the ledger to where reading starts; undefined: somebody else moved it meanwhile. */
-  async #applyPlacement(
+  /** Brings the ledger to where reading starts, unless somebody else has moved it. */
+  async #moveLine(
     topic: TopicIdentity,
     partition: number,
     placement: Placement,
-  ): Promise<number | undefined> {
+  ): Promise<void> {
     const { store, log } = this.#parts;
     const { offset } = placement;
-    if (placement.kind === "continue") return offset;
-    if (placement.kind === "open") return await store.openLedgerLine(topic, partition, offset);
+    if (placement.kind === "continue") return;
+    if (placement.kind === "open") {
+      await store.openLedgerLine(topic, partition, offset);
+      return;
+    }
     const { fromOffset } = placement;
     const moved = await store.moveLedgerLine(topic, partition, { fromOffset, toOffset: offset });
-    if (!moved) return undefined;
+    if (!moved) return;
     if (placement.kind === "gap") {
       log.error("messages were deleted by the brokers before they were read", {
         partition,
@@ -336,7 +343,6 @@ class Consumer {
         toOffset: offset,
       });
     }
-    return offset;
   }
 
   #onBatch(fetched: FetchedBatch): Promise<void> {
@@ -459,8 +465,9 @@ class Consumer {
       if (every.passed("repair", REPAIR_INTERVAL_MS)) {
         this.#start("repair", () => this.#repair(this.#stop.signal));
       }
-      if (every.passed("identity", IDENTITY_CHECK_MS)) {
+      if (every.passed("check", CHECK_MS)) {
         this.#start("identity", () => this.#checkIdentity());
+        this.#start("ledger", () => this.#checkLedger());
       }
       this.#start("end", () => this.#stopIfAllEnded());
     }
@@ -490,6 +497,28 @@ class Consumer {
     if (strangers.length === 0) return;
     this.#parts.log.error("the topic was deleted and made again: reading it from its beginning");
     this.#placeAnew(strangers.map(([partition]) => partition));
+  }
+
+  /** A database that went back to an older state is noticed also where no message comes. */
+  async #checkLedger(): Promise<void> {
+    const expected = [...this.#places].map(([partition, place]) => ({
+      partition,
+      place,
+      position: place.position,
+    }));
+    const lines = await this.#parts.store.readLedger();
+    const lost = expected.filter(({ partition, place, position }) => {
+      const line = lines.find((each) =>
+        each.partition === partition && isSameTopic(each.topic, place.topic)
+      );
+      return this.#places.get(partition) === place && (line === undefined || line.next < position);
+    });
+    if (lost.length === 0) return;
+    const partitions = lost.map(({ partition }) => partition);
+    this.#parts.log.error("the database has lost what was stored: reading it again", {
+      partitions: partitions.join(","),
+    });
+    this.#placeAnew(partitions);
   }
 
   /** Repairs last values if there is reason to, until the signal aborts. */
@@ -613,8 +642,8 @@ function* cut(fetched: FetchedBatch, place: Place, messagesMax: number): Generat
     const piece = messages.slice(start, start + messagesMax);
     const following = messages[start + messagesMax];
     const nextOffset = following?.offset ?? fetched.nextOffset;
-    const { topic, dataSetId } = place;
-    yield { topic, dataSetId, partition, fromOffset, nextOffset, messages: piece };
+    const { topic, dataSetId, jumped } = place;
+    yield { topic, dataSetId, jumped, partition, fromOffset, nextOffset, messages: piece };
     fromOffset = nextOffset;
   }
 }

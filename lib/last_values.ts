@@ -21,6 +21,8 @@ export interface RepairParts {
   readonly store: Pick<Store, "dataSetId" | "lastReadings">;
   /** Has lost some last values. */
   readonly cache: Cache;
+  /** Is told after each page how many sensors have been looked at. */
+  readonly onProgress?: (sensors: number) => void;
 }
 
 /**
@@ -38,18 +40,23 @@ export async function repairLastValues(
 ): Promise<number> {
   const dataSetId = await parts.store.dataSetId();
   if (writtenFor !== null && writtenFor !== dataSetId) await parts.cache.clearLastValues();
+  // Said before it is true. Should Redis be emptied from here on, it forgets this as well, and that
+  // is noticed; said at the end, it would cover up what was forgotten on the way. Should we fail or
+  // die instead, then we or the next owner of our partitions repair again, whatever Redis says.
+  await parts.cache.setLastComplete(dataSetId);
   let sensors = 0;
   let after = "";
   // Bound: each page starts after the last sensor of the one before.
   while (!signal.aborted) {
     const readings = await parts.store.lastReadings(after, REPAIR_SENSORS_MAX);
     const last = readings.at(-1);
-    if (last === undefined) {
-      await parts.cache.setLastComplete(dataSetId);
-      break;
+    if (last === undefined) break;
+    const said = await parts.cache.remember([], readings.filter(isKept).map(lastValueOf));
+    if (said !== dataSetId) {
+      throw new TransientError("Cannot repair last values: Redis was emptied meanwhile");
     }
-    await parts.cache.remember([], readings.filter(isKept).map(lastValueOf));
     sensors += readings.length;
+    parts.onProgress?.(sensors);
     after = last.sensor_id;
   }
   return sensors;

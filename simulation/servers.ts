@@ -47,7 +47,11 @@ export class Servers {
       lastValues: this.redis.lastValues,
       markedIds: () => this.redis.liveMarks().keys(),
       life: () => this.kafka.identity().topicId,
-      ends: () => this.kafka.partitionNumbers().map((each) => this.kafka.partition(each).next),
+      kept: () =>
+        this.kafka.partitionNumbers().map((each) => {
+          const { low, next } = this.kafka.partition(each);
+          return { low, end: next };
+        }),
       committed: () => this.kafka.committed.get(GROUP) ?? new Map(),
     });
     this.kafka = new WatchedKafka({ topic: "readings", partitions, clock }, this.oracle);
@@ -69,10 +73,8 @@ export class Servers {
 
   /** The topic is deleted and made again; the group's offsets may outlive it. */
   recreateTopic(notice: "members rejoin" | "nobody notices", commits: "kept" | "gone"): void {
-    const committed = new Map(this.kafka.committed.get(GROUP));
     this.oracle.deletingTopic();
-    this.kafka.recreateTopic(notice);
-    if (commits === "kept") this.kafka.committed.set(GROUP, committed);
+    this.kafka.recreateTopic(notice, commits);
   }
 
   /** What the database can go back to. */
@@ -101,13 +103,14 @@ export class Servers {
     this.oracle.lastValuesCleared();
   }
 
-  /** Has the brokers' log what the ledger says it has? False after an unnoticed truncation. */
-  isBehindEnd(partition: number): boolean {
+  /** False while the ledger stands beyond the end of the log, and a reader could notice. */
+  isTruncationSettled(partition: number): boolean {
     const { topicId } = this.kafka.identity();
     const line = this.store.ledger.find((each) =>
       each.partition === partition && each.topic.topicId === topicId
     );
-    return line === undefined || line.next <= this.kafka.partition(partition).next;
+    const { low, next } = this.kafka.partition(partition);
+    return line === undefined || line.next <= next || low === next;
   }
 
   #watchStore(): void {

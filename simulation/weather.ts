@@ -56,6 +56,8 @@ export interface Weather {
   readonly consumers: number;
   /** Most messages in one transaction. */
   readonly batchMessagesMax: number;
+  /** Most batches of one consumer that are under way at the same time. */
+  readonly batchesConcurrent: number;
   /** Most records in one fetch. */
   readonly fetchMessagesMax: number;
   /** What is sent. */
@@ -100,6 +102,7 @@ export function drawWeather(seed: number): Weather {
     partitions: 1 + random.uint32() % 3,
     consumers: 1 + random.uint32() % 3,
     batchMessagesMax: random.pick([1, 3, 8, 50]),
+    batchesConcurrent: 1 + random.uint32() % 3,
     fetchMessagesMax: random.pick([2, 6, 20]),
     traffic: {
       messages: 20 + random.uint32() % 80,

@@ -23,6 +23,14 @@ function openTopic(): Promise<TopicUnderTest> {
       kafka.deleteRecords(partition, beforeOffset);
       return Promise.resolve();
     },
+    commitAsAnother: (groupId, partition, nextOffset) => {
+      kafka.committed.set(
+        groupId,
+        new Map(kafka.committed.get(groupId)).set(partition, nextOffset),
+      );
+      return Promise.resolve();
+    },
+    committedOffsets: (groupId) => Promise.resolve(new Map(kafka.committed.get(groupId))),
     recreate: () => {
       kafka.recreateTopic();
       return Promise.resolve();

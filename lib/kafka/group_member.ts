@@ -64,8 +64,12 @@ export interface GroupMember {
   identity(): Promise<TopicIdentity>;
   /** The readable range of every partition of the topic. */
   watermarks(): Promise<ReadonlyMap<number, Watermarks>>;
-  /** The group's committed offsets; a partition without one is absent. */
-  committed(): Promise<ReadonlyMap<number, number>>;
+  /**
+   * The offsets that another program committed for the group; a partition without one is absent.
+   * What {@linkcode GroupMember.commit} wrote is left out: it says that this program had stored
+   * everything below, and if its ledger does not know of that any more, then the rows are gone, too.
+   */
+  committedByOthers(): Promise<ReadonlyMap<number, number>>;
   /** Per partition the first offset whose message is not older than `timestampMs`, else the end. */
   offsetsAtTime(timestampMs: number): Promise<ReadonlyMap<number, number>>;
   /**

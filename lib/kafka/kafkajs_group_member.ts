@@ -40,6 +40,9 @@ export interface GroupMemberSettings {
  */
 const HANDLERS_MAX = 64;
 
+/** Tells the group's offsets that this program committed from those of another one. */
+const COMMIT_METADATA = "sensor-ledger";
+
 /** Tries of a question before its asker hears that nobody answers. */
 const ASK_RETRIES = 2;
 
@@ -219,7 +222,7 @@ class KafkajsGroupMember implements OpenGroupMember {
     );
   }
 
-  async committed(): Promise<ReadonlyMap<number, number>> {
+  async committedByOthers(): Promise<ReadonlyMap<number, number>> {
     const topics = await this.#ask(
       "read the group's offsets",
       () => this.#admin.fetchOffsets({ groupId: this.#settings.groupId, topics: [this.#topic] }),
@@ -227,7 +230,8 @@ class KafkajsGroupMember implements OpenGroupMember {
     const rows = topics.flatMap((topic) => topic.partitions);
     // -1 and -2 mean "none": kafkajs itself writes them when an offset is out of range.
     return new Map(
-      rows.map((row) => [row.partition, offsetOf(row.offset)] as const)
+      rows.filter((row) => row.metadata !== COMMIT_METADATA)
+        .map((row) => [row.partition, offsetOf(row.offset)] as const)
         .filter(([_, offset]) => offset >= 0),
     );
   }
@@ -282,6 +286,7 @@ class KafkajsGroupMember implements OpenGroupMember {
       topic: this.#topic,
       partition,
       offset: String(offset),
+      metadata: COMMIT_METADATA,
     }));
     await this.#ask("commit offsets", () => this.#consumer.commitOffsets(rows));
   }

@@ -94,6 +94,8 @@ export class MemoryKafka {
   readonly topic: string;
   /** Committed offsets by group and partition. */
   readonly committed = new Map<string, Map<number, number>>();
+  /** Of these, the partitions that a {@linkcode MemoryMember} committed last, by group. */
+  readonly committedByMembers = new Map<string, Set<number>>();
   /** What the topic says about how long it keeps a message, ms. Nothing is deleted by itself. */
   retentionMs: number = 7 * 86_400_000;
   #topicLives = 1;
@@ -206,11 +208,17 @@ export class MemoryKafka {
     partition.records = partition.records.filter((record) => record.offset < partition.next);
   }
 
-  /** Deletes the topic and makes it again, empty. Members can notice, or go on as if nothing was. */
-  recreateTopic(notice: "members rejoin" | "nobody notices" = "members rejoin"): void {
+  /**
+   * Deletes the topic and makes it again, empty. Members can notice, or go on as if nothing was;
+   * the groups' offsets go with the topic, or somebody was late and committed them again.
+   */
+  recreateTopic(
+    notice: "members rejoin" | "nobody notices" = "members rejoin",
+    commits: "gone" | "kept" = "gone",
+  ): void {
     this.#topicLives++;
     this.#partitions = this.#partitions.map(emptyPartition);
-    this.committed.clear();
+    if (commits === "gone") this.committed.clear();
     if (notice === "nobody notices") return;
     for (const groupId of new Set(this.#members.map((member) => member.groupId))) {
       this.#dealOut(groupId);
@@ -373,9 +381,11 @@ export class MemoryMember implements GroupMember, GroupAdmin {
   }
 
   // deno-lint-ignore require-await -- see above
-  async committed(): Promise<ReadonlyMap<number, number>> {
+  async committedByOthers(): Promise<ReadonlyMap<number, number>> {
     this.#kafka.check("committed");
-    return new Map(this.#kafka.committed.get(this.groupId));
+    const own = this.#kafka.committedByMembers.get(this.groupId);
+    const all = [...this.#kafka.committed.get(this.groupId) ?? []];
+    return new Map(all.filter(([partition]) => !own?.has(partition)));
   }
 
   // deno-lint-ignore require-await -- see above
@@ -412,8 +422,13 @@ export class MemoryMember implements GroupMember, GroupAdmin {
       throw new TransientError("Cannot commit offsets: the group has gone on without this member");
     }
     const committed = this.#kafka.committed.get(this.groupId) ?? new Map<number, number>();
-    for (const [partition, nextOffset] of nextOffsets) committed.set(partition, nextOffset);
+    const own = this.#kafka.committedByMembers.get(this.groupId) ?? new Set<number>();
+    for (const [partition, nextOffset] of nextOffsets) {
+      committed.set(partition, nextOffset);
+      own.add(partition);
+    }
     this.#kafka.committed.set(this.groupId, committed);
+    this.#kafka.committedByMembers.set(this.groupId, own);
   }
 
   async stop(): Promise<void> {

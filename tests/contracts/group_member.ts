@@ -19,6 +19,10 @@ export interface TopicUnderTest {
   appendAborted(partition: number, values: readonly string[]): Promise<void>;
   deleteRecords(partition: number, beforeOffset: number): Promise<void>;
   recreate(): Promise<void>;
+  /** Commits for a group without members, as another program would. */
+  commitAsAnother(groupId: string, partition: number, nextOffset: number): Promise<void>;
+  /** What the group has committed, whoever did it. */
+  committedOffsets(groupId: string): Promise<ReadonlyMap<number, number>>;
   /** Sets how long the topic keeps messages; Infinity: for ever. */
   setRetention(retentionMs: number): Promise<void>;
   member(groupId: string): Promise<GroupMember & GroupAdmin>;
@@ -180,15 +184,31 @@ const LAWS: readonly [string, Law][] = [
       await member.stop();
     },
   ],
-  ["commit() is seen by committed(), and a group without one has none", async (topic) => {
+  ["commit() commits for the group, and keeps offsets of other partitions", async (topic) => {
     await topic.append(0, ["a", "b"]);
+    await topic.append(1, ["c"]);
     const member = await topic.member("committing");
-    assert.deepEqual(await member.committed(), new Map());
+    const witness = new Witness();
+    await member.start(witness);
+    await until(topic, "both ends", () => witness.next(0) === 2 && witness.next(1) === 1);
+    await member.commit(new Map([[0, 2]]));
+    await member.commit(new Map([[1, 1]]));
+    assert.deepEqual(await topic.committedOffsets("committing"), new Map([[0, 2], [1, 1]]));
+    await member.stop();
+  }],
+  ["committedByOthers() tells what another program committed, not what we did", async (topic) => {
+    await topic.append(0, ["a", "b"]);
+    await topic.append(1, ["c"]);
+    const member = await topic.member("heir");
+    assert.deepEqual(await member.committedByOthers(), new Map());
+    await topic.commitAsAnother("heir", 0, 1);
+    await topic.commitAsAnother("heir", 1, 1);
+    assert.deepEqual(await member.committedByOthers(), new Map([[0, 1], [1, 1]]));
     const witness = new Witness();
     await member.start(witness);
     await until(topic, "the end", () => witness.next(0) === 2);
     await member.commit(new Map([[0, 2]]));
-    assert.deepEqual(await member.committed(), new Map([[0, 2]]));
+    assert.deepEqual(await member.committedByOthers(), new Map([[1, 1]]));
     await member.stop();
   }],
   ["identity() changes when the topic is made again", async (topic) => {

@@ -61,6 +61,23 @@ async function openTopic(): Promise<TopicUnderTest> {
       const partitions = [{ partition, offset: String(beforeOffset) }];
       await admin.deleteTopicRecords({ topic, partitions });
     },
+    commitAsAnother: async (groupId, partition, nextOffset) => {
+      await admin.setOffsets({
+        groupId: `${topic}-${groupId}`,
+        topic,
+        partitions: [{ partition, offset: String(nextOffset) }],
+      });
+    },
+    committedOffsets: async (groupId) => {
+      const [answer] = await admin.fetchOffsets({
+        groupId: `${topic}-${groupId}`,
+        topics: [topic],
+      });
+      return new Map(
+        answer!.partitions.map((row) => [row.partition, Number(row.offset)] as const)
+          .filter(([_, offset]) => offset >= 0),
+      );
+    },
     recreate: async () => {
       await admin.deleteTopics({ topics: [topic] });
       // Deleting is done in the background; until it is, the name is taken.
