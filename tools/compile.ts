@@ -81,6 +81,8 @@ async function assemble(
     // Only what the program imports goes in. Without it the whole tree of packages does, and
     // deno compile 2.9.6 overflows its stack on one of them (bintrees, below prom-client).
     "--bundle",
+    // `deno check` sees to the types; this would check the bundle.
+    "--no-check",
     ...target.include.map((path) => `--include=${path}`),
     ...["--output", join(dir, target.name), target.entrypoint],
   ];
