@@ -76,7 +76,7 @@ export class Network {
     if (!process.isAlive) return NEVER;
     const { time, note } = this.#options;
     const fate = this.#fateOf(server, call.name);
-    note(`${call.name} ${fate}`, "");
+    note(`${call.name} ${fate}`, process.name);
     if (fate === "crash before") {
       this.#kill(process);
       return NEVER;

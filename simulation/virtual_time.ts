@@ -103,6 +103,8 @@ function precedes(one: Happening, other: Happening): boolean {
  * through it: a dead process never hears of anything again, so nothing in it goes on.
  */
 export class VirtualProcess {
+  /** Tells it from the others in a trace. */
+  readonly name: string;
   /** Its own clock. */
   readonly clock: Clock;
   readonly #time: VirtualTime;
@@ -111,7 +113,8 @@ export class VirtualProcess {
   #wallOffsetMs = 0;
 
   /** Starts alive. */
-  constructor(time: VirtualTime) {
+  constructor(time: VirtualTime, name: string) {
+    this.name = name;
     this.#time = time;
     this.clock = {
       now: () => WORLD_START_MS + time.nowMs + this.#wallOffsetMs,

@@ -109,6 +109,8 @@ class World {
   #producer: VirtualProcess | undefined;
   /** Messages that the producer has not been told to be safe. */
   #outbox: PlannedMessage[];
+  /** Processes so far. */
+  #started = 0;
   /** Consumers that shall run, now or as soon as they have started again. */
   #wanted: number;
   #isStorm = true;
@@ -127,7 +129,7 @@ class World {
       died: (process) => this.#onDeath(process),
     });
     Object.assign(this.#network.rates, this.#weather.rates);
-    this.#servers = new Servers(new VirtualProcess(this.#time), this.#weather.partitions);
+    this.#servers = new Servers(new VirtualProcess(this.#time, "servers"), this.#weather.partitions);
     this.#outbox = [...planTraffic(this.#weather.traffic, createRandom(seed, 4))];
   }
 
@@ -178,7 +180,7 @@ class World {
   // The producer.
 
   #startProducer(): void {
-    const process = new VirtualProcess(this.#time);
+    const process = new VirtualProcess(this.#time, `producer-${++this.#started}`);
     this.#producer = process;
     const context = { servers: this.#servers, process };
     const wired = wiredWriter(this.#network, process, () => this.#servers.kafka.writer());
@@ -228,7 +230,7 @@ class World {
 
   #startConsumer(): void {
     if (this.#consumers.size >= CONSUMERS_MAX) return;
-    const process = new VirtualProcess(this.#time);
+    const process = new VirtualProcess(this.#time, `consumer-${++this.#started}`);
     const { clock } = process;
     const member = this.#servers.kafka.member(GROUP, {
       clock,
@@ -239,7 +241,7 @@ class World {
     const stop = new AbortController();
     const consumer = { process, member, stop };
     this.#consumers.set(process, consumer);
-    this.#trace.note("consumer starts", "");
+    this.#trace.note("starts", process.name);
     const wired = {
       member: wiredMember(this.#network, process, member),
       store: wiredStore(this.#network, process, this.#servers.store),
@@ -254,7 +256,7 @@ class World {
       ...ports,
       breakers: { read: breaker(), write: breaker() },
       clock,
-      log: this.#logOf(),
+      log: this.#logOf(process),
       random,
     }, {
       batchMessagesMax: this.#weather.batchMessagesMax,
@@ -270,9 +272,9 @@ class World {
     );
   }
 
-  #logOf(): Log {
+  #logOf(process: VirtualProcess): Log {
     const at = (level: string) => (message: string, fields = {}): void =>
-      this.#trace.note(level, () => `${message} ${JSON.stringify(fields)}`);
+      this.#trace.note(level, () => `${process.name} ${message} ${JSON.stringify(fields)}`);
     const log = {
       debug: at("debug"),
       info: at("info"),
@@ -285,14 +287,14 @@ class World {
 
   /** The loop has returned or thrown: its program ends, and closes its connections. */
   #onEnd(consumer: RunningConsumer, how: string): void {
-    this.#trace.note("consumer ends", how);
+    this.#trace.note("ends", () => `${consumer.process.name} ${how}`);
     consumer.process.kill();
     this.#onDeath(consumer.process);
   }
 
   /** A process is dead. The group finds out later; a supervisor starts another one. */
   #onDeath(process: VirtualProcess): void {
-    this.#trace.note("process dies", "");
+    this.#trace.note("dies", process.name);
     if (process === this.#producer) return this.#restartProducer(this.#between(100, 2_000));
     const consumer = this.#consumers.get(process);
     if (consumer === undefined) return;

@@ -317,6 +317,9 @@ export class MemoryMember implements GroupMember, GroupAdmin {
   }
 
   start(handlers: GroupHandlers): Promise<void> {
+    if (this.#stop.signal.aborted) {
+      return Promise.reject(new TransientError("Cannot join the group: this member was stopped"));
+    }
     this.#handlers = handlers;
     this.#kafka.changeMembership(this, "join");
     this.#loop = this.#run(handlers);
