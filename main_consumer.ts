@@ -11,6 +11,7 @@ import { consume } from "./lib/consumer.ts";
 import { ConfigurationError, describeError } from "./lib/errors.ts";
 import { serveConsumer } from "./lib/http/consumer_site.ts";
 import { type OpenGroupMember, openGroupMember } from "./lib/kafka/kafkajs_group_member.ts";
+import { addOperations } from "./lib/operations/command_line.ts";
 import { parseStartFrom } from "./lib/placement.ts";
 import { openStore, type PostgresStore } from "./lib/postgres/client.ts";
 import { loadMigrations, migrate, pendingMigrations } from "./lib/postgres/migrate.ts";
@@ -57,6 +58,7 @@ cli.command("last")
   .description("print the last reading of a sensor, as Redis has it")
   .argument("<sensor_id>")
   .action(runLast);
+addOperations(cli, { store: openStoreOf, member: openMemberOf });
 
 await runCommandLine(cli);
 

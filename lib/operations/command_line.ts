@@ -1,0 +1,379 @@
+/**
+ * The commands for a bad day: `dead-letters`, `rewind`, `rebuild-last` and `retain`. Their flags,
+ * what they open, and what they print; the work is done by the other files of this folder.
+ *
+ * @module
+ */
+import { readFileSync } from "node:fs";
+import process from "node:process";
+import { systemClock } from "../clock.ts";
+import { ConfigurationError, describeError } from "../errors.ts";
+import type { OpenGroupMember } from "../kafka/kafkajs_group_member.ts";
+import { repairLastValues } from "../last_values.ts";
+import type { PostgresStore } from "../postgres/client.ts";
+import {
+  countDeadLetters,
+  discardDeadLetters,
+  readDeadLetter,
+  readDeadLetters,
+} from "../postgres/dead_letters.ts";
+import { asciiJson, printable } from "../printable.ts";
+import {
+  type CommandLine,
+  EXIT,
+  openProgram,
+  print,
+  type Program,
+  writeError,
+} from "../program.ts";
+import { openCache, type RedisCache } from "../redis/client.ts";
+import {
+  examine,
+  type FilterFlags,
+  letterJson,
+  LIST_LETTERS_MAX,
+  LIST_PAYLOAD_BYTES,
+  listText,
+  outcomeText,
+  parseFilter,
+  parseLetterId,
+  parseSelection,
+  showText,
+} from "./dead_letters.ts";
+import { deadLetterPages, replayDeadLetter, type ReplayOutcome } from "./replay.ts";
+import { BATCH_ROWS_MAX, parseAge, retain, retainText } from "./retain.ts";
+import { isMove, parseRewindTarget, planRewind, rewind, rewindText } from "./rewind.ts";
+
+/** How a command reaches the servers. */
+export interface Opening {
+  /** Opens the store. Nothing connects before the first call. */
+  readonly store: (program: Program) => PostgresStore;
+  /** Connects to the brokers without joining the group. */
+  readonly member: (program: Program) => Promise<OpenGroupMember>;
+}
+
+/** Adds the commands to the consumer's command line. */
+export function addOperations(cli: CommandLine, opening: Opening): void {
+  addDeadLetters(cli, opening);
+  cli.command("rewind")
+    .description("go back in the topic and read it again; only while no consumer runs")
+    .requiredOption("--to <place>", "beginning, a date or a time, or an offset")
+    .option("--partition <number>", "this partition alone (default: all of them)")
+    .option("--dry-run", "say what would be done")
+    .option("--json", "print JSON")
+    .action((flags) => runRewind(flags, opening));
+  cli.command("rebuild-last")
+    .description("fill the last values in Redis from PostgreSQL")
+    .action(() => runRebuildLast(opening));
+  cli.command("retain")
+    .description("delete what is older than a window, in batches with pauses")
+    .option("--older-than <window>", "readings older than this: 90d, 12h")
+    .option("--dead-letters-older-than <window>", "resolved dead letters older than this")
+    .option("--batch <rows>", `most rows of one batch, 1 to ${BATCH_ROWS_MAX}`, "10000")
+    .option("--dry-run", "count and delete nothing")
+    .option("--json", "print JSON")
+    .action((flags) => runRetain(flags, opening));
+}
+
+function addDeadLetters(cli: CommandLine, opening: Opening): void {
+  const letters = cli.command("dead-letters")
+    .description("look at messages that were no readings, mend them or give them up");
+  const chosen = (name: string, description: string): CommandLine =>
+    letters.command(name).description(description)
+      .option("--reason <reason>", "those of this reason")
+      .option("--since <time>", "those stored at this date or time, or later")
+      .option("--until <time>", "those stored before this date or time")
+      .option("--sensor <id>", "those of this sensor, as far as the message tells");
+  chosen("list", "show those that are open, the newest first")
+    .option("--all", "show resolved ones, too")
+    .option("--limit <count>", `most lines, 1 to ${LIST_LETTERS_MAX}`, "50")
+    .option("--before <id>", "only older ones than this one")
+    .option("--json", "print a JSON array")
+    .action((flags) => runList(flags, opening));
+  letters.command("show").argument("<id>")
+    .description("show all about one, and what a replay would do today")
+    .option("--json", "print JSON")
+    .action((id, flags) => runShow(id, flags, opening));
+  chosen("replay", "store those that are valid today; the others stay. Exit code 1 if any stays")
+    .argument("[ids...]")
+    .option("--edit <file>", "use the message in this file for one id; - is standard input")
+    .option("--dry-run", "say what would be done")
+    .option("--json", "print a JSON object a line")
+    .action((ids, flags) => runReplay(ids, flags, opening));
+  chosen("export", "print them as JSON, one a line, the oldest first")
+    .option("--all", "resolved ones, too")
+    .action((flags) => runExport(flags, opening));
+  chosen("discard", "mark them as given up; they are kept")
+    .argument("[ids...]")
+    .requiredOption("--reason-text <text>", "why, for whoever looks later")
+    .option("--dry-run", "say what would be done")
+    .action((ids, flags) => runDiscard(ids, flags, opening));
+}
+
+async function runList(
+  flags: FilterFlags & { all?: true; limit: string; before?: string; json?: true },
+  opening: Opening,
+): Promise<void> {
+  const filter = parseFilter(flags, flags.all ? "all" : "open");
+  const limit = wholeNumber("--limit", flags.limit, LIST_LETTERS_MAX);
+  const afterId = flags.before === undefined ? undefined : parseLetterId(flags.before);
+  await using store = opening.store(openProgram());
+  const letters = await readDeadLetters(store.pool, filter, {
+    order: "newest",
+    afterId,
+    limit,
+    ...(!flags.json && { payloadBytesMax: LIST_PAYLOAD_BYTES }),
+  });
+  if (flags.json) return print(asciiJson(letters.map(letterJson)));
+  if (letters.length === 0) return print("no dead letters");
+  print(listText(letters));
+  if (letters.length < limit) return;
+  const count = await countDeadLetters(store.pool, filter);
+  print(`\n${count} in all; older ones: --before ${letters.at(-1)?.id}`);
+}
+
+async function runShow(text: string, flags: { json?: true }, opening: Opening): Promise<void> {
+  const id = parseLetterId(text);
+  const program = openProgram();
+  await using store = opening.store(program);
+  const letter = await readDeadLetter(store.pool, id);
+  if (letter === undefined) return fail(`There is no dead letter ${id}`);
+  const found = await examine(letter, store.pool, {
+    nowMs: systemClock.now(),
+    ...program.settings.limits,
+  });
+  if (!flags.json) return print(showText(found));
+  const { today, conflict } = found;
+  print(asciiJson({
+    ...letterJson(letter),
+    today: outcomeJson(today),
+    ...(conflict !== undefined && { stored: conflict.stored, sent: conflict.sent }),
+  }));
+}
+
+async function runReplay(
+  texts: readonly string[],
+  flags: FilterFlags & { edit?: string; dryRun?: true; json?: true },
+  opening: Opening,
+): Promise<void> {
+  const filter = parseSelection(texts, flags);
+  if (flags.edit !== undefined && filter.ids?.length !== 1) {
+    throw new ConfigurationError("Cannot use --edit: it mends one dead letter, so give one id");
+  }
+  const edited = flags.edit === undefined ? undefined : readEdited(flags.edit);
+  const program = openProgram();
+  const { settings, log, signal } = program;
+  await using store = opening.store(program);
+  await using cache = await openReachableCache(program);
+  const counts = new Map<ReplayOutcome["kind"], number>();
+  const missing = new Set(filter.ids);
+  const tell = (id: number, outcome: ReplayOutcome): void => {
+    missing.delete(id);
+    counts.set(outcome.kind, (counts.get(outcome.kind) ?? 0) + 1);
+    if (flags.json) print(asciiJson({ id, ...outcomeJson(outcome) }));
+    else print(`${id}  ${outcomeText(outcome)}`);
+  };
+  const parts = { pool: store.pool, cache, clock: systemClock, limits: settings.limits, log };
+  const mode = flags.dryRun ? "try" : "do";
+  for await (const page of deadLetterPages(store.pool, filter)) {
+    for (const letter of page) {
+      if (signal.aborted) return fail("Stopped before the end");
+      tell(letter.id, await replayDeadLetter(letter, parts, { mode, edited }));
+    }
+  }
+  for (const id of missing) tell(id, { kind: "absent" });
+  if (!flags.json) print(countsText(counts, flags));
+  const stay = ["conflict", "rejected", "absent"] as const;
+  if (stay.some((kind) => counts.has(kind))) process.exitCode = EXIT.failed;
+}
+
+/** Redis may be away; then last values are told later, by `rebuild-last`. */
+async function openReachableCache({ settings, log }: Program): Promise<RedisCache> {
+  const cache = openCache(settings.redis, { clock: systemClock, log });
+  await cache.connected().catch((error) => {
+    log.warn("Redis is not there", { cause: describeError(error) });
+  });
+  return cache;
+}
+
+function readEdited(path: string): Uint8Array {
+  try {
+    return readFileSync(path === "-" ? 0 : path);
+  } catch (error) {
+    throw new ConfigurationError(`Cannot read the edited message from ${path}`, { cause: error });
+  }
+}
+
+function countsText(counts: ReadonlyMap<string, number>, flags: { dryRun?: true }): string {
+  const parts = [...counts].map(([kind, count]) => `${count} ${kind}`);
+  const text = parts.length === 0 ? "nothing to replay" : parts.join(", ");
+  return flags.dryRun ? `${text}; nothing was changed` : text;
+}
+
+function outcomeJson(outcome: ReplayOutcome): Readonly<Record<string, unknown>> {
+  if (outcome.kind === "rejected") {
+    const { reason, detail } = outcome.rejection;
+    return { outcome: outcome.kind, reason, detail };
+  }
+  const { kind, ...rest } = outcome;
+  return { outcome: kind, ...rest };
+}
+
+async function runExport(
+  flags: FilterFlags & { all?: true },
+  opening: Opening,
+): Promise<void> {
+  const filter = parseFilter(flags, flags.all ? "all" : "open");
+  const program = openProgram();
+  await using store = opening.store(program);
+  for await (const page of deadLetterPages(store.pool, filter)) {
+    if (program.signal.aborted) return fail("Stopped before the end");
+    print(page.map((letter) => asciiJson(letterJson(letter))).join("\n"));
+  }
+}
+
+async function runDiscard(
+  texts: readonly string[],
+  flags: FilterFlags & { reasonText: string; dryRun?: true },
+  opening: Opening,
+): Promise<void> {
+  const filter = parseSelection(texts, flags);
+  const why = flags.reasonText.trim();
+  if (why === "") throw new ConfigurationError("Cannot discard without a --reason-text");
+  const program = openProgram();
+  await using store = opening.store(program);
+  const missing = new Set(filter.ids);
+  let discarded = 0;
+  for await (const page of deadLetterPages(store.pool, filter)) {
+    if (program.signal.aborted) break;
+    const open = page.filter(({ resolution }) => resolution === null).map(({ id }) => id);
+    discarded += flags.dryRun ? open.length : await discardDeadLetters(store.pool, open, why);
+    for (const { id } of page) missing.delete(id);
+  }
+  print(flags.dryRun ? `would discard ${discarded}` : `discarded ${discarded}`);
+  if (program.signal.aborted) return fail("Stopped before the end");
+  if (missing.size > 0) fail(`There is no dead letter ${[...missing].join(", ")}`);
+}
+
+async function runRewind(
+  flags: { to: string; partition?: string; dryRun?: true; json?: true },
+  opening: Opening,
+): Promise<void> {
+  const target = parseRewindTarget(flags.to);
+  const partition = flags.partition === undefined
+    ? undefined
+    : wholeNumber("--partition", flags.partition, PARTITION_MAX, 0);
+  const program = openProgram();
+  await using store = opening.store(program);
+  await using member = await opening.member(program);
+  const plan = await planRewind({ member, store }, { target, partition });
+  if (!flags.dryRun) await rewind(plan, store);
+  if (flags.json) return print(asciiJson(plan));
+  print(rewindText(plan));
+  const moves = plan.steps.filter(isMove).length;
+  if (moves === 0) print("nothing to rewind");
+  else print(flags.dryRun ? "nothing was changed" : `rewound ${moves} partitions`);
+}
+
+/** Kafka numbers partitions with 31 bits. */
+const PARTITION_MAX = 2 ** 31 - 1;
+
+async function runRebuildLast(opening: Opening): Promise<void> {
+  const program = openProgram();
+  const { settings, log, signal } = program;
+  await using store = opening.store(program);
+  await using cache = openCache(settings.redis, { clock: systemClock, log });
+  await cache.connected();
+  const writtenFor = await cache.remember([], []);
+  const progress = openProgress(program);
+  const sensors = await repairLastValues(
+    { store, cache, onProgress: (count) => progress.show(`${count} sensors`) },
+    writtenFor,
+    signal,
+  );
+  progress.clear();
+  if (signal.aborted) return fail(`Stopped after ${sensors} sensors`);
+  print(`looked at the last values of ${sensors} sensors`);
+}
+
+async function runRetain(
+  flags: {
+    olderThan?: string;
+    deadLettersOlderThan?: string;
+    batch: string;
+    dryRun?: true;
+    json?: true;
+  },
+  opening: Opening,
+): Promise<void> {
+  const windows = {
+    readingsOlderThanMs: ageOf("--older-than", flags.olderThan),
+    deadLettersOlderThanMs: ageOf("--dead-letters-older-than", flags.deadLettersOlderThan),
+  };
+  if (windows.readingsOlderThanMs === undefined && windows.deadLettersOlderThanMs === undefined) {
+    throw new ConfigurationError("Give --older-than, --dead-letters-older-than, or both");
+  }
+  const batchRowsMax = wholeNumber("--batch", flags.batch, BATCH_ROWS_MAX);
+  const program = openProgram();
+  await using store = opening.store(program);
+  await using member = await opening.member(program);
+  const progress = openProgress(program);
+  const mode = flags.dryRun ? "count" : "delete";
+  const summary = await retain({ pool: store.pool, member, clock: systemClock }, {
+    ...windows,
+    batchRowsMax,
+    mode,
+    signal: program.signal,
+    onProgress: ({ readings, deadLetters, percent }) =>
+      progress.show(`${percent} %: ${readings} readings, ${deadLetters} dead letters`),
+  });
+  progress.clear();
+  print(flags.json ? asciiJson(summary) : retainText(summary, mode));
+  if (!summary.isComplete) process.exitCode = EXIT.failed;
+}
+
+function ageOf(flag: string, text: string | undefined): number | undefined {
+  return text === undefined ? undefined : parseAge(flag, text);
+}
+
+/** @throws {ConfigurationError} if the text is no whole number within the bounds. */
+function wholeNumber(flag: string, text: string, max: number, min = 1): number {
+  const number = /^\d{1,15}$/.test(text) ? Number(text) : NaN;
+  if (number >= min && number <= max) return number;
+  throw new ConfigurationError(
+    `Cannot use ${flag} "${printable(text)}": give a whole number from ${min} to ${max}`,
+  );
+}
+
+function fail(text: string): void {
+  writeError(`${text}\n`);
+  process.exitCode = EXIT.failed;
+}
+
+/** How often the log gets a line where there is no terminal, ms. */
+const LOG_MS = 10_000;
+
+/** Shows how far a long command is: a line that moves on a terminal, else a log line now and then. */
+interface Progress {
+  show(text: string): void;
+  /** Takes the moving line away. */
+  clear(): void;
+}
+
+function openProgress({ log }: Program): Progress {
+  if (process.stderr.isTTY === true) {
+    return {
+      show: (text) => writeError(`\x1b[K${text}\r`),
+      clear: () => writeError("\x1b[K"),
+    };
+  }
+  let loggedMs = systemClock.elapsedMs();
+  return {
+    show: (text) => {
+      if (systemClock.elapsedMs() - loggedMs < LOG_MS) return;
+      loggedMs = systemClock.elapsedMs();
+      log.info("progress", { done: text });
+    },
+    clear: () => {},
+  };
+}
