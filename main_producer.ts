@@ -9,6 +9,7 @@ import process from "node:process";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { systemClock } from "./lib/clock.ts";
 import { ConfigurationError, describeError } from "./lib/errors.ts";
+import { serveProducer, tellBoth } from "./lib/http/producer_site.ts";
 import { openKafka } from "./lib/kafka/connection.ts";
 import {
   ensureTopic,
@@ -124,6 +125,8 @@ async function run(flags: Flags): Promise<void> {
     log,
     writeToTerminal: process.stderr.isTTY ? writeError : undefined,
   });
+  await using site = await serveProducer(settings.http, { clock: systemClock, log });
+  if (site !== undefined) log.info("metrics", { url: `${site.url}/metrics` });
   const shown = new AbortController();
   const showing = progress.show(shown.signal);
   const result = await produce(source.messages, writer, {
@@ -134,7 +137,7 @@ async function run(flags: Flags): Promise<void> {
     batchMessagesMax: BATCH_MESSAGES_MAX,
     ratePerSecond,
     messagesMax: flags.count ?? Infinity,
-    observer: progress,
+    observer: site === undefined ? progress : tellBoth(progress, site.observer),
   });
   shown.abort();
   await showing;

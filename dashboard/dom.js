@@ -28,7 +28,8 @@ export function setText(target, text) {
  * and updated; new ones are made; others go.
  *
  * @param keyOf Gives each item's key.
- * @param make Makes `{element, update(item)}` of an item.
+ * @param make Makes `{element, update(item)}` of an item, once: whatever changes must come with the
+ * items.
  */
 export function syncList(parent, items, { keyOf, make }) {
   const known = parent.syncedParts ?? new Map();

@@ -61,8 +61,8 @@ export function showOverview(status) {
   const { batches, rebalances, retries } = status.sinceStart;
   setText(
     byId("uptime"),
-    `Up ${up} · ${count(batches)} batches · ${count(rebalances)} assignments · ` +
-      `${count(retries)} retries`,
+    `Up ${up} · batches ${count(batches)} · assignments ${count(rebalances)} · ` +
+      `retries ${count(retries)}`,
   );
 }
 
@@ -70,15 +70,15 @@ function showVerdict({ summary, servers, nowMs }) {
   byId("verdict").dataset.tone = TONES[summary.state] ?? "calm";
   setText(byId("summary"), summary.text);
   byId("empty").hidden = summary.state !== "empty";
-  syncList(byId("servers"), SERVERS, {
-    keyOf: ([name]) => name,
-    make: ([, title]) => {
+  const items = SERVERS.map(([name, title]) => ({ name, title, nowMs, server: servers[name] }));
+  syncList(byId("servers"), items, {
+    keyOf: ({ name }) => name,
+    make: ({ title }) => {
       const state = element("span", { class: "state" });
       const item = element("li", {}, element("span", { class: "name" }, title), state);
       return {
         element: item,
-        update: ([name]) => {
-          const server = servers[name];
+        update: ({ server, nowMs }) => {
           item.dataset.state = server.state;
           setText(state, serverText(server, nowMs));
           if (server.detail === "") item.removeAttribute("title");
@@ -127,7 +127,7 @@ function showFigures({ rates, lag, latency, sinceStart }) {
   setText(byId("delay-unit"), unit);
   setText(
     byId("delay-note"),
-    delayMs === null ? "" : `half of them; 99 % within ${durationText(delayMs.p99)}`,
+    delayMs === null ? "" : `half within this, 99 % within ${durationText(delayMs.p99)}`,
   );
 }
 
@@ -140,28 +140,28 @@ function lagNote({ messages, seconds, etaSeconds }) {
 }
 
 function showOutcomes({ sinceStart, ledger }) {
-  const shown = OUTCOMES.filter(([name]) =>
-    CLASSES[name] !== undefined || sinceStart[name] > 0 || (ledger?.[name] ?? 0) > 0
-  );
+  const shown = OUTCOMES
+    .map(([name, title]) => ({ name, title, here: sinceStart[name], all: ledger?.[name] }))
+    .filter(({ name, here = 0, all = 0 }) => CLASSES[name] !== undefined || here + all > 0);
   syncList(byId("outcomes"), shown, {
-    keyOf: ([name]) => name,
-    make: ([name, title]) => {
-      const [here, all] = [element("td"), element("td")];
+    keyOf: ({ name }) => name,
+    make: ({ name, title }) => {
+      const [hereCell, allCell] = [element("td"), element("td")];
       const head = element("th", { scope: "row", class: CLASSES[name] }, title);
       return {
-        element: element("tr", {}, head, here, all),
-        update: () => {
-          setText(here, sinceStart[name] === undefined ? "–" : count(sinceStart[name]));
-          setText(all, ledger === null ? "–" : count(ledger[name]));
+        element: element("tr", {}, head, hereCell, allCell),
+        update: ({ here, all }) => {
+          setText(hereCell, here === undefined ? "–" : count(here));
+          setText(allCell, all === undefined ? "–" : count(all));
         },
       };
     },
   });
   syncList(byId("outcome-bar"), shown, {
-    keyOf: ([name]) => name,
-    make: ([name]) => {
+    keyOf: ({ name }) => name,
+    make: ({ name }) => {
       const part = element("span", { class: CLASSES[name] });
-      return { element: part, update: () => part.style.flexGrow = ledger?.[name] ?? 0 };
+      return { element: part, update: ({ all = 0 }) => part.style.flexGrow = all };
     },
   });
   showEquation(sinceStart, ledger);
@@ -219,14 +219,14 @@ function showPartitions(partitions) {
 }
 
 function showStages(stagesMs) {
-  syncList(byId("stages"), STAGES, {
-    keyOf: ([name]) => name,
-    make: ([, title]) => {
+  const stages = STAGES.map(([name, title]) => ({ name, title, quantiles: stagesMs[name] }));
+  syncList(byId("stages"), stages, {
+    keyOf: ({ name }) => name,
+    make: ({ title }) => {
       const [p50, p99] = [element("td", { class: "number" }), element("td", { class: "number" })];
       return {
         element: element("tr", {}, element("td", {}, title), p50, p99),
-        update: ([name]) => {
-          const quantiles = stagesMs[name];
+        update: ({ quantiles }) => {
           setText(p50, quantiles === null ? "–" : durationText(quantiles.p50));
           setText(p99, quantiles === null ? "–" : durationText(quantiles.p99));
         },
@@ -236,24 +236,26 @@ function showStages(stagesMs) {
 }
 
 function showReasons({ sinceStart }) {
-  const reasons = Object.entries(sinceStart.rejections).sort(([, a], [, b]) => b - a);
-  const most = reasons[0]?.[1] ?? 1;
+  const all = Object.values(sinceStart.rejections).reduce((sum, times) => sum + times, 0);
+  const reasons = Object.entries(sinceStart.rejections)
+    .map(([reason, times]) => ({ reason, times, share: times / all }))
+    .sort((a, b) => b.times - a.times);
   if (reasons.length === 0) {
     byId("reasons").replaceChildren(element("li", { class: "nothing" }, "None since start."));
     byId("reasons").syncedParts = undefined;
     return;
   }
   syncList(byId("reasons"), reasons, {
-    keyOf: ([reason]) => reason,
-    make: ([reason]) => {
+    keyOf: ({ reason }) => reason,
+    make: ({ reason }) => {
       const number = element("span");
       const share = element("span");
       const bar = element("div", { class: "share", "aria-hidden": "true" }, share);
       return {
         element: element("li", {}, element("span", {}, words(reason)), number, bar),
-        update: ([, times]) => {
-          setText(number, count(times));
-          share.style.width = `${100 * times / most}%`;
+        update: (now) => {
+          setText(number, count(now.times));
+          share.style.width = `${100 * now.share}%`;
         },
       };
     },

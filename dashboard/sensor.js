@@ -8,7 +8,7 @@ const RANGES = [["15 min", 900], ["1 h", 3_600], ["6 h", 21_600], ["24 h", 86_40
   "7 days",
   604_800,
 ]];
-const DEFAULT_SECONDS = 3_600;
+const DEFAULT_SECONDS = 900;
 const REFRESH_MS = 5_000;
 const POINTS_MAX = 800;
 

@@ -8,11 +8,14 @@
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Clock } from "./clock.ts";
+import { describeError } from "./errors.ts";
+import type { Health } from "./monitor/health.ts";
 import { type LiveStatus, liveStatus } from "./monitor/live_status.ts";
 import type { Monitor } from "./monitor/monitor.ts";
 import { SERVER_NAMES } from "./monitor/servers.ts";
 import type { FlowStatistics } from "./monitor/statistics.ts";
 import { type BatchReport, STAGES } from "./observer.ts";
+import type { ProduceObserver } from "./producer.ts";
 import { REJECTION_REASONS } from "./rejection.ts";
 
 /** Bound of all series of one process. */
@@ -209,4 +212,53 @@ function registerLag(registry: Registry, parts: MetricsParts): void {
       return ledger === null ? [] : [["", ledger.unaccounted]];
     },
   });
+}
+
+/** Metrics and health of a producer, which it tells what happens. */
+export class ProducerMetrics implements Required<ProduceObserver> {
+  /** Holds the metrics. */
+  readonly registry: Registry = new Registry();
+  readonly #messages = new Counter({
+    name: "sensor_ledger_producer_messages_total",
+    help: "Messages by how far they got.",
+    labelNames: ["outcome"],
+    registers: [this.registry],
+  });
+  readonly #retries = new Counter({
+    name: "sensor_ledger_producer_retries_total",
+    help: "Sends that failed and were tried again.",
+    registers: [this.registry],
+  });
+  readonly #troubles = new Map<number, string>();
+
+  /** Starts at 0. */
+  constructor() {
+    for (const outcome of ["taken", "acknowledged"]) this.#messages.inc({ outcome }, 0);
+  }
+
+  /** See {@linkcode ProduceObserver.taken}. */
+  taken(): void {
+    this.#messages.inc({ outcome: "taken" });
+  }
+
+  /** See {@linkcode ProduceObserver.acknowledged}. */
+  acknowledged(partition: number, messages: readonly unknown[]): void {
+    this.#messages.inc({ outcome: "acknowledged" }, messages.length);
+    this.#troubles.delete(partition);
+  }
+
+  /** See {@linkcode ProduceObserver.retrying}. */
+  retrying(partition: number, error: unknown): void {
+    this.#retries.inc();
+    this.#troubles.set(partition, describeError(error));
+  }
+
+  /** Whether Kafka acknowledges what is sent. */
+  readiness(): Health {
+    const reasons = Array.from(
+      this.#troubles,
+      ([partition, text]) => `partition ${partition} is not acknowledged: ${text}`,
+    );
+    return { ok: reasons.length === 0, reasons };
+  }
 }

@@ -59,8 +59,10 @@ async function run(flags: Flags): Promise<void> {
   });
   const options = { ratePerSecond: flags.rate, sensors: flags.sensors, keepDir: flags.keep };
   await using demo = await openAnywhere({ ...options, http: settings.http }, { clock, log });
-  print(`${flags.sensors} sensors, ${flags.rate} messages/s: 10 % repeated, 2 % of them changed,`);
-  print("2 % broken, 2 % late. Everything runs in this process.\n");
+  print(
+    `${flags.sensors} sensors send ${flags.rate} messages/s: 10 % come twice, 2 % contradict an`,
+  );
+  print("earlier one, 2 % are broken, 2 % are late. Everything runs in this process.\n");
   print(`  Dashboard: ${demo.site.url}\n`);
   const stop = new AbortController();
   const either = AbortSignal.any([signal, stop.signal]);

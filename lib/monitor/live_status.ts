@@ -207,7 +207,8 @@ function livePartitions({ statistics, monitor, clock }: LiveStatusParts): LivePa
     return {
       partition,
       nextOffset: position?.nextOffset ?? line?.next ?? null,
-      endOffset: high,
+      // The last look at the topic can be older than what has been stored since.
+      endOffset: Math.max(high, next),
       lagMessages,
       lagSeconds: lagMessages === 0 ? 0 : monitor.history.lagSeconds(
         { partition, nextOffset: next },

@@ -82,12 +82,9 @@ export async function openDemo(options: DemoOptions, context: DemoContext): Prom
   await using opened = new AsyncDisposableStack();
   const { keepDir } = options;
   const postgres = opened.use(await startEmbeddedPostgres(keepDir && `${keepDir}/postgres`));
-  const open = (): SqlPool => {
-    const pool = withoutNames(openPool(postgres.settings));
-    opened.defer(() => pool.close());
-    return pool;
-  };
-  const pool = open();
+  // One connection for all: the embedded server mixes up the statements of two that ask at once.
+  const pool = withoutNames(openPool(postgres.settings));
+  opened.defer(() => pool.close());
   await migrate(pool, await loadMigrations(MIGRATIONS));
   // Each run is a cluster of its own, or kept tables would know offsets that are not there any more.
   const clusterId = `demo-${crypto.randomUUID()}`;
@@ -95,7 +92,7 @@ export async function openDemo(options: DemoOptions, context: DemoContext): Prom
   const cache = new MemoryCache({ clock, ttlSeconds: MARK_TTL_SECONDS });
   const breaker = (): Breaker => new Breaker({ clock, budgetMs: REDIS_BUDGET_MS });
   const flow = { member: kafka.member(GROUP), breakers: { read: breaker(), write: breaker() } };
-  const pools = { monitor: open(), readers: open() };
+  const pools = { monitor: pool, readers: pool };
   const site = opened.use(
     await openConsumerSite(options.http, { ...context, ...flow, cache, pools }),
   );

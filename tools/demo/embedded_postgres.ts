@@ -1,8 +1,9 @@
 /**
  * PostgreSQL without a server: in WebAssembly inside a worker, for the ordinary client.
  *
- * All clients share ONE session. Their transactions take turns, but a prepared statement's name
- * belongs to all of them: {@linkcode withoutNames} leaves names out.
+ * All clients share ONE session, and even the unnamed statement of one is that of the others: use
+ * one connection. The name of a prepared statement outlives its connection, and could not be given
+ * again by the next one: {@linkcode withoutNames} leaves names out.
  *
  * @module
  */
@@ -19,8 +20,8 @@ export interface EmbeddedPostgres extends AsyncDisposable {
   resume(): Promise<void>;
 }
 
-/** Clients at the same time. */
-const CONNECTIONS_MAX = 8;
+/** Clients at the same time: one, and the one before it that has not quite gone. */
+const CONNECTIONS_MAX = 4;
 
 /**
  * Starts it, which takes a second or more.

@@ -5,7 +5,10 @@
  * @module
  */
 import { PGlite } from "@electric-sql/pglite";
-import { PGLiteSocketServer } from "@electric-sql/pglite-socket";
+// Not in the import map: it and PGlite name each other as peers, and deno compile, which walks all
+// that the map names, overflows its stack on the circle.
+// deno-lint-ignore no-import-prefix -- see above
+import { PGLiteSocketServer } from "npm:@electric-sql/pglite-socket@0.2.17";
 
 /** What the worker is told. */
 export type WorkerCommand =

@@ -1,0 +1,73 @@
+/**
+ * What a producer shows of itself: metrics and health.
+ *
+ * @module
+ */
+import type { Clock } from "../clock.ts";
+import { ConfigurationError } from "../errors.ts";
+import type { Log } from "../log.ts";
+import { METRICS_CONTENT_TYPE, ProducerMetrics } from "../metrics.ts";
+import type { ProduceObserver } from "../producer.ts";
+import type { Settings } from "../settings.ts";
+import { probeHandler } from "./probes.ts";
+import { openHttpServer } from "./server.ts";
+
+/** A site that is served. */
+export interface ProducerSite extends AsyncDisposable {
+  /** Where it is. */
+  readonly url: string;
+  /** To be told what happens. */
+  readonly observer: Required<ProduceObserver>;
+}
+
+/**
+ * Starts to serve.
+ *
+ * @returns undefined if it is switched off, and also if its address cannot be had, which the log
+ * tells.
+ */
+export async function serveProducer(
+  { host, producerPort }: Settings["http"],
+  parts: { readonly clock: Clock; readonly log: Log },
+): Promise<ProducerSite | undefined> {
+  if (producerPort === 0) return undefined;
+  const observer = new ProducerMetrics();
+  const probes = probeHandler({
+    metrics: { contentType: METRICS_CONTENT_TYPE, text: () => observer.registry.metrics() },
+    // Who can answer is alive.
+    liveness: () => ({ ok: true, reasons: [] }),
+    readiness: () => observer.readiness(),
+  });
+  try {
+    const server = await openHttpServer({ host, port: producerPort }, {
+      ...parts,
+      handlers: [probes],
+    });
+    return { url: server.url, observer, [Symbol.asyncDispose]: () => server.close() };
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    parts.log.warn("there are no metrics", { error });
+    return undefined;
+  }
+}
+
+/** Tells both what happens. */
+export function tellBoth(
+  first: Required<ProduceObserver>,
+  second: Required<ProduceObserver>,
+): Required<ProduceObserver> {
+  return {
+    taken: (message) => {
+      first.taken(message);
+      second.taken(message);
+    },
+    acknowledged: (partition, messages) => {
+      first.acknowledged(partition, messages);
+      second.acknowledged(partition, messages);
+    },
+    retrying: (partition, error) => {
+      first.retrying(partition, error);
+      second.retrying(partition, error);
+    },
+  };
+}
