@@ -1,0 +1,421 @@
+import assert from "node:assert/strict";
+import { TransientError } from "../lib/errors.ts";
+import type { TopicIdentity } from "../lib/kafka/message.ts";
+import { liveness, readiness } from "../lib/monitor/health.ts";
+import { SlidingHistogram } from "../lib/monitor/histogram.ts";
+import { etaSeconds, TopicHistory } from "../lib/monitor/lag.ts";
+import { ledgerSums, liveStatus } from "../lib/monitor/live_status.ts";
+import { Monitor } from "../lib/monitor/monitor.ts";
+import { Servers } from "../lib/monitor/servers.ts";
+import { FlowStatistics } from "../lib/monitor/statistics.ts";
+import type { BatchReport } from "../lib/observer.ts";
+import { Breaker } from "../lib/redis/breaker.ts";
+import { MemoryCache } from "../lib/redis/memory.ts";
+import { createMemoryStore } from "../lib/postgres/memory.ts";
+import { MemoryKafka } from "../lib/kafka/memory.ts";
+import { FakeClock } from "./fake_clock.ts";
+
+function near(actual: number | undefined, wanted: number, tolerance: number): void {
+  assert(actual !== undefined && Math.abs(actual - wanted) <= tolerance, `${actual} ~ ${wanted}`);
+}
+
+Deno.test("SlidingHistogram.quantile() is within 6 % of the exact value", async (t) => {
+  const rows: readonly [string, readonly number[], number, number][] = [
+    ["one", [12], 0.5, 12],
+    ["the lower half", [1, 2, 3, 100], 0.5, 2],
+    ["the longest", [1, 2, 3, 100], 0.99, 100],
+    ["a hundred", Array.from({ length: 100 }, (_, index) => index + 1), 0.99, 99],
+    ["hours", [7_200_000], 0.5, 7_200_000],
+  ];
+  for (const [name, durations, quantile, wanted] of rows) {
+    await t.step(name, () => {
+      const histogram = new SlidingHistogram(new FakeClock());
+      histogram.recordAll(durations);
+      near(histogram.quantile(quantile), wanted, wanted * 0.06);
+    });
+  }
+  await t.step("of clocks that differ counts as nearly nothing", () => {
+    const histogram = new SlidingHistogram(new FakeClock());
+    histogram.record(-500);
+    near(histogram.quantile(0.5), 0, 0.1);
+  });
+  await t.step("of nothing is undefined", () => {
+    assert.equal(new SlidingHistogram(new FakeClock()).quantile(0.5), undefined);
+  });
+});
+
+Deno.test("SlidingHistogram forgets what is older than a minute", async () => {
+  const clock = new FakeClock();
+  const histogram = new SlidingHistogram(clock);
+  histogram.record(1_000);
+  await clock.advance(30_000);
+  histogram.record(10);
+  near(histogram.quantile(0.99), 1_000, 60);
+  await clock.advance(31_000);
+  near(histogram.quantile(0.99), 10, 1);
+  await clock.advance(60_000);
+  assert.equal(histogram.quantile(0.99), undefined);
+});
+
+/** A look at a topic of one partition. */
+function look(atMs: number, end: number, passed: number): Parameters<TopicHistory["add"]>[0] {
+  return { atMs, ends: new Map([[0, end]]), passed };
+}
+
+Deno.test("TopicHistory.rates() are those of the last five seconds", () => {
+  const history = new TopicHistory();
+  assert.deepEqual(history.rates(), { inPerSecond: 0, storedPerSecond: 0 });
+  history.add(look(0, 0, 0));
+  assert.deepEqual(history.rates(), { inPerSecond: 0, storedPerSecond: 0 });
+  for (let second = 1; second <= 10; second++) {
+    history.add(look(second * 1_000, second * 100, second * 10));
+  }
+  assert.deepEqual(history.rates(), { inPerSecond: 100, storedPerSecond: 10 });
+  // A topic that was made again.
+  history.add(look(11_000, 0, 0));
+  assert.deepEqual(history.rates(), { inPerSecond: 0, storedPerSecond: 0 });
+});
+
+Deno.test("TopicHistory.lagSeconds() is the age of the oldest message that is not stored", async (t) => {
+  const history = new TopicHistory();
+  for (let second = 0; second <= 10; second++) {
+    history.add(look(second * 1_000, 5 + second, 0));
+  }
+  const rows: readonly [string, number, number | undefined, number][] = [
+    ["seen for the first time at second 3", 7, undefined, 7],
+    ["just seen", 14, undefined, 0],
+    ["nothing waits", 15, undefined, 0],
+    ["older than all looks: at least the first look", 0, undefined, 10],
+    ["older than all looks: the message before it tells", 0, 60_000, 60],
+    ["the message before it says nothing of one that was seen to come", 7, 60_000, 7],
+  ];
+  for (const [name, nextOffset, lastMessageAgeMs, wanted] of rows) {
+    await t.step(name, () => {
+      const at = { partition: 0, nextOffset };
+      const now = { elapsedMs: 10_000, lastMessageAgeMs };
+      assert.equal(history.lagSeconds(at, now), wanted);
+    });
+  }
+});
+
+Deno.test("etaSeconds() tells when the lag is gone", async (t) => {
+  const rows: readonly [string, number, number, number, number | undefined][] = [
+    ["no lag", 0, 10, 0, 0],
+    ["it shrinks", 500, 50, 100, 10],
+    ["it stays", 500, 100, 100, undefined],
+    ["it grows", 500, 100, 50, undefined],
+  ];
+  for (const [name, lag, inPerSecond, storedPerSecond, wanted] of rows) {
+    await t.step(name, () => {
+      assert.equal(etaSeconds(lag, { inPerSecond, storedPerSecond }), wanted);
+    });
+  }
+});
+
+Deno.test("Servers keep since when a state has lasted", async () => {
+  const clock = new FakeClock(0);
+  const servers = new Servers(clock);
+  assert.equal(servers.states.redis.state, "unknown");
+  servers.answered("redis", undefined);
+  await clock.advance(1_000);
+  servers.failed("redis", new Error("refused"));
+  await clock.advance(1_000);
+  servers.failed("redis", new Error("timed out"));
+  const away = { state: "away", sinceMs: 1_000, answeredAtMs: 0, detail: "timed out" };
+  assert.deepEqual(servers.states.redis, away);
+  servers.answered("redis", "refuses to write");
+  assert.deepEqual(servers.states.redis, {
+    state: "degraded",
+    sinceMs: 2_000,
+    answeredAtMs: 2_000,
+    detail: "refuses to write",
+  });
+});
+
+const TOPIC: TopicIdentity = {
+  clusterId: "memory-cluster",
+  topic: "readings",
+  topicId: "00000000-0000-4000-8000-000000000001",
+};
+
+function report(changes: Partial<BatchReport> = {}): BatchReport {
+  return {
+    partition: 0,
+    nextOffset: 3,
+    messages: [
+      { offset: 1, key: null, value: null, headers: {}, timestampMs: 900 },
+      { offset: 2, key: null, value: null, headers: {}, timestampMs: 950 },
+    ],
+    inserted: 1,
+    duplicates: 0,
+    rejections: new Map([["json", 1]]),
+    skipped: 1,
+    stageMs: { parse: 1, redis: 2, store: 3, mark: 4 },
+    storedAtMs: 1_000,
+    ...changes,
+  };
+}
+
+Deno.test("FlowStatistics add up what was stored", () => {
+  const told: BatchReport[] = [];
+  const statistics = new FlowStatistics({
+    clock: new FakeClock(1_000),
+    onStored: (each) => told.push(each),
+  });
+  statistics.assigned([0, 1]);
+  statistics.placed(0, 0);
+  statistics.stored(report());
+  statistics.stored(report({ nextOffset: 5, rejections: new Map([["json", 2], ["utf8", 1]]) }));
+  assert.deepEqual(statistics.totals, {
+    messages: 4,
+    inserted: 2,
+    duplicates: 0,
+    deadLetters: 4,
+    skipped: 2,
+    batches: 2,
+    rebalances: 1,
+    retries: { placing: 0, storing: 0 },
+  });
+  assert.deepEqual(statistics.rejections, new Map([["json", 3], ["utf8", 1]]));
+  assert.deepEqual(statistics.positions.get(0), { nextOffset: 5, lastMessageAtMs: 950 });
+  assert.equal(statistics.lastProgressAtMs, 1_000);
+  near(statistics.delay.quantile(0.5), 50, 3);
+  near(statistics.stages.store.quantile(0.5), 3, 0.2);
+  assert.equal(told.length, 2);
+});
+
+Deno.test("FlowStatistics tell nothing of partitions that were taken away", () => {
+  const statistics = new FlowStatistics({ clock: new FakeClock() });
+  statistics.assigned([0]);
+  statistics.placed(0, 10);
+  statistics.assigned([1]);
+  assert.deepEqual([...statistics.positions.keys()], []);
+  // A batch that was under way: counted, but the partition is not ours.
+  statistics.stored(report({ partition: 0 }));
+  assert.deepEqual([...statistics.positions.keys()], []);
+  assert.equal(statistics.totals.inserted, 1);
+});
+
+Deno.test("FlowStatistics keep a trouble until the step succeeds", async () => {
+  const clock = new FakeClock(0);
+  const statistics = new FlowStatistics({ clock });
+  statistics.failed("storing", new TransientError("disk full"));
+  await clock.advance(5_000);
+  statistics.failed("storing", new TransientError("disk still full"));
+  assert.deepEqual(statistics.trouble, { step: "storing", text: "disk still full", sinceMs: 0 });
+  statistics.placed(0, 0);
+  assert.equal(statistics.trouble?.step, "storing");
+  statistics.stored(report());
+  assert.equal(statistics.trouble, undefined);
+  assert.deepEqual(statistics.totals.retries, { placing: 0, storing: 2 });
+});
+
+Deno.test("liveness() is a matter of the loop alone", async (t) => {
+  const clock = new FakeClock();
+  const statistics = new FlowStatistics({ clock });
+  await t.step("it ticks", () => assert.deepEqual(liveness(statistics), { ok: true, reasons: [] }));
+  await t.step("it is silent", async () => {
+    await clock.advance(11_000);
+    assert.deepEqual(liveness(statistics).reasons, ["the loop has not moved for 11 s"]);
+  });
+  await t.step("it ticks again, with a batch that never ends", async () => {
+    statistics.batchBegan(3);
+    for (let second = 0; second < 301; second++) {
+      await clock.advance(1_000);
+      statistics.ticked();
+    }
+    assert.deepEqual(liveness(statistics).reasons, ["a batch has taken 301 s so far"]);
+    statistics.batchEnded(3);
+    assert.equal(liveness(statistics).ok, true);
+  });
+});
+
+Deno.test("readiness() names what is missing", async (t) => {
+  const clock = new FakeClock();
+  const statistics = new FlowStatistics({ clock });
+  const servers = new Servers(clock);
+  const reasons = (): readonly string[] => readiness({ statistics, servers, clock }).reasons;
+  await t.step("at the start", () => {
+    assert.deepEqual(reasons(), [
+      "the group has not assigned partitions yet",
+      "Kafka does not answer: not asked yet",
+      "PostgreSQL does not answer: not asked yet",
+    ]);
+  });
+  await t.step("a member without partitions is ready, and so is one without Redis", () => {
+    statistics.assigned([]);
+    servers.answered("kafka", undefined);
+    servers.answered("postgres", undefined);
+    servers.failed("redis", new Error("refused"));
+    assert.deepEqual(reasons(), []);
+  });
+  await t.step("an answer gets old", async () => {
+    await clock.advance(9_000);
+    statistics.ticked();
+    servers.answered("postgres", undefined);
+    await clock.advance(2_000);
+    assert.deepEqual(reasons(), ["Kafka answered last 11 s ago"]);
+    servers.answered("kafka", undefined);
+  });
+  await t.step("a step that fails", () => {
+    statistics.failed("storing", new TransientError("disk full"));
+    assert.deepEqual(reasons(), ["storing fails: disk full"]);
+  });
+});
+
+/** A monitor on servers in memory, after its first looks. */
+class Watched {
+  readonly clock = new FakeClock();
+  readonly kafka = new MemoryKafka({ topic: "readings", partitions: 2, clock: this.clock });
+  readonly store = createMemoryStore({ clock: this.clock });
+  readonly cache = new MemoryCache({ clock: this.clock, ttlSeconds: 60 });
+  readonly breakers = { read: this.#breaker(), write: this.#breaker() };
+  readonly statistics = new FlowStatistics({ clock: this.clock });
+  readonly monitor = new Monitor({
+    member: this.kafka.member("g"),
+    readLedger: () => this.store.readLedger(),
+    cache: this.cache,
+    breakers: this.breakers,
+    clock: this.clock,
+  });
+  readonly #stop = new AbortController();
+  readonly #running = this.monitor.run(this.#stop.signal);
+
+  #breaker(): Breaker {
+    return new Breaker({ clock: this.clock, budgetMs: 250 });
+  }
+
+  async seconds(count: number): Promise<void> {
+    for (let second = 0; second < count; second++) {
+      this.statistics.ticked();
+      await this.clock.advance(1_000);
+    }
+  }
+
+  summary(): ReturnType<typeof liveStatus>["summary"] {
+    return liveStatus(this).summary;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+    assert.equal(this.clock.sleeping, 0);
+  }
+}
+
+Deno.test("liveStatus() says in words how the flow is", async (t) => {
+  await using watched = new Watched();
+  const { kafka, store, cache, statistics, breakers } = watched;
+  const says = (state: string, text: RegExp): void => {
+    const summary = watched.summary();
+    assert.equal(summary.state, state, summary.text);
+    assert.match(summary.text, text);
+  };
+  await t.step("starting", () => says("starting", /waiting for the first answers/));
+  await t.step("empty", async () => {
+    await watched.seconds(3);
+    says("empty", /No message has come yet/);
+  });
+  await t.step("behind", async () => {
+    const value = new TextEncoder().encode("{");
+    kafka.append(0, Array.from({ length: 30 }, () => ({ key: null, value })));
+    await store.openLedgerLine(kafka.identity(), 0, 0);
+    statistics.assigned([0]);
+    statistics.placed(0, 0);
+    await watched.seconds(10);
+    says("behind", /30 messages wait/);
+    const { lag } = liveStatus(watched);
+    // The first look came up to a second later, and counts when the next one begins.
+    assert.deepEqual([lag.messages, lag.seconds, lag.etaSeconds], [30, 8, null]);
+    assert.deepEqual(lag.partitions.map(({ isAssigned }) => isAssigned), [true, false]);
+  });
+  await t.step("working, then idle", async () => {
+    statistics.stored(report({ nextOffset: 30, messages: [] }));
+    await store.moveLedgerLine(kafka.identity(), 0, { fromOffset: 0, toOffset: 30 });
+    await watched.seconds(3);
+    says("working", /Up to date\. Storing \d+ messages\/s/);
+    await watched.seconds(10);
+    says("idle", /No messages come/);
+  });
+  await t.step("degraded: Redis is away", async () => {
+    cache.isAway = true;
+    await watched.seconds(2);
+    says("degraded", /Redis does not answer/);
+    cache.isAway = false;
+    await watched.seconds(2);
+    says("idle", /Up to date/);
+  });
+  await t.step("degraded: Redis refuses writes", async () => {
+    await breakers.write.attempt(() => Promise.reject(new TransientError("OOM")));
+    await watched.seconds(2);
+    says("degraded", /refuses to write/);
+    await breakers.write.attempt(() => Promise.resolve());
+    await watched.seconds(2);
+  });
+  await t.step("waiting: a step fails", () => {
+    statistics.failed("storing", new TransientError("disk full"));
+    says("waiting", /Trying again: disk full/);
+  });
+  await t.step("waiting: Kafka is away", async () => {
+    kafka.setBrokersAway(true);
+    await watched.seconds(2);
+    says("waiting", /Kafka does not answer/);
+  });
+  await t.step("waiting: PostgreSQL is away, which matters most", async () => {
+    store.failNext("readLedger", new TransientError("refused"));
+    await watched.seconds(1);
+    says("waiting", /PostgreSQL does not answer/);
+  });
+});
+
+Deno.test("Monitor takes a server that never answers for away, and asks it no second time", async () => {
+  await using watched = new Watched();
+  const { monitor, cache } = watched;
+  await watched.seconds(2);
+  assert.equal(monitor.servers.states.redis.state, "ok");
+  cache.hangNext("marks");
+  await watched.seconds(5);
+  assert.equal(monitor.servers.states.redis.state, "away");
+  assert.match(monitor.servers.states.redis.detail, /no answer within 3000 ms/);
+  // The first question is still open, so nothing that Redis does now can be seen.
+  await watched.seconds(5);
+  assert.equal(monitor.servers.states.redis.state, "away");
+  assert.equal(monitor.servers.states.kafka.state, "ok");
+});
+
+Deno.test("Monitor tells listeners after each look, until they leave", async () => {
+  await using watched = new Watched();
+  let looks = 0;
+  const leave = watched.monitor.onLook(() => looks++);
+  await watched.seconds(3);
+  assert.equal(looks, 3);
+  leave();
+  await watched.seconds(2);
+  assert.equal(looks, 3);
+  assert.equal(watched.monitor.eventLoopDriftMs, 0);
+});
+
+Deno.test("ledgerSums() finds offsets that are not accounted for", () => {
+  const line = {
+    topic: TOPIC,
+    partition: 0,
+    first: 10,
+    next: 110,
+    inserted: 70,
+    duplicates: 20,
+    deadLetters: 5,
+    skipped: 6,
+    gaps: 2,
+    rewound: 5,
+    updatedAtMs: 0,
+  };
+  assert.deepEqual(ledgerSums([line, { ...line, partition: 1, inserted: 69 }]), {
+    passed: 210,
+    inserted: 139,
+    duplicates: 40,
+    deadLetters: 10,
+    skipped: 12,
+    gaps: 4,
+    unaccounted: 5,
+  });
+});

@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import { TransientError } from "../lib/errors.ts";
+import type { BatchReport, FlowObserver } from "../lib/observer.ts";
+import { consume } from "../lib/consumer.ts";
+import { GROUP, MemoryPipeline, messageText, messageTexts } from "./memory_pipeline.ts";
+
+/** Writes down what it is told. */
+class Witness implements FlowObserver {
+  readonly told: string[] = [];
+  readonly reports: BatchReport[] = [];
+  ticks = 0;
+
+  ticked(): void {
+    this.ticks++;
+  }
+  assigned(partitions: readonly number[]): void {
+    this.told.push(`assigned ${partitions}`);
+  }
+  placed(partition: number, nextOffset: number): void {
+    this.told.push(`placed ${partition} at ${nextOffset}`);
+  }
+  batchBegan(partition: number): void {
+    this.told.push(`began ${partition}`);
+  }
+  batchEnded(partition: number): void {
+    this.told.push(`ended ${partition}`);
+  }
+  stored(report: BatchReport): void {
+    this.told.push(`stored ${report.partition} to ${report.nextOffset}`);
+    this.reports.push(report);
+  }
+  failed(step: string, error: unknown): void {
+    this.told.push(`failed ${step}: ${error}`);
+  }
+}
+
+async function watch(pipeline: MemoryPipeline, done: () => boolean): Promise<Witness> {
+  const witness = new Witness();
+  const stop = new AbortController();
+  const parts = { ...pipeline.parts(), member: pipeline.kafka.member(GROUP), observer: witness };
+  const running = consume(parts, {
+    batchMessagesMax: 100,
+    batchesConcurrent: 2,
+    limits: { futureSkewSecondsMax: 3_600, pastDaysMax: 0 },
+    startFrom: { kind: "beginning" },
+    until: "never",
+    shutdownDeadlineMs: 5_000,
+    signal: stop.signal,
+  });
+  await pipeline.until("what is waited for", done);
+  await pipeline.clock.advance(1_000);
+  stop.abort();
+  for (let steps = 0; steps < 10; steps++) await pipeline.clock.advance(1_000);
+  await running;
+  return witness;
+}
+
+Deno.test("consume() tells its observer of every step", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, [
+    ...messageTexts(1, 3),
+    "{",
+    "{",
+    messageText(1),
+    messageText(2, { value: 7 }),
+  ]);
+  pipeline.kafka.appendControl(0, 2);
+  const witness = await watch(pipeline, () => pipeline.store.readings.size === 3);
+  assert.deepEqual(witness.told, [
+    "assigned 0",
+    "placed 0 at 0",
+    "began 0",
+    "stored 0 to 9",
+    "ended 0",
+  ]);
+  assert(witness.ticks >= 3, `${witness.ticks} ticks`);
+  const [report] = witness.reports;
+  assert.equal(report?.messages.length, 7);
+  assert.deepEqual(
+    { ...report, messages: [], stageMs: Object.keys(report!.stageMs), storedAtMs: 0 },
+    {
+      partition: 0,
+      nextOffset: 9,
+      messages: [],
+      inserted: 3,
+      duplicates: 1,
+      rejections: new Map([["json", 2], ["id_conflict", 1]]),
+      skipped: 2,
+      stageMs: ["parse", "redis", "store", "mark"],
+      storedAtMs: 0,
+    },
+  );
+});
+
+Deno.test("consume() tells its observer of failures, and of the end of the batch", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 2));
+  pipeline.store.failNext("readLedger", new TransientError("away"));
+  pipeline.store.failNext("storeBatch", new TransientError("disk full"));
+  const witness = await watch(pipeline, () => pipeline.store.readings.size === 2);
+  assert.deepEqual(witness.told, [
+    "assigned 0",
+    "failed placing: TransientError: away",
+    "placed 0 at 0",
+    "began 0",
+    "failed storing: TransientError: disk full",
+    "ended 0",
+    "placed 0 at 0",
+    "began 0",
+    "stored 0 to 2",
+    "ended 0",
+  ]);
+});
