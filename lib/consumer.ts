@@ -22,6 +22,7 @@ import { repairLastValues } from "./last_values.ts";
 import { type Log, sayOnChange } from "./log.ts";
 import type { FlowObserver, TroubledStep } from "./observer.ts";
 import { decidePlacement, type Placement, type StartFrom } from "./placement.ts";
+import { lineageOf } from "./mark.ts";
 import type { LedgerLine, Store } from "./postgres/store.ts";
 import { type Batch, type BatchOutcome, processBatch, type ProcessorParts } from "./processor.ts";
 import type { Cache } from "./redis/cache.ts";
@@ -116,8 +117,8 @@ export async function consume(
 interface Place {
   readonly topic: TopicIdentity;
   readonly dataSetId: string;
-  /** How many offsets the ledger's line has gone over without their messages so far. */
-  readonly jumped: number;
+  /** Marks of another one are not believed, see `mark.ts`. */
+  readonly lineage: string;
   /** The ledger's `next` as we know it. */
   position: number;
   /** The offset that the next fetch must ask for: the end of what was taken over. */
@@ -130,7 +131,7 @@ class Consumer {
   readonly #parts: ConsumerParts;
   readonly #options: ConsumerOptions;
   readonly #commits: PendingCommits;
-  readonly #processor: ProcessorParts;
+  readonly #processor: Omit<ProcessorParts, "noteCommit">;
   /** Partitions that are placed. Replaced, never changed, when a partition is placed anew. */
   readonly #places = new Map<number, Place>();
   /** Assigned partitions that wait to be placed. */
@@ -163,7 +164,6 @@ class Consumer {
       breakers: parts.breakers,
       clock: parts.clock,
       limits: options.limits,
-      noteCommit: (partition, nextOffset) => this.#commits.note(partition, nextOffset),
       observer: parts.observer,
     };
     this.#sayTrouble = sayOnChange("", (trouble, previous) => {
@@ -283,9 +283,9 @@ class Consumer {
       // It can have been taken away from us meanwhile.
       if (!this.#unplaced.delete(partition)) continue;
       const position = placement.offset;
-      const jumped = line.gaps + line.rewound;
+      const lineage = lineageOf(dataSetId, line);
       const ends = { position, fetchPosition: position, working: undefined };
-      this.#places.set(partition, { topic, dataSetId, jumped, ...ends });
+      this.#places.set(partition, { topic, dataSetId, lineage, ...ends });
       // The owner before us may have died, and we may have lost an answer, after COMMIT and before
       // the last value and the Kafka commit. Neither may wait for the next message.
       this.#repairWanted = true;
@@ -391,7 +391,7 @@ class Consumer {
       const outcome = await this.#slots.use(async () => {
         // The wait for a slot can have been long.
         if (this.#stop.signal.aborted || this.#places.get(partition) !== place) return undefined;
-        return await this.#process(batch) ?? "failed";
+        return await this.#process(batch, place) ?? "failed";
       });
       // Stopped, or placed anew while we worked: the ledger has what we stored, if anything.
       if (outcome === undefined || this.#places.get(partition) !== place) return;
@@ -403,10 +403,14 @@ class Consumer {
     }
   }
 
-  async #process(batch: Batch): Promise<BatchOutcome | undefined> {
+  async #process(batch: Batch, place: Place): Promise<BatchOutcome | undefined> {
+    const noteCommit = (partition: number, nextOffset: number): void => {
+      // Placed anew meanwhile, here or elsewhere, the partition can have been committed further.
+      if (this.#places.get(partition) === place) this.#commits.note(partition, nextOffset);
+    };
     this.#parts.observer?.batchBegan(batch.partition);
     try {
-      return await processBatch(batch, this.#processor);
+      return await processBatch(batch, { ...this.#processor, noteCommit });
     } catch (error) {
       // Whatever it is, the offset stays. A transient error passes, a setting is mended by a
       // person, and a fault of our own is seen in the log instead of losing a reading.
@@ -642,8 +646,8 @@ function* cut(fetched: FetchedBatch, place: Place, messagesMax: number): Generat
     const piece = messages.slice(start, start + messagesMax);
     const following = messages[start + messagesMax];
     const nextOffset = following?.offset ?? fetched.nextOffset;
-    const { topic, dataSetId, jumped } = place;
-    yield { topic, dataSetId, jumped, partition, fromOffset, nextOffset, messages: piece };
+    const { topic, dataSetId, lineage } = place;
+    yield { topic, dataSetId, lineage, partition, fromOffset, nextOffset, messages: piece };
     fromOffset = nextOffset;
   }
 }

@@ -6,9 +6,9 @@
  * have been emptied, restored to an older state or replaced since the mark was written, and Redis
  * would not know. So a mark is believed only if all of this holds:
  *
- * 1. It was written for this data set, this life of the topic, and since the ledger's line last jumped
- *    (the lineage). A jump over deleted messages, or back, breaks rule 2: what lies below the line
- *    has then not all been stored.
+ * 1. It was written for this data set and this life of the topic, and since then the partition's line
+ *    of the ledger has neither been opened anew nor jumped (the lineage). Otherwise rule 2 does not
+ *    hold: what lies below the line has then not all been stored.
  * 2. It was written for the partition at hand, at an offset below the batch's first one. The batch
  *    is stored by a compare-and-set of the ledger from just that offset. If it succeeds, then this
  *    very database has stored everything below it, the marked message included; if the database has
@@ -20,7 +20,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import type { TopicIdentity } from "./kafka/message.ts";
+import type { LedgerLine } from "./postgres/store.ts";
 
 /** Where a batch stands: what the marks that it believes must agree with. */
 export interface MarkScope {
@@ -32,15 +32,14 @@ export interface MarkScope {
   readonly fromOffset: number;
 }
 
-/**
- * A short name for one data set fed by one life of one topic, as long as nothing is left out.
- *
- * @param jumped how many offsets the partition's line has gone over, in either direction, without
- * their messages
- */
-export function lineageOf(dataSetId: string, topic: TopicIdentity, jumped: number): string {
+/** A short name for one data set fed by one life of one topic, as long as nothing was left out. */
+export function lineageOf(
+  dataSetId: string,
+  line: Pick<LedgerLine, "topic" | "first" | "gaps" | "rewound">,
+): string {
+  const { topic: { clusterId, topicId }, first, gaps, rewound } = line;
   return createHash("sha256")
-    .update(`${dataSetId} ${topic.clusterId} ${topic.topicId} ${jumped}`)
+    .update([dataSetId, clusterId, topicId, first, gaps, rewound].join(" "))
     .digest("base64url")
     .slice(0, 16);
 }

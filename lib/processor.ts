@@ -24,7 +24,7 @@ import type { Clock } from "./clock.ts";
 import { deadLetterOf } from "./dead_letter.ts";
 import { describeError, RowDataError, TransientError } from "./errors.ts";
 import type { Message, TopicIdentity } from "./kafka/message.ts";
-import { judgeMark, lineageOf, type MarkScope, markValue } from "./mark.ts";
+import { judgeMark, type MarkScope, markValue } from "./mark.ts";
 import type { FlowObserver, Stage } from "./observer.ts";
 import type { DeadLetter, Store, StoreOutcome } from "./postgres/store.ts";
 import { parseReading } from "./reading.ts";
@@ -40,8 +40,8 @@ export interface Batch {
   readonly dataSetId: string;
   /** The partition of all messages. */
   readonly partition: number;
-  /** See {@linkcode lineageOf}. */
-  readonly jumped: number;
+  /** Marks of another one are not believed, see `mark.ts`. */
+  readonly lineage: string;
   /** Where the ledger stands, and thus the first offset of this batch. */
   readonly fromOffset: number;
   /** Where the ledger goes: one past the last offset covered. */
@@ -396,7 +396,7 @@ function skippedIn(batch: Batch): number {
 
 function scopeOf(batch: Batch): MarkScope {
   return {
-    lineage: lineageOf(batch.dataSetId, batch.topic, batch.jumped),
+    lineage: batch.lineage,
     partition: batch.partition,
     fromOffset: batch.fromOffset,
   };

@@ -7,6 +7,7 @@
  */
 import { TransientError } from "../lib/errors.ts";
 import type { GroupMember } from "../lib/kafka/group_member.ts";
+import type { MemoryMember } from "../lib/kafka/memory.ts";
 import type { TopicWriter } from "../lib/kafka/topic_writer.ts";
 import type { Store } from "../lib/postgres/store.ts";
 import type { Random } from "../lib/random.ts";
@@ -37,7 +38,7 @@ export interface NetworkOptions {
   /** Decides everything. */
   readonly random: Random;
   /** Hears what happens on the wires. */
-  readonly note: (event: string, detail: string) => void;
+  readonly note: (event: string, detail: () => string) => void;
   /** A process died in the middle of a call. */
   readonly died: (process: VirtualProcess) => void;
 }
@@ -71,12 +72,12 @@ export class Network {
   call<T>(
     process: VirtualProcess,
     server: ServerName,
-    call: { readonly name: string; readonly effect: () => Promise<T> },
+    call: { readonly name: string; readonly about?: string; readonly effect: () => Promise<T> },
   ): Promise<T> {
     if (!process.isAlive) return NEVER;
     const { time, note } = this.#options;
     const fate = this.#fateOf(server, call.name);
-    note(`${call.name} ${fate}`, process.name);
+    note(`${call.name} ${fate}`, () => `${process.name} ${call.about ?? ""}`);
     if (fate === "crash before") {
       this.#kill(process);
       return NEVER;
@@ -147,7 +148,12 @@ export function wiredStore(network: Network, process: VirtualProcess, store: Sto
       call("openLedgerLine", () => store.openLedgerLine(topic, partition, first)),
     moveLedgerLine: (topic, partition, move) =>
       call("moveLedgerLine", () => store.moveLedgerLine(topic, partition, move)),
-    storeBatch: (batch) => call("storeBatch", () => store.storeBatch(batch)),
+    storeBatch: (batch) =>
+      network.call(process, "postgres", {
+        name: "storeBatch",
+        about: `${batch.partition}: ${batch.fromOffset} to ${batch.nextOffset}`,
+        effect: () => store.storeBatch(batch),
+      }),
     lastReadings: (after, limit) => call("lastReadings", () => store.lastReadings(after, limit)),
   };
 }
@@ -169,7 +175,7 @@ export function wiredCache(network: Network, process: VirtualProcess, cache: Cac
 export function wiredMember(
   network: Network,
   process: VirtualProcess,
-  member: GroupMember,
+  member: MemoryMember,
 ): GroupMember {
   const call = <T>(name: string, effect: () => Promise<T>): Promise<T> =>
     network.call(process, "kafka", { name, effect });
@@ -186,7 +192,15 @@ export function wiredMember(
     watermarks: () => call("watermarks", () => member.watermarks()),
     committedByOthers: () => call("committed", () => member.committedByOthers()),
     offsetsAtTime: (timestampMs) => call("offsetsAtTime", () => member.offsetsAtTime(timestampMs)),
-    commit: (nextOffsets) => call("commit", () => member.commit(nextOffsets)),
+    commit: (nextOffsets) => {
+      // The request names the assignment that its sender knew of.
+      const { generation } = member;
+      return network.call(process, "kafka", {
+        name: "commit",
+        about: Array.from(nextOffsets, ([partition, next]) => `${partition}: ${next}`).join(", "),
+        effect: () => member.commit(nextOffsets, generation),
+      });
+    },
     stop: () => call("stop", () => member.stop()),
   };
 }

@@ -47,8 +47,8 @@ export interface Entry {
   readonly claim: Claim;
   /** False once the brokers have it no more. */
   isInLog: boolean;
-  /** The ledger had passed its offset when it was appended. */
-  isBehindLedger: boolean;
+  /** Its offset had been given to another message before, which the end of the log took with it. */
+  readonly hasUsedOffset: boolean;
   /** True once a row or a dead letter answered for it, even if that was lost since. */
   wasSettled: boolean;
   /** Set once nobody can ask for it any more. */
@@ -69,6 +69,8 @@ export class Journal {
   readonly #byPlace = new Map<string, Entry>();
   /** Offsets of control records, by life and partition. */
   readonly #controls = new Map<string, Set<number>>();
+  /** One past the largest offset ever given, by life and partition. */
+  readonly #ends = new Map<string, number>();
   /** Messages at one partition and offset, in whatever life and however often given. */
   readonly #atOffset = new Map<string, Entry[]>();
 
@@ -76,14 +78,14 @@ export class Journal {
   add(
     place: { readonly life: string; readonly partition: number; readonly offset: number },
     value: Uint8Array | null,
-    isBehindLedger: boolean,
   ): void {
+    const hasUsedOffset = !this.#passEnd(place.life, place.partition, place.offset);
     const entry: Entry = {
       ...place,
       bytes: value === null ? null : bytesText(value),
       claim: readClaim(value),
       isInLog: true,
-      isBehindLedger,
+      hasUsedOffset,
       wasSettled: false,
       excuse: undefined,
     };
@@ -99,7 +101,10 @@ export class Journal {
   addControls(life: string, partition: number, offsets: readonly number[]): void {
     const key = `${life} ${partition}`;
     const controls = this.#controls.get(key) ?? new Set();
-    for (const offset of offsets) controls.add(offset);
+    for (const offset of offsets) {
+      controls.add(offset);
+      this.#passEnd(life, partition, offset);
+    }
     this.#controls.set(key, controls);
   }
 
@@ -126,6 +131,14 @@ export class Journal {
   /** All messages that ever had this partition and offset. */
   allAt(partition: number, offset: number): readonly Entry[] {
     return this.#atOffset.get(`${partition}:${offset}`) ?? [];
+  }
+
+  /** Notes that an offset is in use; false if it was before. */
+  #passEnd(life: string, partition: number, offset: number): boolean {
+    const key = `${life} ${partition}`;
+    if (offset < (this.#ends.get(key) ?? 0)) return false;
+    this.#ends.set(key, offset + 1);
+    return true;
   }
 
   /** The brokers have these messages no more. */

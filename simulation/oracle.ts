@@ -114,9 +114,8 @@ export class Oracle {
   /** A message reached the log. */
   arrived(partition: number, offset: number, message: object, value: Uint8Array | null): void {
     const life = this.#scene.life();
-    const isBehindLedger = (this.#line(life, partition)?.next ?? 0) > offset;
     this.journal.arrived.add(message);
-    this.journal.add({ life, partition, offset }, value, isBehindLedger);
+    this.journal.add({ life, partition, offset }, value);
   }
 
   /** The producer was told that the message is safe. */
@@ -218,7 +217,7 @@ export class Oracle {
       const key = `${life} ${partition}`;
       for (let offset = this.#durableUpTo.get(key) ?? 0; offset < nextOffset; offset++) {
         const entry = this.journal.at(life, partition, offset);
-        if (entry === undefined || entry.wasSettled || entry.excuse || entry.isBehindLedger) {
+        if (entry === undefined || entry.wasSettled || entry.excuse || entry.hasUsedOffset) {
           continue;
         }
         if (this.#isSettled(entry, this.#letterKeys())) continue;
@@ -251,7 +250,7 @@ export class Oracle {
     const letters = this.#letterKeys();
     for (const entry of this.journal.entries) {
       if (entry.excuse === undefined && !this.#isSettled(entry, letters)) {
-        if (entry.isBehindLedger) entry.excuse = "offset given twice";
+        if (entry.hasUsedOffset) entry.excuse = "offset given twice";
         else this.#complain(`I1 ${placeOf(entry)} ${nameOf(entry.claim)} is not stored`);
       }
     }

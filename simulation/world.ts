@@ -129,7 +129,10 @@ class World {
       died: (process) => this.#onDeath(process),
     });
     Object.assign(this.#network.rates, this.#weather.rates);
-    this.#servers = new Servers(new VirtualProcess(this.#time, "servers"), this.#weather.partitions);
+    this.#servers = new Servers(
+      new VirtualProcess(this.#time, "servers"),
+      this.#weather.partitions,
+    );
     this.#outbox = [...planTraffic(this.#weather.traffic, createRandom(seed, 4))];
   }
 

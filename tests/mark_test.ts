@@ -3,7 +3,8 @@ import { judgeMark, lineageOf, type MarkScope, markValue, type MarkVerdict } fro
 
 const TOPIC = { clusterId: "c", topic: "t", topicId: "00000000-0000-4000-8000-000000000001" };
 const DATA_SET = "11111111-1111-4111-8111-111111111111";
-const SCOPE: MarkScope = { lineage: lineageOf(DATA_SET, TOPIC, 0), partition: 3, fromOffset: 100 };
+const LINE = { topic: TOPIC, first: 5, gaps: 0, rewound: 0 };
+const SCOPE: MarkScope = { lineage: lineageOf(DATA_SET, LINE), partition: 3, fromOffset: 100 };
 const DIGEST = "0123456789abcd";
 
 Deno.test("judgeMark() believes a mark only for stored messages of this history", async (t) => {
@@ -23,19 +24,26 @@ Deno.test("judgeMark() believes a mark only for stored messages of this history"
     ],
     [
       "another data set",
-      markValue({ ...SCOPE, lineage: lineageOf(otherSet, TOPIC, 0) }, 99, DIGEST),
+      markValue({ ...SCOPE, lineage: lineageOf(otherSet, LINE) }, 99, DIGEST),
       "unknown",
     ],
     [
       "another life of the topic",
-      markValue({ ...SCOPE, lineage: lineageOf(DATA_SET, otherLife, 0) }, 99, DIGEST),
+      markValue(
+        { ...SCOPE, lineage: lineageOf(DATA_SET, { ...LINE, topic: otherLife }) },
+        99,
+        DIGEST,
+      ),
       "unknown",
     ],
-    [
-      "from before the ledger jumped over deleted messages",
-      markValue({ ...SCOPE, lineage: lineageOf(DATA_SET, TOPIC, 7) }, 99, DIGEST),
-      "unknown",
-    ],
+    ...(["first", "gaps", "rewound"] as const).map((field): [string, string, MarkVerdict] => {
+      const lineage = lineageOf(DATA_SET, { ...LINE, [field]: 7 });
+      return [
+        `of a line with other ${field}`,
+        markValue({ ...SCOPE, lineage }, 99, DIGEST),
+        "unknown",
+      ];
+    }),
     ["the original app's mark", "1", "unknown"],
     ["a mark without content", `${SCOPE.lineage}:::`, "suspect"],
     ["an empty mark", "", "unknown"],

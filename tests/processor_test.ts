@@ -36,7 +36,7 @@ class Bench {
     return {
       topic: this.pipeline.kafka.identity(),
       dataSetId: await this.pipeline.store.dataSetId(),
-      jumped: 0,
+      lineage: "lineage",
       partition: 0,
       fromOffset,
       nextOffset: this.#next,

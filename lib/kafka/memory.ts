@@ -326,6 +326,11 @@ export class MemoryMember implements GroupMember, GroupAdmin {
     return Promise.resolve();
   }
 
+  /** Which of the group's assignments this member knows of; a commit names it. */
+  get generation(): number {
+    return this.#generation;
+  }
+
   /** The group's membership changed: this member takes note at its next heartbeat or fetch. */
   rebalance(): void {
     this.#rebalanceDue = true;
@@ -418,10 +423,13 @@ export class MemoryMember implements GroupMember, GroupAdmin {
   }
 
   // deno-lint-ignore require-await -- see above
-  async commit(nextOffsets: ReadonlyMap<number, number>): Promise<void> {
+  async commit(
+    nextOffsets: ReadonlyMap<number, number>,
+    generation: number = this.#generation,
+  ): Promise<void> {
     this.#kafka.check("commit");
     // As brokers do: a member that does not know of the newest assignment commits nothing.
-    if (this.#evicted || this.#generation !== this.#kafka.generation(this.groupId)) {
+    if (this.#evicted || generation !== this.#kafka.generation(this.groupId)) {
       throw new TransientError("Cannot commit offsets: the group has gone on without this member");
     }
     const committed = this.#kafka.committed.get(this.groupId) ?? new Map<number, number>();
