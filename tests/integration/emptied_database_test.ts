@@ -21,23 +21,15 @@ async function makeAnew(pipeline: RealPipeline): Promise<void> {
   await pipeline.run("migrate");
 }
 
-Deno.test("tables made anew while Redis keeps its marks: repeats are stored again", async () => {
-  const { pipeline } = await openFilled();
-  await using _ = pipeline;
-  await makeAnew(pipeline);
-  // The group goes on at its commits, so only what comes now is read.
-  const again = await pipeline.send(generate(1_500, MIXED, 17));
-  await pipeline.run("run", "--until-end");
-  const { rows } = await pipeline.assertStored(again);
-  assert.deepEqual(await pipeline.lastValueProblems(rows), []);
-});
-
-Deno.test("tables made anew and run --from beginning: the whole topic is stored again", async () => {
+Deno.test("tables made anew: the whole topic is stored again, whatever Redis and Kafka remember", async () => {
   const { pipeline, sent } = await openFilled();
   await using _ = pipeline;
   await makeAnew(pipeline);
-  await pipeline.run("run", "--until-end", "--from", "beginning");
-  await pipeline.assertStored(sent);
+  // The same messages and some more, so that marks of the lost rows meet their repeats.
+  sent.push(...await pipeline.send(generate(1_500, MIXED, 17)));
+  await pipeline.run("run", "--until-end");
+  const { rows } = await pipeline.assertStored(sent);
+  assert.deepEqual(await pipeline.lastValueProblems(rows), []);
 });
 
 Deno.test("TRUNCATE while the consumer runs: it notices, and stores repeats again", async () => {

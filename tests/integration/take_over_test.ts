@@ -1,6 +1,7 @@
 /** Taking the place of the earlier program: its messages, its offsets, its keys, its users' queries. */
 import assert from "node:assert/strict";
 import { type GeneratedMessage, messageOf, sampleRow, seeded } from "./generated_messages.ts";
+import { pass } from "./processes.ts";
 import { RealPipeline } from "./real_pipeline.ts";
 
 /** It repeats one of this many latest ids, in every fourth message. */
@@ -73,6 +74,30 @@ Deno.test("main_consumer.ts keeps a newer last value of the earlier program, and
   const [ofOld, ofYoung] = await pipeline.redis.cli("--raw", "MGET", "last:old", "last:young");
   assert.equal(JSON.parse(ofOld!).unique_reading_id, old.unique_reading_id);
   assert.equal(ofYoung, stays);
+});
+
+Deno.test("main_consumer.ts run --from says where to begin, whatever the group has committed", async (t) => {
+  await t.step("beginning", async () => {
+    await using pipeline = await RealPipeline.open({ partitions: 1 });
+    const sent = await pipeline.send(earlierMessages(100));
+    await pipeline.admin.setOffsets({
+      groupId: pipeline.group,
+      topic: pipeline.topic,
+      partitions: [{ partition: 0, offset: "100" }],
+    });
+    await pipeline.run("run", "--until-end", "--from", "beginning");
+    await pipeline.assertStored(sent);
+  });
+  await t.step("a time", async () => {
+    await using pipeline = await RealPipeline.open({ partitions: 2 });
+    await pipeline.send(earlierMessages(40));
+    await pass(20);
+    const time = new Date().toISOString();
+    await pass(20);
+    const later = await pipeline.send(earlierMessages(60));
+    await pipeline.run("run", "--until-end", "--from", time);
+    await pipeline.assertStored(later);
+  });
 });
 
 /** Python's `json.dumps`, no key, a new sensor for each reading, an old id in every fourth. */
