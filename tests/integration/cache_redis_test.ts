@@ -231,7 +231,7 @@ Deno.test("openCache() with a wrong password says so, and gets in when it is rig
   await right.connected();
   await assert.rejects(wrong.connected(), {
     name: "ConfigurationError",
-    message: /check REDIS_PASSWORD$/,
+    message: /check REDIS_USER and REDIS_PASSWORD$/,
   });
   await assert.rejects(none.connected(), { name: "ConfigurationError" });
   await assert.rejects(wrong.marks([ID_A]), { name: "TransientError" });
