@@ -20,6 +20,12 @@ export interface HttpSettings {
   readonly host: string;
   /** TCP port; 0 picks a free one. */
   readonly port: number;
+  /**
+   * How long the headers of a question may take, and a connection may be idle, ms.
+   *
+   * @default IDLE_MS_MAX
+   */
+  readonly idleMs?: number;
 }
 
 /** What the server works with. */
@@ -44,7 +50,7 @@ export interface HttpServer extends AsyncDisposable {
 export const URL_LENGTH_MAX = 2_048;
 /** All headers together, bytes. */
 export const HEADER_BYTES_MAX = 16_384;
-/** How long the headers of a question may take, and a connection may be idle, ms. */
+/** See {@linkcode HttpSettings.idleMs}. */
 export const IDLE_MS_MAX = 5_000;
 /** A client that takes nothing of its answer for this long is dropped, ms. */
 const STALL_MS_MAX = 15_000;
@@ -71,20 +77,21 @@ export async function openHttpServer(
   settings: HttpSettings,
   parts: HttpParts,
 ): Promise<HttpServer> {
-  const rate = new RateLimit(parts.clock);
+  const { idleMs = IDLE_MS_MAX } = settings;
+  const context = { parts, rate: new RateLimit(parts.clock), idleMs };
   const server = createServer({
     maxHeaderSize: HEADER_BYTES_MAX,
-    headersTimeout: IDLE_MS_MAX,
-    requestTimeout: IDLE_MS_MAX,
-    keepAliveTimeout: IDLE_MS_MAX,
-    connectionsCheckingInterval: 1_000,
+    headersTimeout: idleMs,
+    requestTimeout: idleMs,
+    keepAliveTimeout: idleMs,
+    connectionsCheckingInterval: Math.min(1_000, idleMs),
   }, (request, response) => {
-    void respond(request, response, { parts, rate });
+    void respond(request, response, context);
   });
   server.maxConnections = CONNECTIONS_MAX;
   // A connection that never asks anything is no business of headersTimeout.
   server.on("connection", (socket: Socket) => {
-    socket.setTimeout(IDLE_MS_MAX, () => socket.destroy());
+    socket.setTimeout(idleMs, () => socket.destroy());
     socket.on("error", () => {});
   });
   await listen(server, settings);
@@ -120,25 +127,26 @@ function closeServer(server: Server): Promise<void> {
 interface Context {
   readonly parts: HttpParts;
   readonly rate: RateLimit;
+  readonly idleMs: number;
 }
 
 async function respond(
   request: IncomingMessage,
   response: ServerResponse,
-  { parts, rate }: Context,
+  context: Context,
 ): Promise<void> {
   const gone = new AbortController();
   response.on("close", () => gone.abort());
   request.socket?.setTimeout(STALL_MS_MAX);
   try {
-    const answer = await answerTo(request, { parts, rate, signal: gone.signal });
+    const answer = await answerTo(request, { ...context, signal: gone.signal });
     await send(answer, { request, response, signal: gone.signal });
   } catch (error) {
     // Only sending can get here: half an answer is out, and cannot be taken back.
-    parts.log.debug("an answer was broken off", { error });
+    context.parts.log.debug("an answer was broken off", { error });
     response.destroy();
   } finally {
-    request.socket?.setTimeout(IDLE_MS_MAX);
+    request.socket?.setTimeout(context.idleMs);
   }
 }
 
