@@ -145,24 +145,20 @@ const LAWS: readonly [string, Law][] = [
     await topic.append(0, ["a"]);
     await topic.appendAborted(0, ["x", "y"]);
     await topic.append(0, ["b"]);
-    const end = (await (await topic.member("asking")).watermarks()).get(0)!.high;
     const member = await topic.member("skipping");
     const witness = new Witness();
     await member.start(witness);
-    // The marker of an aborted transaction can be written a little later than the abort returns.
-    await until(topic, "the end", () => witness.next(0) >= end);
+    // Four records and the marker of the abort, which can be written later than the abort returns.
+    await until(topic, "the end", () => witness.next(0) === 5);
     assert.deepEqual(witness.values(0), ["a", "b"]);
-    assert.ok(end > 3, `aborted records must take offsets, and the end is ${end}`);
     await member.stop();
   }],
   ["a log of nothing but aborted records still moves the position", async (topic) => {
     await topic.appendAborted(0, ["x", "y"]);
-    const end = (await (await topic.member("asking")).watermarks()).get(0)!.high;
     const member = await topic.member("skipping");
     const witness = new Witness();
     await member.start(witness);
-    // The marker of an aborted transaction can be written a little later than the abort returns.
-    await until(topic, "the end", () => witness.next(0) >= end);
+    await until(topic, "the end", () => witness.next(0) === 3);
     assert.equal(witness.batches[0]?.fetchedOffset, 0);
     assert.deepEqual(witness.values(0), []);
     await member.stop();
