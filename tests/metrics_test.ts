@@ -1,0 +1,180 @@
+import assert from "node:assert/strict";
+import { BatchMetrics, ProducerMetrics, registerMetrics, SERIES_MAX } from "../lib/metrics.ts";
+import { MemoryKafka } from "../lib/kafka/memory.ts";
+import { Monitor } from "../lib/monitor/monitor.ts";
+import { FlowStatistics } from "../lib/monitor/statistics.ts";
+import { createMemoryStore } from "../lib/postgres/memory.ts";
+import { Breaker } from "../lib/redis/breaker.ts";
+import { MemoryCache } from "../lib/redis/memory.ts";
+import { FakeClock } from "./fake_clock.ts";
+
+const PARTITIONS = 100;
+
+interface Scrape {
+  /** Value by series, as it is written: `name{label="value"}`. */
+  readonly series: ReadonlyMap<string, number>;
+  readonly text: string;
+}
+
+/** Reads the text format, and refuses what is not in it. */
+function parse(text: string): Scrape {
+  const series = new Map<string, number>();
+  let family = "";
+  for (const line of text.split("\n").filter((each) => each !== "")) {
+    const head = /^# (?:HELP|TYPE) ([a-z_]+) \S/.exec(line);
+    if (head !== null) {
+      family = head[1]!;
+      continue;
+    }
+    const match = /^([a-z_]+)(\{[a-z_]+="[^"]*"(?:,[a-z_]+="[^"]*")*\})? (\S+)$/.exec(line);
+    assert(match !== null && match[1]!.startsWith(family), line);
+    const [, name, labels = "", value] = match;
+    assert(!series.has(name + labels), `twice: ${line}`);
+    assert(value === "+Inf" || Number.isFinite(Number(value)), line);
+    series.set(name + labels, Number(value));
+  }
+  return { series, text };
+}
+
+/** A consumer of many partitions that has stored a batch. */
+async function scrapes(
+  use: (parts: {
+    readonly scrape: () => Promise<Scrape>;
+    readonly statistics: FlowStatistics;
+    readonly clock: FakeClock;
+  }) => Promise<void>,
+): Promise<void> {
+  const clock = new FakeClock();
+  const kafka = new MemoryKafka({ topic: "readings", partitions: PARTITIONS, clock });
+  const store = createMemoryStore({ clock });
+  const batches = new BatchMetrics();
+  const statistics = new FlowStatistics({ clock, onStored: (report) => batches.stored(report) });
+  const breaker = new Breaker({ clock, budgetMs: 250 });
+  const monitor = new Monitor({
+    member: kafka.member("g"),
+    readLedger: () => store.readLedger(),
+    cache: new MemoryCache({ clock, ttlSeconds: 60 }),
+    breakers: { read: breaker, write: breaker },
+    clock,
+  });
+  registerMetrics(batches, { statistics, monitor, clock });
+  const stop = new AbortController();
+  const running = monitor.run(stop.signal);
+  for (let number = 0; number < PARTITIONS; number++) {
+    kafka.append(number, Array.from({ length: number }, () => ({ key: null, value: null })));
+  }
+  statistics.assigned(kafka.partitionNumbers());
+  statistics.stored({
+    partition: 99,
+    nextOffset: 10,
+    messages: [{ offset: 9, key: null, value: null, headers: {}, timestampMs: clock.now() - 70 }],
+    inserted: 6,
+    duplicates: 2,
+    rejections: new Map([["json", 1], ["id_conflict", 1]]),
+    skipped: 3,
+    stageMs: { parse: 1, redis: 2, store: 30, mark: 4 },
+    storedAtMs: clock.now(),
+  });
+  await clock.advance(2_500);
+  await use({ scrape: async () => parse(await batches.registry.metrics()), statistics, clock });
+  stop.abort();
+  await running;
+}
+
+Deno.test("registerMetrics() tells what the flow has done", async () => {
+  await scrapes(async ({ scrape, clock }) => {
+    const { series } = await scrape();
+    const wanted: Record<string, number> = {
+      'sensor_ledger_messages_total{outcome="inserted"}': 6,
+      'sensor_ledger_messages_total{outcome="duplicate"}': 2,
+      'sensor_ledger_messages_total{outcome="dead_letter"}': 2,
+      'sensor_ledger_messages_total{outcome="skipped"}': 3,
+      'sensor_ledger_dead_letters_total{reason="json"}': 1,
+      'sensor_ledger_dead_letters_total{reason="utf8"}': 0,
+      sensor_ledger_batch_messages_count: 1,
+      'sensor_ledger_stage_seconds_sum{stage="store"}': 0.03,
+      'sensor_ledger_delay_seconds_bucket{le="0.05"}': 0,
+      'sensor_ledger_delay_seconds_bucket{le="0.1"}': 1,
+      sensor_ledger_rebalances_total: 1,
+      'sensor_ledger_degraded{server="redis"}': 0,
+      'sensor_ledger_lag_messages{partition="99"}': 99,
+      sensor_ledger_assigned_partitions: PARTITIONS,
+      sensor_ledger_unaccounted_offsets: 0,
+      sensor_ledger_last_progress_timestamp_seconds: (clock.now() - 2_500) / 1_000,
+    };
+    for (const [name, value] of Object.entries(wanted)) {
+      assert.equal(series.get(name), value, name);
+    }
+    // A second scrape gives the same counters: they are set and not added up.
+    assert.equal((await scrape()).series.get("sensor_ledger_rebalances_total"), 1);
+  });
+});
+
+Deno.test("registerMetrics() stays within its series, and names no sensor", async () => {
+  await scrapes(async ({ scrape }) => {
+    const { series, text } = await scrape();
+    assert(series.size <= SERIES_MAX, `${series.size} series`);
+    assert.doesNotMatch(text, /sensor_id|sensor="/);
+    const partitions = [...series.keys()].filter((name) => name.includes("lag_messages"));
+    assert.equal(partitions.length, 24);
+    assert(partitions.includes('sensor_ledger_lag_messages{partition="76"}'), "the worst ones");
+  });
+});
+
+Deno.test("registerMetrics() tells no lag of partitions that were taken away", async () => {
+  await scrapes(async ({ scrape, statistics }) => {
+    statistics.assigned([7]);
+    const { series } = await scrape();
+    const lags = [...series.keys()].filter((name) => name.startsWith("sensor_ledger_lag_"));
+    assert.deepEqual(lags, [
+      'sensor_ledger_lag_messages{partition="7"}',
+      'sensor_ledger_lag_seconds{partition="7"}',
+    ]);
+  });
+});
+
+Deno.test("ProducerMetrics count, and are not ready while a partition is not acknowledged", async () => {
+  const metrics = new ProducerMetrics();
+  metrics.taken();
+  metrics.taken();
+  metrics.acknowledged(0, [1]);
+  metrics.retrying(1, new Error("broker away"));
+  assert.deepEqual(metrics.readiness(), {
+    ok: false,
+    reasons: ["partition 1 is not acknowledged: broker away"],
+  });
+  metrics.acknowledged(1, [2]);
+  assert.deepEqual(metrics.readiness(), { ok: true, reasons: [] });
+  const { series } = parse(await metrics.registry.metrics());
+  assert.deepEqual(Object.fromEntries(series), {
+    'sensor_ledger_producer_messages_total{outcome="taken"}': 2,
+    'sensor_ledger_producer_messages_total{outcome="acknowledged"}': 2,
+    sensor_ledger_producer_retries_total: 1,
+  });
+});
+
+const MONITORING = new URL("../monitoring/", import.meta.url);
+
+Deno.test("monitoring/ uses metrics that exist, and all of them", async (t) => {
+  await scrapes(async ({ scrape }) => {
+    const producer = await new ProducerMetrics().registry.metrics();
+    const { series } = await scrape();
+    const names = (texts: Iterable<string>): Set<string> =>
+      new Set([...texts].map((text) => /^[a-z_]+/.exec(text)![0]));
+    const existing = names([...series.keys(), ...parse(producer).series.keys()]);
+    const used = new Set<string>();
+    for (const path of ["alerts.yml", "grafana/dashboards/sensor-ledger.json"]) {
+      await t.step(path, async () => {
+        const text = await Deno.readTextFile(new URL(path, MONITORING));
+        const found = new Set(text.match(/sensor_ledger_[a-z_]+/g));
+        assert(found.size > 5);
+        assert.deepEqual([...found].filter((name) => !existing.has(name)), []);
+        for (const name of found) used.add(name.replace(/_(bucket|sum|count)$/, ""));
+      });
+    }
+    await t.step("nothing is measured in vain", () => {
+      const families = [...existing].map((name) => name.replace(/_(bucket|sum|count)$/, ""));
+      assert.deepEqual([...new Set(families)].filter((name) => !used.has(name)), []);
+    });
+  });
+});
