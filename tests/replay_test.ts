@@ -169,6 +169,12 @@ const CASES: readonly [name: string, check: (desk: Desk) => Promise<void>][] = [
     assert.ok(outcome.kind === "rejected" && outcome.rejection.reason === "size");
     assert.equal(await desk.rows(), 0);
   }],
+  ["does not take an unreadable message for a tombstone", async (desk) => {
+    await desk.keep(deadLetterAt(0, null, { reason: "unreadable_batch", detail: "codec 7" }));
+    const outcome = await desk.replay(0);
+    assert.ok(outcome.kind === "rejected" && outcome.rejection.reason === "unreadable_batch");
+    assert.equal((await desk.replay(0, { edited: utf8(sampleText()) })).kind, "inserted");
+  }],
   ["keeps what PostgreSQL refuses, as one more failed attempt", async (desk) => {
     await desk.keep(sampleText({ unit: "refused" }));
     await desk.pool.query({
@@ -203,6 +209,7 @@ const CASES: readonly [name: string, check: (desk: Desk) => Promise<void>][] = [
       text: "SELECT value::text FROM sensor_events ORDER BY kafka_offset",
     });
     assert.deepEqual(rows.map((row) => row.value), ["-0", "0.30000000000000004"]);
+    assert.equal(await desk.rows(), 2);
   }],
   ["discardDeadLetters() marks the open ones, keeps them, and says how many", async (desk) => {
     await desk.keep(sampleText(), "{", "[");

@@ -87,7 +87,9 @@ export function judgeMessage(
   letter: KeptDeadLetter,
   limits: ParseLimits,
 ): ParsedReading | Rejection {
-  const { payload, payloadBytes } = letter;
+  const { payload, payloadBytes, reason, detail } = letter;
+  // Nobody has seen this message: it is no tombstone.
+  if (payload === null && reason === "unreadable_batch") return reject(reason, detail);
   // The beginning of a message can look whole.
   if (payload !== null && payload.length < payloadBytes) {
     return reject("size", `only the first ${payload.length} of ${payloadBytes} bytes are kept`);
