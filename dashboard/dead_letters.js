@@ -75,7 +75,11 @@ function makeLetter(letter) {
   const text = letter.text === null
     ? "no value"
     : `${letter.text}${letter.isCut ? ` … (${count(letter.payloadBytes)} bytes)` : ""}`;
-  const raw = element("pre", { tabindex: "0", "aria-label": "The message as it came" }, text);
+  const raw = element("pre", {
+    tabindex: "0",
+    role: "group",
+    "aria-label": "The message as it came",
+  }, text);
   return {
     element: element("li", {}, head, element("p", { class: "detail" }, letter.detail), raw),
     // A dead letter never changes; only the clock goes on.
