@@ -25,7 +25,7 @@ export const SERIES_MAX = 200;
 const PARTITIONS_MAX = 24;
 
 /** The format of the answer. */
-export const METRICS_CONTENT_TYPE = Registry.PROMETHEUS_CONTENT_TYPE;
+export const METRICS_CONTENT_TYPE: string = Registry.PROMETHEUS_CONTENT_TYPE;
 
 /** What the metrics are made of. */
 export interface MetricsParts {
@@ -37,31 +37,42 @@ export interface MetricsParts {
   readonly clock: Clock;
 }
 
-/** The durations of each batch, for `onStored` of the statistics. */
-export class BatchMetrics {
-  /** Holds them, and whatever is added. */
-  readonly registry: Registry = new Registry();
+/** Metrics of a consumer. */
+export class ConsumerMetrics {
+  readonly #registry = new Registry();
   readonly #messages = new Histogram({
     name: "sensor_ledger_batch_messages",
     help: "Messages in a stored batch.",
     buckets: [1, 10, 50, 100, 500, 1_000, 2_500, 5_000, 10_000],
-    registers: [this.registry],
+    registers: [this.#registry],
   });
   readonly #stages = new Histogram({
     name: "sensor_ledger_stage_seconds",
     help: "Duration of one stage of a batch.",
     labelNames: ["stage"],
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
-    registers: [this.registry],
+    registers: [this.#registry],
   });
   readonly #delay = new Histogram({
     name: "sensor_ledger_delay_seconds",
     help: "From the time of a batch's oldest message in Kafka to the commit of its transaction.",
     buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3_600],
-    registers: [this.registry],
+    registers: [this.#registry],
   });
 
-  /** Counts a stored batch. */
+  /** Adds everything that the statistics and the monitor know. Called once. */
+  register(parts: MetricsParts): void {
+    registerCounters(this.#registry, parts.statistics);
+    registerGauges(this.#registry, parts);
+    registerLag(this.#registry, parts);
+  }
+
+  /** All metrics, in the text format. */
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  /** Counts a stored batch: for `onStored` of the statistics. */
   stored(report: BatchReport): void {
     this.#messages.observe(report.messages.length);
     for (const stage of STAGES) this.#stages.observe({ stage }, report.stageMs[stage] / 1_000);
@@ -70,13 +81,6 @@ export class BatchMetrics {
       this.#delay.observe(Math.max(0, report.storedAtMs - oldest.timestampMs) / 1_000);
     }
   }
-}
-
-/** Adds everything that the statistics and the monitor know to the registry of `batches`. */
-export function registerMetrics({ registry }: BatchMetrics, parts: MetricsParts): void {
-  registerCounters(registry, parts.statistics);
-  registerGauges(registry, parts);
-  registerLag(registry, parts);
 }
 
 /** A counter whose value is kept elsewhere. */
@@ -216,18 +220,17 @@ function registerLag(registry: Registry, parts: MetricsParts): void {
 
 /** Metrics and health of a producer, which it tells what happens. */
 export class ProducerMetrics implements Required<ProduceObserver> {
-  /** Holds the metrics. */
-  readonly registry: Registry = new Registry();
+  readonly #registry = new Registry();
   readonly #messages = new Counter({
     name: "sensor_ledger_producer_messages_total",
     help: "Messages by how far they got.",
     labelNames: ["outcome"],
-    registers: [this.registry],
+    registers: [this.#registry],
   });
   readonly #retries = new Counter({
     name: "sensor_ledger_producer_retries_total",
     help: "Sends that failed and were tried again.",
-    registers: [this.registry],
+    registers: [this.#registry],
   });
   readonly #troubles = new Map<number, string>();
 
@@ -251,6 +254,11 @@ export class ProducerMetrics implements Required<ProduceObserver> {
   retrying(partition: number, error: unknown): void {
     this.#retries.inc();
     this.#troubles.set(partition, describeError(error));
+  }
+
+  /** All metrics, in the text format. */
+  text(): Promise<string> {
+    return this.#registry.metrics();
   }
 
   /** Whether Kafka acknowledges what is sent. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { BatchMetrics, ProducerMetrics, registerMetrics, SERIES_MAX } from "../lib/metrics.ts";
+import { ConsumerMetrics, ProducerMetrics, SERIES_MAX } from "../lib/metrics.ts";
 import { MemoryKafka } from "../lib/kafka/memory.ts";
 import { Monitor } from "../lib/monitor/monitor.ts";
 import { FlowStatistics } from "../lib/monitor/statistics.ts";
@@ -47,8 +47,8 @@ async function scrapes(
   const clock = new FakeClock();
   const kafka = new MemoryKafka({ topic: "readings", partitions: PARTITIONS, clock });
   const store = createMemoryStore({ clock });
-  const batches = new BatchMetrics();
-  const statistics = new FlowStatistics({ clock, onStored: (report) => batches.stored(report) });
+  const metrics = new ConsumerMetrics();
+  const statistics = new FlowStatistics({ clock, onStored: (report) => metrics.stored(report) });
   const breaker = new Breaker({ clock, budgetMs: 250 });
   const monitor = new Monitor({
     member: kafka.member("g"),
@@ -57,7 +57,7 @@ async function scrapes(
     breakers: { read: breaker, write: breaker },
     clock,
   });
-  registerMetrics(batches, { statistics, monitor, clock });
+  metrics.register({ statistics, monitor, clock });
   const stop = new AbortController();
   const running = monitor.run(stop.signal);
   for (let number = 0; number < PARTITIONS; number++) {
@@ -76,12 +76,12 @@ async function scrapes(
     storedAtMs: clock.now(),
   });
   await clock.advance(2_500);
-  await use({ scrape: async () => parse(await batches.registry.metrics()), statistics, clock });
+  await use({ scrape: async () => parse(await metrics.text()), statistics, clock });
   stop.abort();
   await running;
 }
 
-Deno.test("registerMetrics() tells what the flow has done", async () => {
+Deno.test("ConsumerMetrics tell what the flow has done", async () => {
   await scrapes(async ({ scrape, clock }) => {
     const { series } = await scrape();
     const wanted: Record<string, number> = {
@@ -110,7 +110,7 @@ Deno.test("registerMetrics() tells what the flow has done", async () => {
   });
 });
 
-Deno.test("registerMetrics() stays within its series, and names no sensor", async () => {
+Deno.test("ConsumerMetrics stay within their series, and name no sensor", async () => {
   await scrapes(async ({ scrape }) => {
     const { series, text } = await scrape();
     assert(series.size <= SERIES_MAX, `${series.size} series`);
@@ -121,7 +121,7 @@ Deno.test("registerMetrics() stays within its series, and names no sensor", asyn
   });
 });
 
-Deno.test("registerMetrics() tells no lag of partitions that were taken away", async () => {
+Deno.test("ConsumerMetrics tell no lag of partitions that were taken away", async () => {
   await scrapes(async ({ scrape, statistics }) => {
     statistics.assigned([7]);
     const { series } = await scrape();
@@ -145,7 +145,7 @@ Deno.test("ProducerMetrics count, and are not ready while a partition is not ack
   });
   metrics.acknowledged(1, [2]);
   assert.deepEqual(metrics.readiness(), { ok: true, reasons: [] });
-  const { series } = parse(await metrics.registry.metrics());
+  const { series } = parse(await metrics.text());
   assert.deepEqual(Object.fromEntries(series), {
     'sensor_ledger_producer_messages_total{outcome="taken"}': 2,
     'sensor_ledger_producer_messages_total{outcome="acknowledged"}': 2,
@@ -157,7 +157,7 @@ const MONITORING = new URL("../monitoring/", import.meta.url);
 
 Deno.test("monitoring/ uses metrics that exist, and all of them", async (t) => {
   await scrapes(async ({ scrape }) => {
-    const producer = await new ProducerMetrics().registry.metrics();
+    const producer = await new ProducerMetrics().text();
     const { series } = await scrape();
     const names = (texts: Iterable<string>): Set<string> =>
       new Set([...texts].map((text) => /^[a-z_]+/.exec(text)![0]));

@@ -7,7 +7,7 @@
 import type { Clock } from "../clock.ts";
 import { ConfigurationError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { BatchMetrics, METRICS_CONTENT_TYPE, registerMetrics } from "../metrics.ts";
+import { ConsumerMetrics, METRICS_CONTENT_TYPE } from "../metrics.ts";
 import { liveness, readiness } from "../monitor/health.ts";
 import { type LiveStatus, liveStatus } from "../monitor/live_status.ts";
 import { Monitor, type MonitorParts } from "../monitor/monitor.ts";
@@ -117,14 +117,14 @@ export async function openConsumerSite(
   parts: ConsumerSiteParts,
 ): Promise<ConsumerSite> {
   const { member, breakers, cache, pools, clock } = parts;
-  const batches = new BatchMetrics();
-  const statistics = new FlowStatistics({ clock, onStored: (report) => batches.stored(report) });
+  const metrics = new ConsumerMetrics();
+  const statistics = new FlowStatistics({ clock, onStored: (report) => metrics.stored(report) });
   const readLedger = openPages(pools.monitor).ledger;
   const monitor = new Monitor({ member, breakers, cache, readLedger, clock });
   const streams = new EventStreams();
   const shown = { statistics, monitor, clock };
   const status = (): LiveStatus => liveStatus(shown);
-  registerMetrics(batches, shown);
+  metrics.register(shown);
   monitor.onLook(() => streams.send(status));
   const server = await openHttpServer(settings, {
     ...parts,
@@ -138,7 +138,7 @@ export async function openConsumerSite(
         clock,
       }),
       probeHandler({
-        metrics: { contentType: METRICS_CONTENT_TYPE, text: () => batches.registry.metrics() },
+        metrics: { contentType: METRICS_CONTENT_TYPE, text: () => metrics.text() },
         liveness: () => liveness(statistics),
         readiness: () => readiness({ statistics, servers: monitor.servers, clock }),
       }),

@@ -39,7 +39,7 @@ export class HttpError extends Error {
   /** HTTP status. */
   readonly status: number;
 
-  /** @param message Goes to the client. */
+  /** Refuses with a sentence that goes to the client. */
   constructor(status: number, message: string) {
     super(message);
     this.status = status;

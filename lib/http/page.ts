@@ -18,7 +18,7 @@ import sensorScript from "../../dashboard/sensor.js" with { type: "text" };
 import sensorsScript from "../../dashboard/sensors.js" with { type: "text" };
 import style from "../../dashboard/style.css" with { type: "text" };
 import icon from "../../dashboard/icon.svg" with { type: "text" };
-import type { HttpHandler } from "./exchange.ts";
+import type { HttpAnswer, HttpRequest } from "./exchange.ts";
 
 const HTML = "text/html; charset=utf-8";
 const SCRIPT = "text/javascript; charset=utf-8";
@@ -44,13 +44,13 @@ const FILES: ReadonlyMap<string, { readonly type: string; readonly text: string;
   );
 
 /** Serves the page. A browser that has a file asks whether it is still the same. */
-export const pageHandler: HttpHandler = ({ path, header }) => {
+export function pageHandler({ path, header }: HttpRequest): Promise<HttpAnswer | undefined> {
   const file = FILES.get(path);
   if (file === undefined) return Promise.resolve(undefined);
   const headers = { "content-type": file.type, "cache-control": "no-cache", etag: file.tag };
   const isKnown = header("if-none-match") === file.tag;
   return Promise.resolve({ status: isKnown ? 304 : 200, headers, body: isKnown ? "" : file.text });
-};
+}
 
 function tagOf(text: string): string {
   return `"${createHash("sha256").update(text).digest("hex").slice(0, 16)}"`;

@@ -11,6 +11,8 @@ export class Parameters {
   readonly #query: URLSearchParams;
 
   /**
+   * Looks at the names alone.
+   *
    * @param known All names that may be there.
    * @throws {HttpError} 400 if there is another one, or one twice.
    */

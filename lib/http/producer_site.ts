@@ -33,7 +33,7 @@ export async function serveProducer(
   if (producerPort === 0) return undefined;
   const observer = new ProducerMetrics();
   const probes = probeHandler({
-    metrics: { contentType: METRICS_CONTENT_TYPE, text: () => observer.registry.metrics() },
+    metrics: { contentType: METRICS_CONTENT_TYPE, text: () => observer.text() },
     // Who can answer is alive.
     liveness: () => ({ ok: true, reasons: [] }),
     readiness: () => observer.readiness(),
