@@ -100,6 +100,8 @@ export class RealPipeline implements AsyncDisposable {
       POSTGRES_PASSWORD: postgres.password,
       REDIS_HOST: "127.0.0.1",
       REDIS_PORT: String(parts.redis.port),
+      // Several run at the same time.
+      HTTP_PORT: "0",
       ...options.env,
     };
   }
