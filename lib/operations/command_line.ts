@@ -292,7 +292,7 @@ async function runRebuildLast(opening: Opening): Promise<void> {
     signal,
   );
   progress.clear();
-  if (signal.aborted) return fail(`Stopped after ${sensors} sensors`);
+  if (signal.aborted) return fail(`Stopped after ${sensors} sensors; start it again for the rest`);
   print(`looked at the last values of ${sensors} sensors`);
 }
 
