@@ -433,8 +433,10 @@ class Consumer {
       return true;
     }
     if (outcome.kind === "fenced" && outcome.ledgerNext === batch.nextOffset) {
-      // Our own COMMIT whose answer was lost, or somebody who stored just the same.
+      // Our own COMMIT whose answer was lost, or somebody who stored just the same. Whoever it was
+      // may not have come to the last values and the Kafka commit.
       this.#repairWanted = true;
+      this.#commits.note(batch.partition, batch.nextOffset);
       return true;
     }
     this.#parts.log.warn("batch refused by the ledger, placing the partition anew", {

@@ -83,6 +83,7 @@ export class Oracle {
   readonly #scene: Scene;
   readonly #violations = new Set<string>();
   readonly #contents = new WeakMap<SeenRow, string>();
+  readonly #letterBytes = new WeakMap<SeenLetter, string | null>();
   readonly #lastSeen = new Map<string, SeenLastValue>();
   /** Per life and partition: below this every message has been looked at for I7. */
   readonly #durableUpTo = new Map<string, number>();
@@ -181,12 +182,11 @@ export class Oracle {
 
   /** A batch took effect: what lies in its range and is settled now is durable. */
   stored(topicId: string, partition: number, from: number, to: number): void {
-    const letters = this.#letterKeys();
     for (let offset = from; offset < to; offset++) {
       const entry = this.journal.at(topicId, partition, offset) ??
         // Read under the name of an older life, see I4.
         this.journal.at(this.#scene.life(), partition, offset);
-      if (entry !== undefined && this.#isSettled(entry, letters)) entry.wasSettled = true;
+      if (entry !== undefined && this.#isSettled(entry)) entry.wasSettled = true;
     }
   }
 
@@ -220,7 +220,7 @@ export class Oracle {
         if (entry === undefined || entry.wasSettled || entry.excuse || entry.hasUsedOffset) {
           continue;
         }
-        if (this.#isSettled(entry, this.#letterKeys())) continue;
+        if (this.#isSettled(entry)) continue;
         this.#complain(
           `I7 committed ${nextOffset} of partition ${partition}, and ${offset} is not stored`,
         );
@@ -247,9 +247,8 @@ export class Oracle {
 
   /** Looks at everything once more and says what is wrong. */
   judge(): readonly string[] {
-    const letters = this.#letterKeys();
     for (const entry of this.journal.entries) {
-      if (entry.excuse === undefined && !this.#isSettled(entry, letters)) {
+      if (entry.excuse === undefined && !this.#isSettled(entry)) {
         if (entry.hasUsedOffset) entry.excuse = "offset given twice";
         else this.#complain(`I1 ${placeOf(entry)} ${nameOf(entry.claim)} is not stored`);
       }
@@ -276,14 +275,22 @@ export class Oracle {
     );
   }
 
-  #letterKeys(): ReadonlySet<string> {
-    return new Set(this.#scene.letters().map(letterKey));
+  /** Whether a row says what the message says, or a dead letter keeps it. */
+  #isSettled(entry: Entry): boolean {
+    if (entry.claim.kind === "reading" && this.#rowSays(entry.claim)) return true;
+    return this.#scene.letters().some((letter) =>
+      letter.offset === entry.offset && letter.partition === entry.partition &&
+      this.#bytesOf(letter) === entry.bytes
+    );
   }
 
-  /** Whether a row says what the message says, or a dead letter keeps it. */
-  #isSettled(entry: Entry, letters: ReadonlySet<string>): boolean {
-    if (letters.has(`${entry.partition}:${entry.offset} ${entry.bytes}`)) return true;
-    return entry.claim.kind === "reading" && this.#rowSays(entry.claim);
+  #bytesOf(letter: SeenLetter): string | null {
+    let bytes = this.#letterBytes.get(letter);
+    if (bytes === undefined) {
+      bytes = letter.payload === null ? null : bytesText(letter.payload);
+      this.#letterBytes.set(letter, bytes);
+    }
+    return bytes;
   }
 
   #rowSays(claim: Claim & { kind: "reading" }): boolean {
@@ -301,9 +308,8 @@ export class Oracle {
   }
 
   #excuseLost(excuse: Excuse): void {
-    const letters = this.#letterKeys();
     for (const entry of this.journal.entries) {
-      if (entry.isInLog || entry.excuse !== undefined || this.#isSettled(entry, letters)) continue;
+      if (entry.isInLog || entry.excuse !== undefined || this.#isSettled(entry)) continue;
       entry.excuse = excuse;
     }
   }
@@ -355,14 +361,15 @@ export class Oracle {
     for (const letter of this.#scene.letters()) {
       const { partition, offset, topic } = letter;
       const place = `${partition}:${offset}`;
-      const key = letterKey(letter);
+      const bytes = this.#bytesOf(letter);
+      const key = `${place} ${bytes}`;
       // While nobody has noticed that the topic was made again, its messages are read under the
       // name of its former life, and once more afterwards.
       const name = this.#topicsDeleted > 0 ? `${topic.topicId} ${key}` : key;
       if (seen.has(name)) this.#complain(`I4 dead letter ${place} is kept twice`);
       seen.add(name);
       const entry = this.journal.allAt(partition, offset).find((one) =>
-        `${place} ${one.bytes}` === key && (this.#topicsDeleted > 0 || one.life === topic.topicId)
+        one.bytes === bytes && (this.#topicsDeleted > 0 || one.life === topic.topicId)
       );
       if (entry === undefined) this.#complain(`I4 dead letter ${place} is of no message`);
       else if (!this.#mayBeLetter(entry.claim)) {
@@ -426,10 +433,6 @@ export class Oracle {
       );
     }
   }
-}
-
-function letterKey({ partition, offset, payload }: SeenLetter): string {
-  return `${partition}:${offset} ${payload === null ? null : bytesText(payload)}`;
 }
 
 function placeOf({ partition, offset }: Entry): string {
