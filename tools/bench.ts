@@ -34,6 +34,7 @@ interface Flags {
 }
 
 async function bench(flags: Flags): Promise<void> {
+  const [loadBefore = 0] = Deno.loadavg();
   const bed = await prepareBed();
   const work: WorkloadOptions = { ...flags, repeats: REPEATS, startMs: Date.now() - 3_600_000 };
   const figures: Figure[] = [];
@@ -42,7 +43,7 @@ async function bench(flags: Flags): Promise<void> {
   }
   if (flags.only.includes("latency")) figures.push(...await latency(bed, flags));
   if (flags.only.includes("producer")) figures.push(...await producer(bed, work, flags));
-  const machine = await describeMachine(bed);
+  const machine = await describeMachine(bed, loadBefore);
   if (flags.json) say(JSON.stringify({ machine, ...work, figures }));
   else say(`${machine}\n\n${figuresText(figures)}`);
 }
@@ -137,16 +138,15 @@ async function producer(bed: Bed, work: WorkloadOptions, flags: Flags): Promise<
 }
 
 /** What the figures depend on most. */
-async function describeMachine(bed: Bed): Promise<string> {
+async function describeMachine(bed: Bed, loadBefore: number): Promise<string> {
   const { rows } = await bed.postgres.asSuperuser(
     "postgres",
     (session) => session.query("SHOW server_version"),
   );
   const memoryGib = Deno.systemMemoryInfo().total / 2 ** 30;
-  const [load] = Deno.loadavg();
   return `${navigator.hardwareConcurrency} cores, ${memoryGib.toFixed(0)} GiB, Deno ` +
     `${Deno.version.deno}, PostgreSQL ${rows[0]?.server_version}, all on one machine ` +
-    `(load at the end: ${load!.toFixed(1)})`;
+    `(load before: ${loadBefore.toFixed(1)})`;
 }
 
 function whole(min: number, max: number): (text: string) => number {

@@ -4,6 +4,7 @@
  * @module
  */
 import { join } from "node:path";
+import config from "../../deno.json" with { type: "json" };
 
 const PROJECT_DIR = join(import.meta.dirname!, "..", "..");
 
@@ -47,18 +48,18 @@ export interface ChildOptions {
 }
 
 /**
- * Starts one of the project's programs.
+ * Starts one of the project's programs as its task does, flags and permissions included.
  *
- * @param args Name of the file, then its arguments.
+ * @param args What follows the task's own arguments.
  */
 export async function startProgram(
+  task: "consume" | "produce",
   args: readonly string[],
   options: ChildOptions,
 ): Promise<ChildProgram> {
   const log = await Deno.open(options.logFile, { write: true, create: true, truncate: true });
   const child = new Deno.Command(Deno.execPath(), {
-    // As the tasks run it, see DESIGN.md about memory.
-    args: ["run", "-q", "-A", "--v8-flags=--max-semi-space-size=8", ...args],
+    args: [...taskArguments(task), ...args],
     cwd: PROJECT_DIR,
     env: options.env,
     stdin: "null",
@@ -99,10 +100,16 @@ export async function startProgram(
     succeeded: async () => {
       await ended;
       if (exitCode !== 0) {
-        throw new Error(`Cannot measure ${args[0]}: exit code ${exitCode}, see ${options.logFile}`);
+        throw new Error(`Cannot measure ${task}: exit code ${exitCode}, see ${options.logFile}`);
       }
     },
   };
+}
+
+/** The words after `deno` in a task's command, without the file of somebody's own settings. */
+function taskArguments(task: "consume" | "produce"): readonly string[] {
+  const [, ...words] = config.tasks[task].command.split(" ");
+  return words.filter((word) => word !== "--env-file");
 }
 
 /** Undefined if the process has ended, or where there is no /proc. */

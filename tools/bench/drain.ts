@@ -52,7 +52,7 @@ export async function measureDrain(
   await using database = await createDatabase(bed, name);
   await emptyRedis(bed);
   const startMs = performance.now();
-  await using consumer = await startProgram(["main_consumer.ts", "run", "--until-end"], {
+  await using consumer = await startProgram("consume", ["--until-end"], {
     env: consumerEnv(backlog.topic, database.settings),
     logFile: join(bed.dir, `${name}.log`),
   });

@@ -68,7 +68,7 @@ export async function measureLatency(
   await using database = await createDatabase(bed, name);
   await emptyRedis(bed);
   await using writer = await openTopic(bed, name);
-  await using consumer = await startProgram(["main_consumer.ts", "run"], {
+  await using consumer = await startProgram("consume", [], {
     env: consumerEnv(name, database.settings),
     logFile: join(bed.dir, `${name}.log`),
   });

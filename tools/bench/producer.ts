@@ -34,7 +34,7 @@ export async function measureProducer(
 ): Promise<ProducerResult> {
   await (await openTopic(bed, name)).close();
   const startMs = performance.now();
-  await using producer = await startProgram(["main_producer.ts", "--from", file.path], {
+  await using producer = await startProgram("produce", ["--from", file.path], {
     env: { TOPIC_NAME: name, LOG_FORMAT: "json" },
     logFile: join(bed.dir, `${name}.log`),
   });
