@@ -32,6 +32,12 @@ Deno.test("classifyKafkaError() tells what passes from what a person mends", asy
       /no right to the group/,
     ],
     [
+      "what became of the topics that were asked for",
+      fault("some", { errors: [fault("denied", { type: "TOPIC_AUTHORIZATION_FAILED" })] }),
+      "ConfigurationError",
+      /no right to the topic/,
+    ],
+    [
       "a wrong password",
       fault("bad", { name: "KafkaJSSASLAuthenticationError" }),
       "ConfigurationError",

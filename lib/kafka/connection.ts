@@ -103,6 +103,8 @@ interface KafkaJsFault {
   readonly message: string;
   readonly type?: string;
   readonly cause?: unknown;
+  /** What became of each topic, where several were asked for. */
+  readonly errors?: readonly unknown[];
 }
 
 /** Error types of the protocol that stay until a person mends them, and how. */
@@ -154,7 +156,7 @@ export function classifyKafkaError(action: string, error: unknown): Error {
     if (cure !== undefined) {
       return new ConfigurationError(`Cannot ${action}: ${cure}`, { cause: error });
     }
-    current = fault.cause;
+    current = fault.cause ?? fault.errors?.[0];
   }
   return new TransientError(`Cannot ${action}`, { cause: error });
 }

@@ -135,6 +135,7 @@ class KafkajsGroupMember implements OpenGroupMember {
   async connect(): Promise<void> {
     await this.#admin.connect();
     await this.#admin.fetchTopicMetadata({ topics: [this.#topic] });
+    await this.#identityReader.findCoordinator(this.#settings.groupId, this.#topic);
     await this.#consumer.connect();
     // Earliest, never latest: a group without a position must not skip what is already there.
     await this.#consumer.subscribe({ topics: [this.#topic], fromBeginning: true });

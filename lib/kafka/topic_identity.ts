@@ -23,13 +23,23 @@ interface Cluster {
   connect(): Promise<void>;
   disconnect(): Promise<void>;
   addTargetTopic(topic: string): Promise<void>;
-  findControllerBroker(): Promise<{ connectionPool: { send(request: unknown): Promise<unknown> } }>;
+  findControllerBroker(): Promise<{
+    connectionPool: { send(request: unknown): Promise<unknown> };
+    findGroupCoordinator(question: { groupId: string }): Promise<unknown>;
+  }>;
 }
 
 /** Asks for topic identities over a connection of its own. */
 export interface IdentityReader {
   /** Asks for the topic's present life. */
   read(topic: string): Promise<TopicIdentity>;
+  /**
+   * Asks for the group's coordinator. kafkajs asks this, too, before it joins, and keeps the answer
+   * to itself: whoever has no right to the group is told that no coordinator was found.
+   *
+   * @param topic one that exists, for without any the brokers are not known
+   */
+  findCoordinator(groupId: string, topic: string): Promise<void>;
   /** Closes the connection. */
   close(): Promise<void>;
 }
@@ -63,6 +73,11 @@ export function openIdentityReader(kafka: KafkaClient): IdentityReader {
         });
       }
       return { clusterId, topic, topicId };
+    },
+    async findCoordinator(groupId: string, topic: string): Promise<void> {
+      await cluster.connect();
+      await cluster.addTargetTopic(topic);
+      await (await cluster.findControllerBroker()).findGroupCoordinator({ groupId });
     },
     close: () => cluster.disconnect(),
   };

@@ -39,11 +39,15 @@ export class Program implements AsyncDisposable {
   #stderr = "";
   #code: number | undefined;
 
-  private constructor(file: string, args: readonly string[], env: Environment) {
+  private constructor(
+    file: string,
+    args: readonly string[],
+    { env, flags = [] }: { readonly env: Environment; readonly flags?: readonly string[] },
+  ) {
     this.#name = [file, ...args].join(" ");
     const permissions = file === "main_producer.ts" ? "produce" : "consume";
     this.#child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "-q", "--no-prompt", `-P=${permissions}`, file, ...args],
+      args: ["run", "-q", "--no-prompt", `-P=${permissions}`, ...flags, file, ...args],
       cwd: ROOT,
       clearEnv: true,
       env: { ...inherited(), ...env },
@@ -58,14 +62,22 @@ export class Program implements AsyncDisposable {
     ]);
   }
 
-  /** Starts `main_consumer.ts`. */
-  static consumer(args: readonly string[], env: Environment): Program {
-    return new Program("main_consumer.ts", args, env);
+  /**
+   * Starts `main_consumer.ts`.
+   *
+   * @param flags Deno's own; a permission among them takes the place of the task's
+   */
+  static consumer(
+    args: readonly string[],
+    env: Environment,
+    flags: readonly string[] = [],
+  ): Program {
+    return new Program("main_consumer.ts", args, { env, flags });
   }
 
   /** Starts `main_producer.ts`. */
   static producer(args: readonly string[], env: Environment): Program {
-    return new Program("main_producer.ts", args, env);
+    return new Program("main_producer.ts", args, { env });
   }
 
   /** What it has written to standard error so far. */

@@ -26,6 +26,8 @@ export interface BrokerPlace {
   readonly port: number;
   /** The port on which the cluster's controllers talk. */
   readonly controllerPort: number;
+  /** Further lines of its configuration; they win. */
+  readonly settings?: Readonly<Record<string, string>>;
 }
 
 /** Brokers that form one cluster. */
@@ -102,7 +104,9 @@ export function brokerProperties(cluster: Cluster, broker: BrokerPlace): string 
     "group.initial.rebalance.delay.ms": 0,
     "auto.create.topics.enable": "false",
   };
-  return Object.entries(settings).map(([name, value]) => `${name}=${value}\n`).join("");
+  return Object.entries({ ...settings, ...broker.settings }).map(([name, value]) =>
+    `${name}=${value}\n`
+  ).join("");
 }
 
 /**
@@ -141,12 +145,17 @@ export async function runKafkaTool(
   args: readonly string[],
   { input = "/dev/null" }: KafkaToolOptions = {},
 ): Promise<string> {
-  const classPath = join(await kafkaLibs(() => {}), "*");
+  const classPath = await kafkaClassPath();
   const script = 'input=$1; shift; exec "$@" <"$input"';
   return await runProgram([
     ...["/bin/sh", "-c", script, "sh", input],
     ...[await findJava(), ...TOOL_OPTIONS, "-cp", classPath, className, ...args],
   ]);
+}
+
+/** The class path of Kafka and its tools, for Java. */
+export async function kafkaClassPath(): Promise<string> {
+  return join(await kafkaLibs(() => {}), "*");
 }
 
 /**

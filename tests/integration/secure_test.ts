@@ -1,0 +1,251 @@
+/** Strict servers: the programs run with exactly the rights of `security/`, and say what is wrong. */
+import assert from "node:assert/strict";
+import { DONE_MS } from "./real_pipeline.ts";
+import { type Ended, type Environment, Program } from "./processes.ts";
+import { PASSWORDS, SecureServers } from "./secure_servers.ts";
+
+/** A refusal is told at once and not tried again and again. */
+const REFUSED_MS = 20_000;
+
+type Mistake = readonly [
+  name: string,
+  env: (servers: SecureServers) => Environment,
+  says: RegExp,
+];
+
+const MISTAKES: Readonly<Record<"kafka" | "postgres" | "redis", readonly Mistake[]>> = {
+  kafka: [
+    ["wrong password", () => ({ KAFKA_PASSWORD: "mistaken" }), /refuse this user and password/],
+    [
+      "wrong password by plain",
+      () => ({ KAFKA_PASSWORD: "mistaken", KAFKA_SASL_MECHANISM: "plain" }),
+      /refuse this user and password/,
+    ],
+    [
+      "wrong authority",
+      ({ certificates }) => ({ KAFKA_TLS_CA: certificates.strangerCa }),
+      /certificate is not trusted.*unable to verify/,
+    ],
+    ["the system's authorities", () => ({ KAFKA_TLS_CA: "" }), /certificate is not trusted/],
+    ["a topic without the right to it", () => ({ TOPIC_NAME: "other" }), /no right to the topic/],
+  ],
+  postgres: [
+    [
+      "wrong password",
+      () => ({ POSTGRES_PASSWORD: "mistaken" }),
+      /password authentication failed.*Check POSTGRES_USER and POSTGRES_PASSWORD/,
+    ],
+    [
+      "wrong authority",
+      ({ certificates }) => ({ POSTGRES_TLS_CA: certificates.strangerCa }),
+      /certificate is not trusted.*Check POSTGRES_TLS and POSTGRES_TLS_CA/,
+    ],
+    [
+      "a name that is not in the certificate",
+      () => ({ POSTGRES_HOST: "localhost" }),
+      /certificate is not trusted.*does not match/,
+    ],
+  ],
+  redis: [
+    [
+      "wrong password",
+      () => ({ REDIS_PASSWORD: "mistaken" }),
+      /Cannot connect to Redis.*check REDIS_USER and REDIS_PASSWORD.*WRONGPASS/,
+    ],
+    ["wrong user", () => ({ REDIS_USER: "nobody" }), /check REDIS_USER and REDIS_PASSWORD/],
+    [
+      "wrong authority",
+      ({ certificates }) => ({ REDIS_TLS_CA: certificates.strangerCa }),
+      /check REDIS_TLS and REDIS_TLS_CA.*certificate is not trusted|unable to verify/,
+    ],
+  ],
+};
+
+Deno.test("the programs on strict servers", async (t) => {
+  await using servers = await SecureServers.start();
+  const written: string[] = [];
+
+  const run = async (program: Program, withinMs: number): Promise<Ended> => {
+    await using running = program;
+    const ended = await running.ended(withinMs);
+    written.push(ended.stdout, ended.stderr);
+    return ended;
+  };
+  const consumer = (args: readonly string[], env: Environment = {}): Promise<Ended> =>
+    run(
+      Program.consumer(args, { ...servers.env("consumer"), ...env }, [servers.readFlag]),
+      DONE_MS,
+    );
+  const producer = (args: readonly string[], env: Environment = {}): Promise<Ended> =>
+    run(Program.producer(args, { ...servers.env("producer"), ...env }), DONE_MS);
+  const assertDone = (ended: Ended): void => assert.equal(ended.code, 0, ended.stderr);
+
+  await t.step("the migrator makes the tables, and no other role does", async () => {
+    const refused = await consumer(["migrate"]);
+    assert.equal(refused.code, 2);
+    assert.match(refused.stderr, /permission denied.*Grant POSTGRES_USER the right/);
+    assertDone(await consumer(["migrate"], { POSTGRES_USER: "sensor_ledger_migrator" }));
+    await servers.applyRoles();
+  });
+
+  await t.step("the producer writes by every mechanism", async () => {
+    for (const mechanism of ["plain", "scram-sha-256", "scram-sha-512"]) {
+      assertDone(
+        await producer(["--count", "100", "--rate", "0"], { KAFKA_SASL_MECHANISM: mechanism }),
+      );
+    }
+  });
+
+  await t.step("the consumer stores, verifies and shows by every mechanism", async () => {
+    for (const mechanism of ["plain", "scram-sha-256", "scram-sha-512"]) {
+      assertDone(await consumer(["run", "--until-end"], { KAFKA_SASL_MECHANISM: mechanism }));
+    }
+    assertDone(await consumer(["verify"]));
+    assertDone(await consumer(["status"]));
+    const [{ sensor_id }] = await servers.asSuperuser(async (session) =>
+      (await session.query("SELECT sensor_id FROM sensor_events LIMIT 1")).rows
+    ) as [{ sensor_id: string }];
+    assertDone(await consumer(["last", sensor_id]));
+  });
+
+  await t.step("Redis has the marks, so its user had the right to set them", async () => {
+    const [marks] = await servers.redis.cli(
+      ...["--user", "sensor-ledger", "-a", PASSWORDS.redis, "GET", "ledger:last-complete"],
+    );
+    assert.match(marks ?? "", /^[0-9a-f-]{36}$/);
+  });
+
+  await t.step("URLs in place of the single settings", async () => {
+    const { POSTGRES_PORT, REDIS_PORT } = servers.env("consumer");
+    const password = encodeURIComponent(PASSWORDS.postgres);
+    const env = {
+      ...{ POSTGRES_HOST: "nowhere.invalid", POSTGRES_PASSWORD: "mistaken", REDIS_PORT: "1" },
+      DATABASE_URL: `postgres://sensor_ledger_app:${password}@127.0.0.1:${POSTGRES_PORT}` +
+        `/${servers.database}?sslmode=verify-full`,
+      REDIS_URL: `rediss://sensor-ledger:${encodeURIComponent(PASSWORDS.redis)}` +
+        `@127.0.0.1:${REDIS_PORT}`,
+    };
+    assertDone(await consumer(["run", "--until-end"], env));
+  });
+
+  await t.step("POSTGRES_TLS=require takes any certificate", async () => {
+    const env = { POSTGRES_TLS: "require", POSTGRES_TLS_CA: "", POSTGRES_HOST: "localhost" };
+    assertDone(await consumer(["verify"], env));
+  });
+
+  await t.step(
+    "the operator looks, rewinds, deletes and rebuilds; then the app goes on",
+    async () => {
+      assertDone(await producer(["--count", "50", "--bad", "0.5", "--rate", "0"]));
+      assertDone(await consumer(["run", "--until-end"]));
+      const operator = { POSTGRES_USER: "sensor_ledger_operator" };
+      const commands = [
+        ["dead-letters", "list"],
+        ["dead-letters", "discard", "1", "--reason-text", "a test"],
+        ["dead-letters", "replay", "2"],
+        ["rewind", "--to", "beginning"],
+        ["retain", "--older-than", "10000d"],
+        ["rebuild-last"],
+        ["verify"],
+      ];
+      for (const command of commands) {
+        await t.step(command.join(" "), async () => {
+          const { code, stderr } = await consumer(command, operator);
+          assert.doesNotMatch(stderr, /permission denied|NOPERM|no right/);
+          // A message that is still bad cannot be replayed.
+          assert.equal(code, command[1] === "replay" ? 1 : 0, stderr);
+        });
+      }
+      assertDone(await consumer(["run", "--until-end"]));
+      assertDone(await consumer(["verify"]));
+    },
+  );
+
+  for (const [server, mistakes] of Object.entries(MISTAKES)) {
+    for (const [name, env, says] of mistakes) {
+      await t.step(`${server}, ${name}: one clear line, exit code 2, no loop`, async () => {
+        const startMs = performance.now();
+        assertRefused(await consumer(["run"], env(servers)), says);
+        if (server === "kafka") assertRefused(await producer(["--count", "1"], env(servers)), says);
+        assert(performance.now() - startMs < REFUSED_MS);
+      });
+    }
+  }
+
+  await t.step("PostgreSQL without TLS: the same", async () => {
+    await servers.setPostgresTls("off");
+    try {
+      assertRefused(await consumer(["run"]), /does not speak TLS.*Check POSTGRES_TLS/);
+    } finally {
+      await servers.setPostgresTls("on");
+    }
+  });
+
+  await t.step("Kafka without TLS: it waits, and says for what", async () => {
+    // A broker that is about to start or stop looks the same.
+    const env = { ...servers.env("consumer"), KAFKA_BROKER: servers.adminBroker };
+    await using program = Program.consumer(["run"], env, [servers.readFlag]);
+    await program.until("it says so", () => program.said(/^waiting: .*secure TLS/) > 0, DONE_MS);
+    program.signal("SIGTERM");
+    await program.succeeded(DONE_MS);
+  });
+
+  await t.step("rights that are not given are missed", async (t) => {
+    const group = { KAFKA_GROUP_ID: "other" };
+    await t.step("another group", async () => {
+      assertRefused(await consumer(["run"], group), /no right to the group/);
+    });
+    await t.step("the consumer's user writes", async () => {
+      const user = { KAFKA_USER: "consumer", KAFKA_PASSWORD: PASSWORDS.consumer };
+      assertRefused(await producer(["--count", "1"], user), /no right to the topic/);
+    });
+    await t.step("the producer's user reads", async () => {
+      const user = { KAFKA_USER: "producer", KAFKA_PASSWORD: PASSWORDS.producer };
+      assertRefused(await consumer(["run"], user), /no right to the (group|topic)/);
+    });
+    await t.step("the producer makes a topic", async () => {
+      const args = ["--count", "1", "--ensure-topic", "1"];
+      assertRefused(await producer(args, { TOPIC_NAME: "new" }), /no right|lacks a right/);
+    });
+    const forbidden: [role: string, text: string][] = [
+      ["app", "DELETE FROM sensor_events"],
+      ["app", "UPDATE sensor_events SET value = 0"],
+      ["app", "DELETE FROM dead_letters"],
+      ["app", "UPDATE data_set SET id = id"],
+      ["app", "TRUNCATE sensor_events"],
+      ["app", "DROP TABLE ledger"],
+      ["app", "CREATE TABLE t (n integer)"],
+      ["operator", "UPDATE sensor_events SET value = 0"],
+      ["operator", "ALTER TABLE ledger ADD COLUMN n integer"],
+      ["reader", "INSERT INTO data_set DEFAULT VALUES"],
+    ];
+    for (const [role, text] of forbidden) {
+      await t.step(`sensor_ledger_${role}: ${text}`, async () => {
+        await servers.asSuperuser(async (session) => {
+          await session.query(`SET ROLE sensor_ledger_${role}`);
+          await assert.rejects(session.query(text), {
+            message: /permission denied|must be owner/,
+          });
+        });
+      });
+    }
+  });
+
+  await t.step("no secret in anything that was written, at level debug", () => {
+    const text = written.join("\n");
+    assert(text.length > 10_000, "there is something to look at");
+    for (const secret of [...Object.values(PASSWORDS), "mistaken"]) {
+      for (const form of [secret, encodeURIComponent(secret), btoa(secret)]) {
+        assert(!text.includes(form), `${form} was written`);
+      }
+    }
+  });
+});
+
+/** One line that is no event of the log says what is wrong. */
+function assertRefused(ended: Ended, says: RegExp): void {
+  const lines = ended.stderr.split("\n").filter((line) => line !== "" && !line.startsWith("{"));
+  assert.equal(ended.code, 2, ended.stderr);
+  assert.equal(lines.length, 1, ended.stderr);
+  assert.match(lines[0]!, says);
+}
