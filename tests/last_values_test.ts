@@ -72,9 +72,22 @@ Deno.test("repairLastValues() of a sensor named index skips it", async () => {
   assert.equal(pipeline.cache.lastComplete, await pipeline.store.dataSetId());
 });
 
-Deno.test("repairLastValues() that fails on the way does not say complete", async () => {
+Deno.test("repairLastValues() that fails on the way rejects, and can be run again", async () => {
   const pipeline = await stored([messageText(1, { sensor_id: "a" })]);
   pipeline.cache.failNext("remember");
   await assert.rejects(repairLastValues(pipeline, null, NEVER), { name: "TransientError" });
-  assert.equal(pipeline.cache.lastComplete, null);
+  assert.equal(pipeline.cache.lastValues.size, 0);
+  assert.equal(await repairLastValues(pipeline, pipeline.cache.lastComplete, NEVER), 1);
+  assert.ok(pipeline.cache.lastValues.has("a"));
+});
+
+Deno.test("repairLastValues() notices that Redis was emptied on the way", async () => {
+  const pipeline = await stored([messageText(1, { sensor_id: "a" })]);
+  const { cache } = pipeline;
+  const setLastComplete = cache.setLastComplete.bind(cache);
+  cache.setLastComplete = async (dataSetId) => {
+    await setLastComplete(dataSetId);
+    cache.flush();
+  };
+  await assert.rejects(repairLastValues(pipeline, null, NEVER), { message: /emptied meanwhile/ });
 });
