@@ -13,12 +13,12 @@
 export type SettingParts = ReadonlyMap<string, string>;
 
 /** What {@linkcode postgresUrlParts} takes, for people. */
-export const POSTGRES_URL_FORM =
+export const POSTGRES_URL_FORM: string =
   "postgres://user:password@host:port/database?sslmode=verify-full, " +
   "special characters percent-encoded";
 
 /** What {@linkcode redisUrlParts} takes, for people. */
-export const REDIS_URL_FORM =
+export const REDIS_URL_FORM: string =
   "redis://user:password@host:port or rediss://… for TLS, special characters percent-encoded";
 
 /** Splits a PostgreSQL URL; undefined if it is not of {@linkcode POSTGRES_URL_FORM}. */

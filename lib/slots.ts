@@ -9,7 +9,11 @@ export class Slots {
   #free: number;
   readonly #waiting: (() => void)[] = [];
 
-  /** @param count How many may be taken at the same time, 1 or more. */
+  /**
+   * All slots are free.
+   *
+   * @param count How many may be taken at the same time, 1 or more.
+   */
   constructor(count: number) {
     this.#free = count;
   }

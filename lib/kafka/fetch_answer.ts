@@ -47,13 +47,19 @@ type KafkajsDecoder = InstanceType<typeof Decoder>;
 
 /** A record as kafkajs hands it on, and what is added to it here. */
 export interface FetchedRecord {
+  /** Its place in the partition. */
   readonly offset: string;
+  /** Milliseconds since 1970. */
   readonly timestamp: string;
+  /** Null: none. */
   readonly key: Buffer | null;
+  /** Null: a tombstone. */
   readonly value: Buffer | null;
+  /** By name. */
   readonly headers: Readonly<Record<string, unknown>>;
   /** Never shown; it only moves the position. */
   readonly isControlRecord: boolean;
+  /** The record batch that it came in. */
   readonly batchContext: BatchContext;
   /** See `Message`. */
   readonly unreadable?: string;
@@ -61,24 +67,37 @@ export interface FetchedRecord {
 
 /** What a batch's header says, in kafkajs's words. */
 export interface BatchContext {
+  /** Offset of the first record. */
   readonly firstOffset: string;
+  /** Offset of the last record. */
   readonly lastOffset: string;
+  /** Time of the first record, ms since 1970. */
   readonly firstTimestamp: string;
+  /** Latest time of a record, ms since 1970. */
   readonly maxTimestamp: string;
   /** 0: the producer's time, 1: the broker's. */
   readonly timestampType: number;
+  /** Who wrote it, for transactions; -1: nobody in particular. */
   readonly producerId: string;
+  /** Whether it belongs to a transaction. */
   readonly inTransaction: boolean;
+  /** Whether it holds markers and no messages. */
   readonly isControlBatch: boolean;
+  /** Version of the format. */
   readonly magicByte: number;
 }
 
 /** The answer as kafkajs hands it on. */
 export interface FetchAnswer {
+  /** How long the broker held the answer back, ms. */
   readonly throttleTime: number;
+  /** How long the client is to wait, ms. */
   readonly clientSideThrottleTime: number;
+  /** 0: no error. */
   readonly errorCode: number;
+  /** Of an incremental fetch; 0: none. */
   readonly sessionId: number;
+  /** By topic and partition. */
   readonly responses: readonly {
     readonly topicName: string;
     readonly partitions: readonly object[];

@@ -28,10 +28,15 @@ export interface RecordsHeader {
 
 /** One record. Its parts lie in the memory of the batch. */
 export interface BatchRecord {
+  /** Its place in the partition. */
   readonly offset: number;
+  /** Milliseconds since 1970. */
   readonly timestamp: number;
+  /** Null: none. */
   readonly key: Buffer | null;
+  /** Null: a tombstone. */
   readonly value: Buffer | null;
+  /** By name, in the order of their first appearance. */
   readonly headers: Readonly<Record<string, readonly (Buffer | null)[]>>;
 }
 
