@@ -169,6 +169,11 @@ export class WatchedKafka extends MemoryKafka {
     return offsets;
   }
 
+  override commit(groupId: string, nextOffsets: ReadonlyMap<number, number>): void {
+    super.commit(groupId, nextOffsets);
+    this.#oracle.committed(nextOffsets);
+  }
+
   override appendControl(partition: number, count: number): void {
     const from = this.partition(partition).next;
     super.appendControl(partition, count);

@@ -244,6 +244,18 @@ export class MemoryKafka {
     this.#dealOut(member.groupId);
   }
 
+  /** Called by members: keeps their offsets. */
+  commit(groupId: string, nextOffsets: ReadonlyMap<number, number>): void {
+    const committed = this.committed.get(groupId) ?? new Map<number, number>();
+    const byMembers = this.committedByMembers.get(groupId) ?? new Set<number>();
+    for (const [partition, nextOffset] of nextOffsets) {
+      committed.set(partition, nextOffset);
+      byMembers.add(partition);
+    }
+    this.committed.set(groupId, committed);
+    this.committedByMembers.set(groupId, byMembers);
+  }
+
   /** Deals out a group's partitions anew, and each member gets another share if there are several. */
   rebalance(groupId: string): void {
     const index = this.#members.findIndex((member) => member.groupId === groupId);
@@ -432,14 +444,7 @@ export class MemoryMember implements GroupMember, GroupAdmin {
     if (this.#evicted || generation !== this.#kafka.generation(this.groupId)) {
       throw new TransientError("Cannot commit offsets: the group has gone on without this member");
     }
-    const committed = this.#kafka.committed.get(this.groupId) ?? new Map<number, number>();
-    const own = this.#kafka.committedByMembers.get(this.groupId) ?? new Set<number>();
-    for (const [partition, nextOffset] of nextOffsets) {
-      committed.set(partition, nextOffset);
-      own.add(partition);
-    }
-    this.#kafka.committed.set(this.groupId, committed);
-    this.#kafka.committedByMembers.set(this.groupId, own);
+    this.#kafka.commit(this.groupId, nextOffsets);
   }
 
   async stop(): Promise<void> {

@@ -1,0 +1,458 @@
+/**
+ * Faults of the program that others have made, put in from outside, one at a time. The simulation
+ * has to find each of them; else its silence about the real program would mean nothing.
+ *
+ * A bug stands between the program and its wires, so calls of the bug go wrong like any other.
+ *
+ * @module
+ */
+import { TransientError } from "../lib/errors.ts";
+import type { FetchedBatch, GroupHandlers, GroupMember } from "../lib/kafka/group_member.ts";
+import type { MessageToSend, TopicIdentity, Watermarks } from "../lib/kafka/message.ts";
+import type { TopicWriter } from "../lib/kafka/topic_writer.ts";
+import type { BatchToStore, DeadLetter, Store, StoreOutcome } from "../lib/postgres/store.ts";
+import type { Cache } from "../lib/redis/cache.ts";
+import { GROUP } from "./servers.ts";
+import type { BugContext, ConsumerPorts, PlantedBug } from "./world.ts";
+
+/** A store that does one thing otherwise. */
+function withStore(
+  change: (store: Store, ports: ConsumerPorts, context: BugContext) => Partial<Store>,
+): NonNullable<PlantedBug["consumer"]> {
+  return (ports, context) => ({
+    ...ports,
+    store: { ...ports.store, ...change(ports.store, ports, context) },
+  });
+}
+
+/** A cache that does one thing otherwise. */
+function withCache(
+  change: (cache: Cache, ports: ConsumerPorts, context: BugContext) => Partial<Cache>,
+): NonNullable<PlantedBug["consumer"]> {
+  return (ports, context) => ({
+    ...ports,
+    cache: { ...ports.cache, ...change(ports.cache, ports, context) },
+  });
+}
+
+/** A member that does one thing otherwise. */
+function withMember(
+  change: (member: GroupMember, ports: ConsumerPorts, context: BugContext) => Partial<GroupMember>,
+): NonNullable<PlantedBug["consumer"]> {
+  return (ports, context) => ({
+    ...ports,
+    member: { ...ports.member, ...change(ports.member, ports, context) },
+  });
+}
+
+/** A member whose batches are others than those that were fetched. */
+function withBatches(
+  change: (batch: FetchedBatch) => Partial<FetchedBatch>,
+): NonNullable<PlantedBug["consumer"]> {
+  return withMember((member) => ({
+    start: (handlers: GroupHandlers) =>
+      member.start({
+        assigned: (partitions) => handlers.assigned(partitions),
+        batch: (batch) => handlers.batch({ ...batch, ...change(batch) }),
+        crashed: (error) => handlers.crashed(error),
+      }),
+  }));
+}
+
+/** Marks that are believed though one of their parts says that they must not be. */
+function withMarks(
+  change: (parts: string[], batch: FetchedBatch, lineage: string) => void,
+): NonNullable<PlantedBug["consumer"]> {
+  return (ports) => {
+    let lastBatch: FetchedBatch | undefined;
+    let lineage = "";
+    const member = withBatches((batch) => {
+      lastBatch = batch;
+      return {};
+    })(ports, undefined as never).member;
+    const cache: Cache = {
+      ...ports.cache,
+      remember: (marks, lastValues) => {
+        lineage = marks.at(-1)?.value.split(":")[0] ?? lineage;
+        return ports.cache.remember(marks, lastValues);
+      },
+      marks: async (ids) => {
+        const marks = await ports.cache.marks(ids);
+        return marks.map((mark) => {
+          const parts = mark?.split(":");
+          if (parts === undefined || parts[3] === "" || lastBatch === undefined) return mark;
+          change(parts, lastBatch, lineage);
+          return parts.join(":");
+        });
+      },
+    };
+    return { ...ports, member, cache };
+  };
+}
+
+/** A line of the ledger beside the real ones, through which rows can be stored without one. */
+const SIDE_TOPIC: TopicIdentity = {
+  clusterId: "side",
+  topic: "side",
+  topicId: "00000000-0000-4000-8000-ffffffffffff",
+};
+
+/** Stores the rows of a batch in a transaction of their own. */
+async function storeRowsApart(store: Store, batch: BatchToStore): Promise<StoreOutcome> {
+  const topic = { ...SIDE_TOPIC, topicId: batch.topic.topicId };
+  const fromOffset = await store.openLedgerLine(topic, batch.partition, 0);
+  const nextOffset = fromOffset + batch.nextOffset - batch.fromOffset;
+  return await store.storeBatch({ ...batch, topic, fromOffset, nextOffset });
+}
+
+/** The batch as if it had held no message. */
+function emptied(batch: BatchToStore): BatchToStore {
+  const skipped = batch.nextOffset - batch.fromOffset;
+  return { ...batch, readings: [], deadLetters: [], suspects: [], duplicates: 0, skipped };
+}
+
+function storedAsIf(batch: BatchToStore): StoreOutcome {
+  const { readings, deadLetters, duplicates } = batch;
+  const counts = { inserted: readings.length, duplicates, deadLetters: deadLetters.length };
+  return { kind: "stored", ...counts, conflictOffsets: [] };
+}
+
+/** The dead letter that a careless program would make of any message. */
+function carelessLetter(offset: number): DeadLetter {
+  return {
+    offset,
+    reason: "json",
+    detail: "the batch was bad",
+    payload: new Uint8Array(),
+    payloadBytes: 0,
+    payloadSha256: "0".repeat(64),
+    key: null,
+    headersJson: "{}",
+  };
+}
+
+const ORDER_BUGS: readonly PlantedBug[] = [
+  {
+    name: "the Kafka commit goes before the store",
+    consumer: withStore((store, { member }) => ({
+      storeBatch: async (batch) => {
+        await member.commit(new Map([[batch.partition, batch.nextOffset]])).catch(() => {});
+        return await store.storeBatch(batch);
+      },
+    })),
+  },
+  {
+    name: "the ledger moves before the rows, in a transaction of its own",
+    consumer: withStore((store) => ({
+      storeBatch: async (batch) => {
+        const outcome = await store.storeBatch(emptied(batch));
+        return outcome.kind === "stored" ? await storeRowsApart(store, batch) : outcome;
+      },
+    })),
+  },
+  {
+    name: "a reading is claimed in Redis before it is stored",
+    consumer: withStore((store, { cache }) => ({
+      storeBatch: async (batch) => {
+        const ids = batch.readings.map(({ reading }) => reading.unique_reading_id);
+        const claims = await cache.marks(ids);
+        await cache.remember(ids.map((id) => ({ id, value: "claimed" })), []);
+        const readings = batch.readings.filter((_, index) => claims[index] === null);
+        const claimed = batch.readings.length - readings.length;
+        return await store.storeBatch({
+          ...batch,
+          readings,
+          duplicates: batch.duplicates + claimed,
+        });
+      },
+    })),
+  },
+  {
+    name: "marks are written before the store",
+    consumer: withStore((store, { cache }) => ({
+      storeBatch: async (batch) => {
+        const ids = batch.readings.map(({ reading }) => reading.unique_reading_id);
+        await cache.remember(ids.map((id) => ({ id, value: "early" })), []).catch(() => {});
+        return await store.storeBatch(batch);
+      },
+    })),
+  },
+];
+
+const STORE_BUGS: readonly PlantedBug[] = [
+  {
+    name: "an error of the store is logged and passed over",
+    consumer: withStore((store) => ({
+      storeBatch: (batch) => store.storeBatch(batch).catch(() => storedAsIf(batch)),
+    })),
+  },
+  {
+    name: "the ledger is set whatever it says",
+    consumer: withStore((store) => ({
+      storeBatch: async (batch) => {
+        const outcome = await store.storeBatch(batch);
+        if (outcome.kind !== "fenced" || outcome.ledgerNext === undefined) return outcome;
+        const move = { fromOffset: outcome.ledgerNext, toOffset: batch.fromOffset };
+        await store.moveLedgerLine(batch.topic, batch.partition, move);
+        return await store.storeBatch(batch);
+      },
+    })),
+  },
+  {
+    name: "a refused batch is taken for a stored one",
+    consumer: withStore((store) => ({
+      storeBatch: async (batch) => {
+        const outcome = await store.storeBatch(batch);
+        return outcome.kind === "fenced" ? storedAsIf(batch) : outcome;
+      },
+    })),
+  },
+  {
+    name: "one bad message makes dead letters of its whole batch",
+    consumer: withStore((store) => ({
+      storeBatch: (batch) => {
+        if (batch.deadLetters.length === 0) return store.storeBatch(batch);
+        const others = batch.readings.map(({ offset }) => carelessLetter(offset));
+        const deadLetters = [...batch.deadLetters, ...others];
+        return store.storeBatch({ ...batch, readings: [], suspects: [], deadLetters });
+      },
+    })),
+  },
+  {
+    name: "a dead letter is dropped when writing it fails",
+    consumer: withStore((store) => ({
+      storeBatch: (batch) =>
+        store.storeBatch(batch).catch((error) => {
+          if (batch.deadLetters.length === 0 || !(error instanceof TransientError)) throw error;
+          const skipped = batch.skipped + batch.deadLetters.length;
+          return store.storeBatch({ ...batch, deadLetters: [], skipped });
+        }),
+    })),
+  },
+  {
+    name: "a conflict is called a duplicate",
+    consumer: withStore((store) => ({
+      storeBatch: async (batch) => {
+        const outcome = await store.storeBatch({ ...batch, suspects: [] });
+        if (outcome.kind !== "conflicts") return outcome;
+        const refused = new Set(outcome.offsets);
+        const readings = batch.readings.filter(({ offset }) => !refused.has(offset));
+        const duplicates = batch.duplicates + refused.size;
+        return await store.storeBatch({ ...batch, readings, duplicates, suspects: [] });
+      },
+    })),
+  },
+  {
+    name: "a gap is passed over without being counted",
+    consumer: withStore((store) => ({
+      moveLedgerLine: async (topic, partition, move) => {
+        if (move.toOffset < move.fromOffset) {
+          return await store.moveLedgerLine(topic, partition, move);
+        }
+        const { fromOffset, toOffset: nextOffset } = move;
+        const outcome = await store.storeBatch({
+          dataSetId: await store.dataSetId(),
+          topic,
+          partition,
+          fromOffset,
+          nextOffset,
+          readings: [],
+          duplicates: 0,
+          skipped: nextOffset - fromOffset,
+          deadLetters: [],
+          suspects: [],
+        });
+        return outcome.kind === "stored";
+      },
+    })),
+  },
+];
+
+const PLACE_BUGS: readonly PlantedBug[] = [
+  {
+    name: "the end of a fetch is off by one",
+    consumer: withBatches(({ nextOffset }) => ({ nextOffset: nextOffset + 1 })),
+  },
+  {
+    name: "a partition is opened one past its beginning",
+    consumer: withStore((store) => ({
+      openLedgerLine: (topic, partition, first) =>
+        store.openLedgerLine(topic, partition, first + 1),
+    })),
+  },
+  {
+    name: "a fetch ends with its last message, whatever control records follow",
+    consumer: withBatches((batch) => ({
+      nextOffset: (batch.messages.at(-1)?.offset ?? batch.fetchedOffset - 1) + 1,
+    })),
+  },
+  {
+    name: "a partition is sought when it is assigned and never again",
+    consumer: withMember((member) => {
+      const sought = new Set<number>();
+      return {
+        start: (handlers) =>
+          member.start({
+            assigned: (partitions) => {
+              sought.clear();
+              handlers.assigned(partitions);
+            },
+            batch: (batch) => handlers.batch(batch),
+            crashed: (error) => handlers.crashed(error),
+          }),
+        seek: (partition, offset) => {
+          if (!sought.has(partition)) member.seek(partition, offset);
+          sought.add(partition);
+        },
+      };
+    }),
+  },
+  {
+    name: "a group without a position starts at the end",
+    consumer: withMember((member) => ({
+      watermarks: async () => {
+        const marks = await member.watermarks();
+        return new Map(
+          Array.from(marks, ([partition, { high }]): [number, Watermarks] => [
+            partition,
+            { low: high, high },
+          ]),
+        );
+      },
+    })),
+  },
+  {
+    name: "the group's offsets are believed when the ledger has been lost",
+    consumer: withMember((member, _, { servers }) => ({
+      committedByOthers: async () => {
+        await member.committedByOthers();
+        return new Map(servers.kafka.committed.get(GROUP));
+      },
+    })),
+  },
+  {
+    name: "the group's offsets of a former life of the topic are believed",
+    consumer: (ports, { servers }) => ({
+      ...ports,
+      store: {
+        ...ports.store,
+        readLedger: async () => {
+          const lines = await ports.store.readLedger();
+          const { topicId } = servers.kafka.identity();
+          const present = lines.filter((line) => line.topic.topicId === topicId);
+          // Without any line at all, the database was lost, and that is another bug.
+          return present.length > 0 || lines.length === 0 ? lines : present;
+        },
+      },
+      member: {
+        ...ports.member,
+        committedByOthers: async () => {
+          await ports.member.committedByOthers();
+          const isKnown = servers.store.ledger.length > 0;
+          return new Map(isKnown ? servers.kafka.committed.get(GROUP) : []);
+        },
+      },
+    }),
+  },
+];
+
+const REDIS_BUGS: readonly PlantedBug[] = [
+  {
+    name: "marks of another history are believed",
+    consumer: withMarks((parts, _, lineage) => parts[0] = lineage),
+  },
+  {
+    name: "marks ahead of the ledger are believed",
+    consumer: withMarks((parts) => parts[2] = "-1"),
+  },
+  {
+    name: "marks of another partition are believed",
+    consumer: withMarks((parts, batch) => {
+      if (parts[1] !== String(batch.partition)) parts[2] = "-1";
+      parts[1] = String(batch.partition);
+    }),
+  },
+  {
+    name: "a last value is set whatever is there",
+    consumer: withCache((cache, _, { servers }) => ({
+      remember: (marks, lastValues) => {
+        for (const { sensorId } of lastValues) servers.redis.lastValues.delete(sensorId);
+        return cache.remember(marks, lastValues);
+      },
+    })),
+  },
+  {
+    name: "last values are not repaired",
+    consumer: withStore((store) => ({
+      lastReadings: async (after) => await store.lastReadings(after, 0),
+    })),
+  },
+];
+
+const COMMIT_BUGS: readonly PlantedBug[] = [
+  {
+    name: "a commit that fails is not tried again while nothing comes",
+    consumer: withMember((member) => ({
+      commit: (nextOffsets) => member.commit(nextOffsets).catch(() => {}),
+    })),
+  },
+  {
+    name: "pending commits are replaced by the next one and not merged",
+    consumer: withMember((member) => ({
+      commit: (nextOffsets) => member.commit(new Map([...nextOffsets].slice(-1))),
+    })),
+  },
+];
+
+/** Sends of several partitions go out together, and the answer of one is taken for all. */
+class MergedWriter implements TopicWriter {
+  readonly partitions: number;
+  readonly #writer: TopicWriter;
+  #together: Promise<unknown> | undefined;
+
+  constructor(writer: TopicWriter) {
+    this.#writer = writer;
+    this.partitions = writer.partitions;
+  }
+
+  async send(partition: number, messages: readonly MessageToSend[]): Promise<void> {
+    const own = this.#writer.send(partition, messages);
+    const others = this.#together;
+    this.#together = own;
+    try {
+      await own;
+    } catch (error) {
+      // The retry goes to the partitions that a changed leader still answers for.
+      if (others === undefined || await others.then(() => false, () => true)) throw error;
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#writer.close();
+  }
+}
+
+const PRODUCER_BUGS: readonly PlantedBug[] = [
+  {
+    name: "a send to several partitions drops one and still resolves",
+    writer: (writer) => new MergedWriter(writer),
+  },
+  {
+    name: "a send that failed is reported as acknowledged",
+    writer: (writer) => ({
+      partitions: writer.partitions,
+      send: (partition, messages) => writer.send(partition, messages).catch(() => {}),
+      close: () => writer.close(),
+    }),
+  },
+];
+
+/** All of them. */
+export const PLANTED_BUGS: readonly PlantedBug[] = [
+  ...ORDER_BUGS,
+  ...STORE_BUGS,
+  ...PLACE_BUGS,
+  ...REDIS_BUGS,
+  ...COMMIT_BUGS,
+  ...PRODUCER_BUGS,
+];
