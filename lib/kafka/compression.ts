@@ -14,7 +14,11 @@ import { decompressSnappy } from "./snappy.ts";
 export interface Codec {
   /** As Kafka's settings call it. */
   readonly name: string;
-  /** @throws {Error} if it would become more than `bytesMax` bytes, or is broken. */
+  /**
+   * Undoes the codec.
+   *
+   * @throws {Error} if it would become more than `bytesMax` bytes, or is broken.
+   */
   readonly decompress: (source: Uint8Array, bytesMax: number) => Uint8Array;
 }
 
