@@ -7,6 +7,7 @@ import { readFileSync, writeSync } from "node:fs";
 import process from "node:process";
 import * as commander from "commander";
 import { systemClock } from "./clock.ts";
+import { isPermissionFault } from "./connect_fault.ts";
 import { ConfigurationError, describeError } from "./errors.ts";
 import { createLog, type Log, sayOnChange } from "./log.ts";
 import { retryForever } from "./retry.ts";
@@ -136,7 +137,8 @@ export async function runCommandLine(cli: CommandLine): Promise<never> {
       process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.misconfigured);
     }
     writeError(`${describeError(error)}\n`);
-    process.exit(error instanceof ConfigurationError ? EXIT.misconfigured : EXIT.failed);
+    const isForPerson = error instanceof ConfigurationError || isPermissionFault(error);
+    process.exit(isForPerson ? EXIT.misconfigured : EXIT.failed);
   }
 }
 

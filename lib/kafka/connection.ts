@@ -7,7 +7,8 @@
 import * as kafkajs from "kafkajs";
 import { ConfigurationError, TransientError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { tlsFault, type TlsMode, tlsOptions } from "../tls.ts";
+import { connectFault } from "../connect_fault.ts";
+import { type TlsMode, tlsOptions } from "../tls.ts";
 import "./kafkajs_patches.ts";
 
 /**
@@ -152,7 +153,7 @@ export function classifyKafkaError(action: string, error: unknown): Error {
   for (let depth = 0; depth < 8 && current instanceof Error; depth++) {
     const fault = current as KafkaJsFault;
     const cure = CURES.get(fault.type ?? "") ?? CURES_BY_NAME.get(fault.name) ??
-      tlsFault(fault);
+      connectFault(fault)?.text;
     if (cure !== undefined) {
       return new ConfigurationError(`Cannot ${action}: ${cure}`, { cause: error });
     }

@@ -9,8 +9,9 @@
 import type { Buffer } from "node:buffer";
 // @ts-types="@types/pg"
 import pg from "pg";
+import { connectFault } from "../connect_fault.ts";
 import { ConfigurationError, describeError, RowDataError, TransientError } from "../errors.ts";
-import { tlsFault, type TlsMode, tlsOptions } from "../tls.ts";
+import { type TlsMode, tlsOptions } from "../tls.ts";
 
 /** Where the database is, who asks, and how long one may wait. */
 export interface PostgresSettings {
@@ -236,11 +237,10 @@ export function classifyPostgresError(
   const because = (reason: string): string => `Cannot ${action}: ${reason}`;
   // No SQLSTATE: refused, reset, timed out, "Connection terminated". The outcome can be unknown.
   if (server === undefined) {
-    const fault = tlsFault(error);
+    const fault = connectFault(error);
     if (fault !== undefined) {
-      return new ConfigurationError(because(`${fault}. Check POSTGRES_TLS and POSTGRES_TLS_CA`), {
-        cause: error,
-      });
+      const cure = fault.kind === "tls" ? ". Check POSTGRES_TLS and POSTGRES_TLS_CA" : "";
+      return new ConfigurationError(because(`${fault.text}${cure}`), { cause: error });
     }
     return new TransientError(because(describeError(error)), { cause: error });
   }

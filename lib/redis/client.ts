@@ -13,10 +13,11 @@
  */
 import { createClient } from "@redis/client";
 import type { Clock } from "../clock.ts";
+import { connectFault } from "../connect_fault.ts";
 import { ConfigurationError, describeError, TransientError } from "../errors.ts";
 import { type Log, sayOnChange } from "../log.ts";
 import { backoffMs } from "../retry.ts";
-import { tlsFault, type TlsMode, tlsOptions } from "../tls.ts";
+import { type TlsMode, tlsOptions } from "../tls.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import type { Cache, LastValue, LastValueReader, Mark } from "./cache.ts";
 import {
@@ -326,14 +327,14 @@ function lastValueArguments(lastValues: readonly LastValue[]): readonly string[]
 /** True for what stays the same until somebody changes a password, a right or a certificate. */
 function isRefusal(error: unknown): boolean {
   return ["WRONGPASS", "NOAUTH", "NOPERM"].some((code) => isReply(error, code)) ||
-    tlsFault(error) !== undefined;
+    connectFault(error) !== undefined;
 }
 
 /** Which settings a refusal speaks of. */
 function cureOf(refusal: unknown): string {
-  return tlsFault(refusal) === undefined
-    ? "REDIS_USER and REDIS_PASSWORD"
-    : "REDIS_TLS and REDIS_TLS_CA";
+  const fault = connectFault(refusal);
+  if (fault === undefined) return "REDIS_USER and REDIS_PASSWORD";
+  return fault.kind === "tls" ? "REDIS_TLS and REDIS_TLS_CA" : "Deno's permissions";
 }
 
 /** Whether an error, or what caused it, is the server's answer with this code. */
