@@ -36,11 +36,11 @@ const SNAPPY_BLOCK = Uint8Array.fromBase64(
 );
 
 const SAMPLES: readonly [name: string, codec: number, compressed: Uint8Array][] = [
-  ["gzip", 1, gzipSync(TEXT)],
+  ["gzip", 1, Uint8Array.from(gzipSync(TEXT))],
   ["snappy in frames", 2, SNAPPY_FRAME],
   ["snappy, bare", 2, SNAPPY_BLOCK],
   ["lz4", 3, LZ4_FRAME],
-  ["zstd", 4, zstdCompressSync(TEXT)],
+  ["zstd", 4, Uint8Array.from(zstdCompressSync(TEXT))],
 ];
 
 function decompress(codec: number, bytes: Uint8Array, bytesMax: number): string {
