@@ -39,7 +39,8 @@ const cli = new Command("demo")
   .option("--keep <dir>", "keep the database in this directory (default: in memory)")
   .addHelpText(
     "after",
-    "\nThe dashboard is at HTTP_HOST and HTTP_PORT if they are free." +
+    "\nIn memory it grows by about 20 MB a minute: use --keep for more than a quarter of an hour." +
+      "\nThe dashboard is at HTTP_HOST and HTTP_PORT, or at a free port." +
       "\nExit code: 0 if every message is accounted for, 1 if not.",
   )
   .action(run);

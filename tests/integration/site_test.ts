@@ -117,7 +117,7 @@ Deno.test("the demo verifies itself, and keeps its tables where it is told", asy
         const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
           args: [
             ...["run", "-q", "-A", "tools/demo.ts"],
-            ...["--seconds", "2", "--rate", "300", "--keep", dir],
+            ...["--seconds", "2", "--rate", "300", "--keep", `${dir}/new/demo`],
           ],
           cwd: new URL("../..", import.meta.url),
           env: { HTTP_PORT: freePort(), NO_COLOR: "1" },
@@ -130,7 +130,9 @@ Deno.test("the demo verifies itself, and keeps its tables where it is told", asy
       });
     }
     assert.ok(rows[0]! > 300 && rows[1]! > rows[0]! + 300, String(rows));
-    assert.deepEqual(Array.from(Deno.readDirSync(dir), ({ name }) => name), ["postgres"]);
+    assert.deepEqual(Array.from(Deno.readDirSync(`${dir}/new/demo`), ({ name }) => name), [
+      "postgres",
+    ]);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

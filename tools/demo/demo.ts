@@ -4,6 +4,8 @@
  *
  * @module
  */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
 import type { Clock } from "../../lib/clock.ts";
 import { consume } from "../../lib/consumer.ts";
 import { type ConsumerSite, openConsumerSite } from "../../lib/http/consumer_site.ts";
@@ -66,9 +68,9 @@ const SEED = 1;
 const MARK_TTL_SECONDS = 3_600;
 const REDIS_BUDGET_MS = 250;
 
-/** Messages that are stored leave the topic's memory in the end, for it is all there is. */
+/** How many stored messages of a partition stay in the topic. */
 const MESSAGES_KEPT = 2_000;
-const TRIM_MS = 5_000;
+const TRIM_MS = 10_000;
 
 /** How long the last messages may take once nothing more is sent. */
 const DRAIN_MS = 10_000;
@@ -81,7 +83,9 @@ export async function openDemo(options: DemoOptions, context: DemoContext): Prom
   const { clock } = context;
   await using opened = new AsyncDisposableStack();
   const { keepDir } = options;
-  const postgres = opened.use(await startEmbeddedPostgres(keepDir && `${keepDir}/postgres`));
+  if (keepDir !== undefined) await mkdir(keepDir, { recursive: true });
+  const dataDir = keepDir === undefined ? undefined : join(keepDir, "postgres");
+  const postgres = opened.use(await startEmbeddedPostgres(dataDir));
   // One connection for all: the embedded server mixes up the statements of two that ask at once.
   const pool = withoutNames(openPool(postgres.settings));
   opened.defer(() => pool.close());
@@ -134,7 +138,7 @@ async function run(parts: FlowParts, options: RunOptions): Promise<VerifyReport>
     shutdownDeadlineMs: DRAIN_MS,
     signal: stop.signal,
   });
-  const trimming = trimAgain(kafka, clock, stop.signal);
+  const trimming = trimAgain(parts, stop.signal);
   const { ratePerSecond, sensors, signal, observer } = options;
   const salt = crypto.getRandomValues(new Uint32Array(1))[0]!;
   const messages = simulate({ clock, seed: SEED, salt, sensors, ratios: DEMO_RATIOS });
@@ -164,11 +168,14 @@ function isStored(kafka: MemoryKafka): boolean {
   );
 }
 
-async function trimAgain(kafka: MemoryKafka, clock: Clock, signal: AbortSignal): Promise<void> {
+/** Keeps what lies in memory small: messages that are stored, and PostgreSQL's log of its changes. */
+async function trimAgain({ kafka, pool, clock }: FlowParts, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
+    await clock.sleep(TRIM_MS, signal);
     for (const [number, nextOffset] of kafka.committed.get(GROUP) ?? []) {
       kafka.deleteRecords(number, nextOffset - MESSAGES_KEPT);
     }
-    await clock.sleep(TRIM_MS, signal);
+    // While it is away there is nothing to trim.
+    await pool.query({ action: "write a checkpoint", text: "CHECKPOINT" }).catch(() => {});
   }
 }
