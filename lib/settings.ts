@@ -388,6 +388,11 @@ export const SETTING_NAMES: readonly string[] = rows().flatMap(({ setting }) =>
   setting.source === "secret" ? [setting.name, fileName(setting)] : [setting.name]
 );
 
+/** The variables that hold the path of a file. */
+export const FILE_SETTING_NAMES: readonly string[] = rows().flatMap(({ setting }) =>
+  setting.source === "value" ? [] : [setting.source === "file" ? setting.name : fileName(setting)]
+);
+
 /**
  * Reads all settings. A variable that is empty counts as not set. White space around a value is
  * dropped, except around a secret; a secret's file loses the line end at its end.

@@ -2,7 +2,8 @@
 # Gives the users of sensor-ledger their rights on the brokers, and no more:
 #
 #   the producer may write to the topic
-#   the consumer may read the topic, and be a member of its group
+#   the consumer may read the topic and its settings (retain asks how long the topic keeps), and be
+#   a member of its group
 #
 # Neither may create or change a topic: an administrator creates it. The brokers need an authorizer
 # and allow.everyone.if.no.acl.found=false, or everybody may do everything.
@@ -26,5 +27,6 @@ allow() {
 }
 
 allow "User:$producer" --operation Write --operation Describe --topic "$topic"
-allow "User:$consumer" --operation Read --operation Describe --topic "$topic"
+allow "User:$consumer" --operation Read --operation Describe --operation DescribeConfigs \
+  --topic "$topic"
 allow "User:$consumer" --operation Read --group "$group"

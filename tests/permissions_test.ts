@@ -4,7 +4,8 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { SETTING_NAMES } from "../lib/settings.ts";
+import { readSettings, SETTING_NAMES } from "../lib/settings.ts";
+import { permissionFlags, type PermissionSet } from "../tools/permissions.ts";
 import config from "../deno.json" with { type: "json" };
 
 const SETS = Object.entries(config.permissions);
@@ -16,6 +17,66 @@ Deno.test("permissions in deno.json let the programs read every setting", async 
       assert.deepEqual(SETTING_NAMES.filter((setting) => !allowed.includes(setting)), []);
     });
   }
+});
+
+/** What the libraries ask for; `tests/integration/permissions_test.ts` shows that they do. */
+const LIBRARY_NAMES = [
+  "NODE_ENV",
+  "KAFKAJS_LOG_LEVEL",
+  "KAFKAJS_DEBUG_PROTOCOL_BUFFERS",
+  "KAFKAJS_DEBUG_EXTENDED_PROTOCOL_BUFFERS",
+  "CLICOLOR_FORCE",
+];
+
+Deno.test("permissions in deno.json name no variable that nobody reads", () => {
+  const { produce, consume } = config.permissions;
+  const extra = (names: readonly string[]): string[] =>
+    names.filter((name) => !SETTING_NAMES.includes(name));
+  assert.deepEqual(extra(produce.env), LIBRARY_NAMES);
+  assert.deepEqual(extra(consume.env), [
+    ...LIBRARY_NAMES,
+    ...["PGBINARY", "PGCLIENT_ENCODING", "PGOPTIONS", "PGREPLICATION", "PGSSLNEGOTIATION"],
+  ]);
+});
+
+Deno.test("permissionFlags() names the hosts and files of the settings, and no others", async (t) => {
+  const flags = (set: PermissionSet, values: Readonly<Record<string, string>>): string[] => {
+    const env = (name: string): string | undefined => values[name];
+    const settings = readSettings(env, () => "-----BEGIN CERTIFICATE-----");
+    return [...permissionFlags(set, { settings, env, files: ["a.ndjson"] })];
+  };
+  const values = {
+    KAFKA_BROKER: "k1,k2:9093",
+    KAFKA_TLS: "verify-full",
+    KAFKA_TLS_CA: "/ca.pem",
+    DATABASE_URL: "postgres://[::1]:5433/d",
+    REDIS_PASSWORD_FILE: "/run/secrets/redis",
+    HTTP_PORT: "8001",
+    PRODUCER_HTTP_PORT: "0",
+  };
+  await t.step("consume", () => {
+    assert.deepEqual(flags("consume", values), [
+      "--allow-net=k1:9092,k2:9093,[::1]:5433,localhost:6379,127.0.0.1:8001",
+      "--allow-read=./migrations,/ca.pem,/run/secrets/redis,a.ndjson",
+    ]);
+  });
+  await t.step("produce", () => {
+    assert.deepEqual(flags("produce", values), [
+      "--allow-net=k1:9092,k2:9093",
+      "--allow-read=/ca.pem,/run/secrets/redis,a.ndjson",
+    ]);
+  });
+  await t.step("no file at all", () => {
+    const settings = readSettings(() => undefined);
+    const [, read] = permissionFlags("produce", { settings, env: () => undefined });
+    assert.equal(read, "--deny-read");
+  });
+  await t.step("a path with a comma", () => {
+    assert.throws(() => flags("consume", { REDIS_PASSWORD_FILE: "/a,b" }), {
+      name: "ConfigurationError",
+      message: /has a comma/,
+    });
+  });
 });
 
 Deno.test("permissions in deno.json allow files to read, the network and named variables alone", () => {

@@ -75,9 +75,13 @@ export class Program implements AsyncDisposable {
     return new Program("main_consumer.ts", args, { env, flags });
   }
 
-  /** Starts `main_producer.ts`. */
-  static producer(args: readonly string[], env: Environment): Program {
-    return new Program("main_producer.ts", args, { env });
+  /** Starts `main_producer.ts`, see {@linkcode Program.consumer}. */
+  static producer(
+    args: readonly string[],
+    env: Environment,
+    flags: readonly string[] = [],
+  ): Program {
+    return new Program("main_producer.ts", args, { env, flags });
   }
 
   /** What it has written to standard error so far. */

@@ -1,0 +1,78 @@
+/**
+ * `deno task permissions`: prints the flags that narrow a program to what its settings name, for the
+ * sets of `deno.json` cannot know the hosts.
+ *
+ *     deno run -P=consume $(deno task -q permissions consume) main_consumer.ts run
+ *
+ * A broker tells its clients the addresses of all brokers, and those are connected to. So
+ * `KAFKA_BROKER` must list all of them, as the brokers call themselves (`advertised.listeners`).
+ *
+ * @module
+ */
+import { ConfigurationError, describeError } from "../lib/errors.ts";
+import { FILE_SETTING_NAMES, readSettings, type Settings } from "../lib/settings.ts";
+
+/** The sets of `deno.json` that belong to a program. */
+export type PermissionSet = "produce" | "consume";
+
+/** What the flags are made from. */
+export interface PermissionSource {
+  /** All settings. */
+  readonly settings: Settings;
+  /** Gives a variable's value, for the paths of files. */
+  readonly env: (name: string) => string | undefined;
+  /** Further files that the program is to read. */
+  readonly files?: readonly string[];
+}
+
+/**
+ * The flags of `deno run`, each in the place of the same permission of the set.
+ *
+ * @throws {ConfigurationError} if a path holds a comma, which Deno would take for two paths.
+ */
+export function permissionFlags(
+  set: PermissionSet,
+  { settings, env, files = [] }: PermissionSource,
+): readonly string[] {
+  const { kafka, postgres, redis, http } = settings;
+  const listen = set === "consume" ? http.port : http.producerPort;
+  const hosts = [
+    ...kafka.brokers,
+    ...(set === "consume" ? [address(postgres), address(redis)] : []),
+    ...(listen === 0 ? [] : [address({ host: http.host, port: listen })]),
+  ];
+  const paths = [
+    ...(set === "consume" ? ["./migrations"] : []),
+    ...FILE_SETTING_NAMES.map((name) => env(name) ?? "").filter((path) => path !== ""),
+    ...files,
+  ];
+  const unfit = paths.find((path) => path.includes(","));
+  if (unfit !== undefined) {
+    throw new ConfigurationError(`Cannot name ${unfit} in a flag: it has a comma`);
+  }
+  return [
+    `--allow-net=${hosts.join(",")}`,
+    // Without a path the flag would allow all of them.
+    paths.length === 0 ? "--deny-read" : `--allow-read=${paths.join(",")}`,
+  ];
+}
+
+function address({ host, port }: { readonly host: string; readonly port: number }): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+if (import.meta.main) {
+  const [set, ...files] = Deno.args;
+  try {
+    if (set !== "produce" && set !== "consume") {
+      throw new ConfigurationError("usage: deno task -q permissions produce|consume [file…]");
+    }
+    const env = (name: string): string | undefined => Deno.env.get(name);
+    const settings = readSettings(env, Deno.readTextFileSync);
+    const flags = permissionFlags(set, { settings, env, files });
+    Deno.stdout.writeSync(new TextEncoder().encode(`${flags.join(" ")}\n`));
+  } catch (error) {
+    Deno.stderr.writeSync(new TextEncoder().encode(`${describeError(error)}\n`));
+    Deno.exitCode = 2;
+  }
+}
