@@ -30,9 +30,9 @@ export class PendingCommits {
     this.#pending.set(partition, nextOffset);
   }
 
-  /** Forgets everything: whoever has the partitions now notes where the ledger stands. */
-  clear(): void {
-    this.#pending.clear();
+  /** Forgets a partition until it is noted anew: its ledger is read again, here or elsewhere. */
+  forget(partition: number): void {
+    this.#pending.delete(partition);
   }
 
   /** Sends what waits; one commit is under way at a time. Never rejects. */

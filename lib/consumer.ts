@@ -205,9 +205,7 @@ class Consumer {
     this.#assigned = partitions;
     this.#places.clear();
     this.#unplaced.clear();
-    // What is still ours is committed anew when it is placed; a new life of the topic has no use for
-    // the offsets of the former one.
-    this.#commits.clear();
+    for (const partition of this.#commits.pending.keys()) this.#commits.forget(partition);
     this.#placeAnew(partitions);
   }
 
@@ -222,6 +220,8 @@ class Consumer {
     for (const partition of partitions) {
       this.#places.delete(partition);
       this.#unplaced.add(partition);
+      // The offset can be one of the topic's former life.
+      this.#commits.forget(partition);
     }
     if (!this.#isPlacing) void this.#placeAll();
   }

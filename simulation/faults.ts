@@ -118,8 +118,10 @@ export class Network {
     }
     let dice = random.unit();
     for (const fault of ["refused", "reply lost", "late", "slow"] as const) {
-      // Commits go over one connection, and one that was given up does not overtake the next.
-      if (dice < rates[fault]) return name === "commit" && fault === "late" ? "reply lost" : fault;
+      // Commits go over one connection, and one that takes long does not end after the next.
+      if (dice < rates[fault]) {
+        return name === "commit" && fault !== "refused" ? "reply lost" : fault;
+      }
       dice -= rates[fault];
     }
     if (dice >= rates.crash) return "ok";

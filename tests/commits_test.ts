@@ -42,12 +42,14 @@ Deno.test("PendingCommits keeps what was noted while a commit was under way", as
   assert.deepEqual(kafka.committed.get("g"), new Map([[0, 6]]));
 });
 
-Deno.test("PendingCommits.clear() leaves the partitions to whoever has them next", async () => {
+Deno.test("PendingCommits.forget() leaves a partition to whoever notes it next", async () => {
   const { kafka, commits } = open();
   commits.note(0, 5);
   commits.note(1, 7);
-  commits.clear();
+  commits.note(2, 9);
+  commits.forget(0);
+  commits.forget(1);
   commits.note(1, 4);
   await commits.flush();
-  assert.deepEqual(kafka.committed.get("g"), new Map([[1, 4]]));
+  assert.deepEqual(kafka.committed.get("g"), new Map([[1, 4], [2, 9]]));
 });
