@@ -307,7 +307,7 @@ function correctionsText({ added, deleted, deadLetters }: VerifyReport): readonl
       `${deadLetters.deleted} deleted`,
     ]),
     ...(added + deleted === 0 ? [] : [
-      `rows beside the ledger: ${added} added by replays, ${deleted} deleted`,
+      `rows beside the ledger: ${added} added by replays or the take-over, ${deleted} deleted`,
     ]),
   ];
 }

@@ -274,7 +274,8 @@ async function startRedis(
   );
 }
 
-function freePort(): number {
+/** A port of the loopback that nobody listens on now. */
+export function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;
 }

@@ -2,10 +2,13 @@
 import assert from "node:assert/strict";
 import { DONE_MS } from "./real_pipeline.ts";
 import { type Ended, type Environment, Program } from "./processes.ts";
-import { PASSWORDS, SecureServers } from "./secure_servers.ts";
+import { freePort, PASSWORDS, SecureServers } from "./secure_servers.ts";
 
 /** A refusal is told at once and not tried again and again. */
 const REFUSED_MS = 20_000;
+
+/** Pages of the consumer that show the state of something. */
+const PAGES = ["/", "/metrics", "/healthz", "/readyz", "/api/status", "/api/ledger"];
 
 type Mistake = readonly [
   name: string,
@@ -160,6 +163,25 @@ Deno.test("the programs on strict servers", async (t) => {
       assertDone(await consumer(["verify"]));
     },
   );
+
+  await t.step("the pages answer, and are looked through for secrets below", async () => {
+    const port = String(freePort());
+    const env = { ...servers.env("consumer"), HTTP_PORT: port };
+    await using program = Program.consumer(["run"], env, [servers.readFlag]);
+    const isReady = async (): Promise<boolean> => {
+      const answer = await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined);
+      await answer?.body?.cancel();
+      return answer?.status === 200;
+    };
+    await program.until("it is ready", isReady, DONE_MS);
+    for (const path of PAGES) {
+      const answer = await fetch(`http://127.0.0.1:${port}${path}`);
+      assert.equal(answer.status, 200, path);
+      written.push(await answer.text());
+    }
+    program.signal("SIGTERM");
+    written.push((await program.succeeded(DONE_MS)).stderr);
+  });
 
   for (const [server, mistakes] of Object.entries(MISTAKES)) {
     for (const [name, env, says] of mistakes) {
