@@ -389,3 +389,154 @@ Deno.test("consume() with Redis away stores at once and says so once", async () 
   await pipeline.stop(consumer);
   assert.equal(pipeline.cache.lastValues.size, 1);
 });
+
+Deno.test("consume() commits where it was placed, though nothing new comes", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 10));
+  const first = pipeline.start();
+  await untilNext(pipeline, 10);
+  await pipeline.stop(first);
+  // As if the member before had died between COMMIT and the Kafka commit.
+  pipeline.kafka.committed.set(GROUP, new Map([[0, 7]]));
+  const successor = pipeline.start();
+  await pipeline.until("a commit", () => pipeline.kafka.committed.get(GROUP)?.get(0) === 10);
+  await pipeline.stop(successor);
+});
+
+Deno.test("consume() repairs last values that a lost answer left behind, at any time", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, [messageText(1, { sensor_id: "s-1" })]);
+  const consumer = pipeline.start();
+  await pipeline.until("a last value", () => pipeline.cache.lastValues.has("s-1"));
+  // The repair that every start begins with is over.
+  await pipeline.clock.advance(10_000);
+  pipeline.store.loseReplyNext("storeBatch");
+  pipeline.append(0, [messageText(2, { sensor_id: "s-2" })]);
+  await pipeline.until("its last value", () => pipeline.cache.lastValues.has("s-2"));
+  await pipeline.stop(consumer);
+});
+
+Deno.test("consume() restores last values after Redis was emptied while nothing comes", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, [messageText(1, { sensor_id: "silent" })]);
+  const consumer = pipeline.start();
+  await pipeline.until("a last value", () => pipeline.cache.lastValues.has("silent"));
+  await pipeline.clock.advance(10_000);
+  pipeline.cache.flush();
+  await pipeline.until("it again", () => pipeline.cache.lastValues.has("silent"));
+  await pipeline.stop(consumer);
+});
+
+Deno.test("consume() notices a database that went back, though nothing new comes", async (t) => {
+  for (const state of ["without a ledger", "with an older ledger"]) {
+    await t.step(state, async () => {
+      const pipeline = new MemoryPipeline(1);
+      if (state === "with an older ledger") {
+        await pipeline.store.openLedgerLine(pipeline.kafka.identity(), 0, 0);
+      }
+      const backup = pipeline.store.backup();
+      pipeline.append(0, messageTexts(1, 10));
+      const consumer = pipeline.start();
+      await untilNext(pipeline, 10);
+      await pipeline.until("a commit", () => pipeline.kafka.committed.get(GROUP)?.get(0) === 10);
+      pipeline.store.restore(backup);
+      await untilStored(pipeline, 10);
+      await pipeline.stop(consumer);
+      assert.match(pipeline.logged.join(""), /database has lost what was stored/);
+    });
+  }
+});
+
+Deno.test("consume() with a database that lost its ledger reads from the beginning", async () => {
+  const pipeline = new MemoryPipeline(1);
+  const backup = pipeline.store.backup();
+  pipeline.append(0, messageTexts(1, 10));
+  const consumer = pipeline.start();
+  await untilNext(pipeline, 10);
+  await pipeline.stop(consumer);
+  assert.equal(pipeline.kafka.committed.get(GROUP)?.get(0), 10);
+  pipeline.store.restore(backup);
+  const successor = pipeline.start();
+  await untilStored(pipeline, 10);
+  await pipeline.stop(successor);
+});
+
+Deno.test("consume() takes over another program's offsets, whoever placed the first partition", async () => {
+  const pipeline = new MemoryPipeline(2);
+  pipeline.append(0, messageTexts(1, 10));
+  pipeline.append(1, messageTexts(11, 10));
+  pipeline.kafka.committed.set(GROUP, new Map([[0, 3], [1, 4]]));
+  await pipeline.store.openLedgerLine(pipeline.kafka.identity(), 0, 3);
+  const consumer = pipeline.start();
+  await untilStored(pipeline, 13);
+  await pipeline.stop(consumer);
+  assert.equal((await pipeline.line(1))?.first, 4);
+});
+
+Deno.test("consume() believes no mark from before its ledger jumped", async (t) => {
+  // The database loses what it has stored, the brokers delete the messages, and the readings are
+  // sent again. Redis alone remembers that they were stored.
+  for (const state of ["over a gap", "to a new beginning"]) {
+    await t.step(state, async () => {
+      const pipeline = new MemoryPipeline(1);
+      if (state === "over a gap") {
+        await pipeline.store.openLedgerLine(pipeline.kafka.identity(), 0, 0);
+      }
+      const backup = pipeline.store.backup();
+      pipeline.append(0, messageTexts(1, 10));
+      const consumer = pipeline.start();
+      await untilNext(pipeline, 10);
+      await pipeline.stop(consumer);
+      pipeline.store.restore(backup);
+      pipeline.kafka.deleteRecords(0, 10);
+      pipeline.append(0, messageTexts(1, 10));
+      const successor = pipeline.start();
+      await untilNext(pipeline, 20);
+      await pipeline.stop(successor);
+      assert.deepEqual(storedIds(pipeline), ids(1, 10));
+    });
+  }
+});
+
+Deno.test("consume() commits nothing for a partition that it lost while a batch was stored", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 10));
+  const slow = pipeline.start();
+  const { store } = pipeline;
+  const storeBatch = store.storeBatch;
+  const answer = Promise.withResolvers<void>();
+  store.storeBatch = async (batch) => {
+    store.storeBatch = storeBatch;
+    const outcome = await storeBatch(batch);
+    await answer.promise;
+    return outcome;
+  };
+  await pipeline.until("a stored batch", () => store.readings.size === 10);
+  slow.member.evict();
+  const successor = pipeline.start();
+  pipeline.append(0, messageTexts(11, 5));
+  await pipeline.until("its commit", () => pipeline.kafka.committed.get(GROUP)?.get(0) === 15);
+  // The group takes the member back, without partitions, and then its answer comes.
+  slow.member.readmit();
+  await pipeline.clock.advance(1_000);
+  answer.resolve();
+  await pipeline.clock.advance(2_000);
+  assert.equal(pipeline.kafka.committed.get(GROUP)?.get(0), 15);
+  await pipeline.stop(successor);
+  await pipeline.stop(slow);
+});
+
+Deno.test("consume() commits an equal batch that somebody else has stored", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 10));
+  const { store } = pipeline;
+  const storeBatch = store.storeBatch;
+  // Another member's statement is there a moment before ours.
+  store.storeBatch = async (batch) => {
+    await storeBatch(batch);
+    return await storeBatch(batch);
+  };
+  const consumer = pipeline.start();
+  await pipeline.until("a commit", () => pipeline.kafka.committed.get(GROUP)?.get(0) === 10);
+  await pipeline.stop(consumer);
+});
