@@ -22,12 +22,26 @@ const testHandler: HttpHandler = ({ path, query, signal }) => {
       throw new TransientError("Cannot reach db.internal:5432 as iotuser");
     case "/broken":
       throw new Error("secret of the inside");
+    case "/endless":
+      return Promise.resolve({ status: 200, headers: {}, body: endless() });
     case "/events":
       return Promise.resolve(eventStreamAnswer(streams, signal));
     default:
       return Promise.resolve(undefined);
   }
 };
+
+const endlessBegan = Promise.withResolvers<void>();
+const endlessEnded = Promise.withResolvers<void>();
+
+async function* endless(): AsyncGenerator<string> {
+  endlessBegan.resolve();
+  try {
+    while (true) yield await Promise.resolve("x".repeat(65_536));
+  } finally {
+    endlessEnded.resolve();
+  }
+}
 
 interface TestServer extends HttpServer {
   readonly clock: FakeClock;
@@ -138,6 +152,16 @@ Deno.test("openHttpServer() hangs up on who asks slowly or not at all", async (t
       await once(socket, "close");
     });
   }
+});
+
+Deno.test("openHttpServer() hangs up on who takes no answer, and ends what makes it", async () => {
+  await using server = await openTestServer(100);
+  const socket = await dial(server);
+  socket.pause();
+  socket.write("GET /endless HTTP/1.1\r\nHost: x\r\n\r\n");
+  await endlessBegan.promise;
+  await endlessEnded.promise;
+  socket.destroy();
 });
 
 Deno.test("openHttpServer() tells who asks too much to wait", async () => {

@@ -52,8 +52,8 @@ export const URL_LENGTH_MAX = 2_048;
 export const HEADER_BYTES_MAX = 16_384;
 /** See {@linkcode HttpSettings.idleMs}. */
 export const IDLE_MS_MAX = 5_000;
-/** A client that takes nothing of its answer for this long is dropped, ms. */
-const STALL_MS_MAX = 15_000;
+/** A client that takes nothing of its answer for this many times as long is dropped. */
+const STALL_FACTOR = 3;
 /** Connections at the same time; further ones are closed at once. */
 export const CONNECTIONS_MAX = 600;
 
@@ -89,11 +89,7 @@ export async function openHttpServer(
     void respond(request, response, context);
   });
   server.maxConnections = CONNECTIONS_MAX;
-  // A connection that never asks anything is no business of headersTimeout.
-  server.on("connection", (socket: Socket) => {
-    socket.setTimeout(idleMs, () => socket.destroy());
-    socket.on("error", () => {});
-  });
+  server.on("connection", (socket: Socket) => socket.on("error", () => {}));
   await listen(server, settings);
   const { address, port, family } = server.address() as AddressInfo;
   const host = family === "IPv6" ? `[${address}]` : address;
@@ -137,7 +133,8 @@ async function respond(
 ): Promise<void> {
   const gone = new AbortController();
   response.on("close", () => gone.abort());
-  request.socket?.setTimeout(STALL_MS_MAX);
+  // The server's own bounds are for questions; this one is for who takes no answer.
+  request.socket?.setTimeout(STALL_FACTOR * context.idleMs);
   try {
     const answer = await answerTo(request, { ...context, signal: gone.signal });
     await send(answer, { request, response, signal: gone.signal });
@@ -219,7 +216,8 @@ async function send(
     const bytes = new TextEncoder().encode(body);
     const length = { "content-length": String(bytes.length) };
     response.writeHead(status, { ...SAFE_HEADERS, ...headers, ...length, ...ends });
-    response.end(request.method === "HEAD" ? undefined : bytes);
+    // To HEAD, node sends none of it.
+    response.end(bytes);
     return;
   }
   response.writeHead(status, { ...SAFE_HEADERS, ...headers, ...ends });
