@@ -57,6 +57,7 @@ export class Network {
   commitRefusals = 0;
   readonly #options: NetworkOptions;
 
+  /** Starts without faults. */
   constructor(options: NetworkOptions) {
     this.#options = options;
   }

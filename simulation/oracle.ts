@@ -24,37 +24,57 @@ import { bytesText, type Claim, contentText, type Entry, type Excuse, Journal } 
 
 /** A row as the oracle looks at it. */
 export interface SeenRow {
+  /** Where it was first read: the partition, */
   readonly partition: number;
+  /** and the offset in it. */
   readonly offset: number;
+  /** Event time in microseconds since 1970. */
   readonly eventTimeUs: number;
+  /** The reading, with all its fields. */
   readonly reading: { readonly unique_reading_id: string; readonly sensor_id: string };
 }
 
 /** A dead letter as the oracle looks at it. */
 export interface SeenLetter {
+  /** The topic's life. */
   readonly topic: { readonly topicId: string };
+  /** Number of the partition. */
   readonly partition: number;
+  /** Its message's place. */
   readonly offset: number;
+  /** Its message's bytes; null for a tombstone. */
   readonly payload: Uint8Array | null;
 }
 
 /** A line of the ledger as the oracle looks at it. */
 export interface SeenLine {
+  /** The topic's life. */
   readonly topic: { readonly topicId: string };
+  /** Number of the partition. */
   readonly partition: number;
+  /** Where it was opened. */
   readonly first: number;
+  /** Everything below is stored. */
   readonly next: number;
+  /** Readings that became rows. */
   readonly inserted: number;
+  /** Readings that were stored already. */
   readonly duplicates: number;
+  /** Messages that became dead letters. */
   readonly deadLetters: number;
+  /** Offsets without a message. */
   readonly skipped: number;
+  /** Offsets that were deleted unread. */
   readonly gaps: number;
+  /** Offsets gone back over. */
   readonly rewound: number;
 }
 
 /** A last value as the oracle looks at it. */
 export interface SeenLastValue {
+  /** Event time in microseconds since 1970. */
   readonly eventTimeUs: number;
+  /** Id of the reading. */
   readonly id: string;
 }
 
@@ -62,7 +82,9 @@ export interface SeenLastValue {
 export interface Scene {
   /** The rows, by id. */
   readonly rows: ReadonlyMap<string, SeenRow>;
+  /** All dead letters. */
   letters(): readonly SeenLetter[];
+  /** All lines of the ledger. */
   lines(): readonly SeenLine[];
   /** By sensor. */
   readonly lastValues: ReadonlyMap<string, SeenLastValue>;
@@ -94,6 +116,7 @@ export class Oracle {
   #topicsDeleted = 0;
   #truncations = 0;
 
+  /** Starts with an empty journal. */
   constructor(scene: Scene) {
     this.#scene = scene;
   }

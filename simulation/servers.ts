@@ -34,6 +34,7 @@ export class Servers {
   readonly #backups: StoreBackup[];
 
   /** @param host keeps the servers' time */
+  /** Starts empty. */
   constructor(host: VirtualProcess, partitions: number) {
     const { clock } = host;
     let dataSets = 0;
@@ -159,6 +160,7 @@ export class WatchedKafka extends MemoryKafka {
     this.#oracle = oracle;
   }
 
+  /** See {@linkcode MemoryKafka.append}; without a leader it refuses. */
   override append(partition: number, messages: readonly RecordToAppend[]): number[] {
     if (this.leaderless.has(partition)) throw new TransientError("Cannot send: no leader");
     const offsets = super.append(partition, messages);
@@ -169,11 +171,13 @@ export class WatchedKafka extends MemoryKafka {
     return offsets;
   }
 
+  /** See {@linkcode MemoryKafka.commit}. */
   override commit(groupId: string, nextOffsets: ReadonlyMap<number, number>): void {
     super.commit(groupId, nextOffsets);
     this.#oracle.committed(nextOffsets);
   }
 
+  /** See {@linkcode MemoryKafka.appendControl}. */
   override appendControl(partition: number, count: number): void {
     const from = this.partition(partition).next;
     super.appendControl(partition, count);

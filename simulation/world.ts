@@ -33,18 +33,23 @@ const SESSION_MS = 3_000;
 /** Consumers that can run at the same time. */
 const CONSUMERS_MAX = 4;
 /** Events that a trace shows. */
-const TRACE_EVENTS_MAX = 6000;
+const TRACE_EVENTS_MAX = 120;
 
 /** The ports of one consumer process, which a planted bug may replace. */
 export interface ConsumerPorts {
+  /** To Kafka. */
   readonly member: GroupMember;
+  /** To PostgreSQL. */
   readonly store: Store;
+  /** To Redis. */
   readonly cache: Cache;
 }
 
 /** What a planted bug may need to do its harm. */
 export interface BugContext {
+  /** What no program could look into, for bugs that are hard to put in otherwise. */
   readonly servers: Servers;
+  /** Where the bug sits. */
   readonly process: VirtualProcess;
 }
 
