@@ -7,7 +7,7 @@
 import type { Message } from "./kafka/message.ts";
 import type { LastValue } from "./redis/cache.ts";
 import { INDEX_NAME } from "./redis/scripts.ts";
-import { contentDigest, type ParsedReading, sameContent } from "./reading.ts";
+import { contentDigest, messageText, type ParsedReading, sameContent } from "./reading.ts";
 
 /** A valid message of a batch. */
 export interface Candidate {
@@ -73,19 +73,21 @@ export function isUnanimous(group: IdGroup): boolean {
 
 /** The newest reading of each sensor by (event time, id), whose place is `last:<sensor_id>`. */
 export function newestBySensor(candidates: Iterable<Candidate>): readonly LastValue[] {
-  const newest = new Map<string, ParsedReading>();
-  for (const { parsed } of candidates) {
-    const sensorId = parsed.reading.sensor_id;
+  const newest = new Map<string, Candidate>();
+  for (const candidate of candidates) {
+    const sensorId = candidate.parsed.reading.sensor_id;
     const known = newest.get(sensorId);
-    if (known === undefined || isNewer(parsed, known)) newest.set(sensorId, parsed);
+    if (known === undefined || isNewer(candidate.parsed, known.parsed)) {
+      newest.set(sensorId, candidate);
+    }
   }
   // The key of a sensor with this name would be that of the index itself.
   newest.delete(INDEX_NAME);
-  return Array.from(newest.values(), ({ reading, eventTimeUs, text }) => ({
-    sensorId: reading.sensor_id,
-    eventTimeUs,
-    id: reading.unique_reading_id,
-    text,
+  return Array.from(newest.values(), ({ message, parsed }) => ({
+    sensorId: parsed.reading.sensor_id,
+    eventTimeUs: parsed.eventTimeUs,
+    id: parsed.reading.unique_reading_id,
+    text: messageText(message.value ?? new Uint8Array()),
   }));
 }
 

@@ -36,8 +36,6 @@ export interface ParsedReading {
   readonly reading: Reading;
   /** Event time in microseconds since 1970; an exact integer. */
   readonly eventTimeUs: number;
-  /** The message as it came, decoded, without a byte order mark. */
-  readonly text: string;
 }
 
 /** Bounds that come from settings. */
@@ -85,6 +83,14 @@ export function parseReading(
     if (fault !== undefined) return fault;
   }
   return isValid ? readFields(value, text, limits) : rejectSchemaFault(value);
+}
+
+/**
+ * The text of a message that is a reading, without a byte order mark. It is made anew where it is
+ * needed, for the newest reading of a sensor: kept with each reading it would cost memory.
+ */
+export function messageText(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes);
 }
 
 /** The text of the bytes, or undefined if they are not UTF-8. */
@@ -145,7 +151,6 @@ function readFields(
       battery_level: value.battery_level,
     },
     eventTimeUs: instant.us,
-    text,
   };
 }
 

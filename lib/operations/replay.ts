@@ -16,7 +16,7 @@ import {
   replayReading,
 } from "../postgres/dead_letters.ts";
 import type { SqlPool } from "../postgres/pool.ts";
-import { type ParsedReading, type ParseLimits, parseReading } from "../reading.ts";
+import { messageText, type ParsedReading, type ParseLimits, parseReading } from "../reading.ts";
 import type { Cache } from "../redis/cache.ts";
 import { INDEX_NAME } from "../redis/scripts.ts";
 import { reject, type Rejection } from "../rejection.ts";
@@ -120,7 +120,10 @@ export async function replayDeadLetter(
   try {
     const verdict = await replayReading(parts.pool, letter.id, { reading, note });
     if (verdict === "resolved" || verdict === "absent") return { kind: verdict };
-    if (verdict === "inserted") await tellCache(parsed, parts);
+    if (verdict === "inserted") {
+      const bytes = edited ?? letter.payload ?? new Uint8Array();
+      await tellCache(parsed, messageText(bytes), parts);
+    }
     return { kind: verdict, readingId: reading.unique_reading_id };
   } catch (error) {
     if (!(error instanceof RowDataError)) throw error;
@@ -147,8 +150,11 @@ async function refuse(
 }
 
 /** After COMMIT, and best effort, as in the flow. No mark: the database decides about a repeat. */
-async function tellCache(parsed: ParsedReading, { cache, log }: ReplayParts): Promise<void> {
-  const { reading, eventTimeUs, text } = parsed;
+async function tellCache(
+  { reading, eventTimeUs }: ParsedReading,
+  text: string,
+  { cache, log }: ReplayParts,
+): Promise<void> {
   if (reading.sensor_id === INDEX_NAME) return;
   try {
     await cache.remember([], [
