@@ -1,4 +1,6 @@
-import { MemoryKafka } from "../lib/kafka/memory.ts";
+import assert from "node:assert/strict";
+import { TransientError } from "../lib/errors.ts";
+import { MemoryKafka, MemoryMember } from "../lib/kafka/memory.ts";
 import { groupMemberContract, type TopicUnderTest } from "./contracts/group_member.ts";
 import { FakeClock } from "./fake_clock.ts";
 
@@ -21,6 +23,11 @@ function openTopic(): Promise<TopicUnderTest> {
     },
     deleteRecords: (partition, beforeOffset) => {
       kafka.deleteRecords(partition, beforeOffset);
+      return Promise.resolve();
+    },
+    giveUp: (member) => {
+      assert.ok(member instanceof MemoryMember);
+      member.evict();
       return Promise.resolve();
     },
     commitAsAnother: (groupId, partition, nextOffset) => {
@@ -46,3 +53,55 @@ function openTopic(): Promise<TopicUnderTest> {
 }
 
 groupMemberContract("the memory", openTopic);
+
+Deno.test("MemoryMember drops an answer that was under way when its partition was paused", async () => {
+  const clock = new FakeClock();
+  const kafka = new MemoryKafka({ topic: "readings", partitions: 1, clock });
+  kafka.append(0, [{ key: null, value: new Uint8Array([1]) }]);
+  const member = kafka.member("g", { fetchMs: 50, fetchWaitMs: 10 });
+  const fetched: number[] = [];
+  await member.start({
+    assigned: () => {},
+    batch: (batch) => {
+      fetched.push(clock.elapsedMs());
+      batch.resolve(batch.nextOffset);
+      return Promise.resolve();
+    },
+    crashed: () => {},
+  });
+  await clock.advance(20);
+  member.pause([0]);
+  await clock.advance(100);
+  assert.deepEqual(fetched, []);
+  member.resume([0]);
+  await clock.advance(100);
+  assert.equal(fetched.length, 1);
+  const stopped = member.stop();
+  await clock.advance(100);
+  await stopped;
+});
+
+Deno.test("MemoryKafka.recreateTopic() can go unnoticed, and can leave the group's offsets", async (t) => {
+  for (const commits of ["gone", "kept"] as const) {
+    await t.step(commits, async () => {
+      const kafka = new MemoryKafka({ topic: "readings", partitions: 1, clock: new FakeClock() });
+      const member = kafka.member("g");
+      const before = await member.identity();
+      kafka.committed.set("g", new Map([[0, 7]]));
+      const generation = kafka.generation("g");
+      kafka.recreateTopic("nobody notices", commits);
+      assert.notEqual((await member.identity()).topicId, before.topicId);
+      assert.equal(kafka.generation("g"), generation);
+      assert.equal(kafka.committed.get("g")?.get(0), commits === "kept" ? 7 : undefined);
+    });
+  }
+});
+
+Deno.test("MemoryMember that was stopped does not join again", async () => {
+  const kafka = new MemoryKafka({ topic: "readings", partitions: 1, clock: new FakeClock() });
+  const member = kafka.member("g");
+  member.crash(new TransientError("dead"));
+  const handlers = { assigned: () => {}, batch: () => Promise.resolve(), crashed: () => {} };
+  await assert.rejects(member.start(handlers), { name: "TransientError", message: /was stopped/ });
+  assert.deepEqual(await member.liveMembers(), []);
+});

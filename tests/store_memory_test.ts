@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { TransientError } from "../lib/errors.ts";
 import { createMemoryStore } from "../lib/postgres/memory.ts";
-import { batchOf, readingAt, storeContract, TOPIC } from "./contracts/store.ts";
+import { batchOf, deadLetterAt, readingAt, storeContract, TOPIC } from "./contracts/store.ts";
 import { FakeClock } from "./fake_clock.ts";
 
 storeContract("createMemoryStore()", async (use) => {
@@ -63,4 +63,29 @@ Deno.test("createMemoryStore() takes its ids and dates from its options", async 
   assert.equal(await store.dataSetId(), "id-2");
   await store.openLedgerLine(TOPIC, 0, 0);
   assert.equal((await store.readLedger())[0]?.updatedAtMs, clock.now());
+});
+
+Deno.test("restore() takes rows, dead letters, ledger and data set back together", async () => {
+  const store = createMemoryStore();
+  const dataSetId = await store.dataSetId();
+  await store.openLedgerLine(TOPIC, 0, 0);
+  await store.storeBatch(batchOf(dataSetId, {
+    readings: [readingAt(0, 1)],
+    deadLetters: [deadLetterAt(1, "{")],
+  }));
+  const backup = store.backup();
+  const before = [[...store.readings], store.deadLetters, store.ledger];
+  await store.storeBatch(batchOf(dataSetId, {
+    fromOffset: 2,
+    readings: [readingAt(2, 2)],
+    deadLetters: [deadLetterAt(3, "[")],
+  }));
+  store.emptyReadings();
+  store.restore(backup);
+  assert.deepEqual([[...store.readings], store.deadLetters, store.ledger], before);
+  assert.equal(await store.dataSetId(), dataSetId);
+  // The backup stays what it was, and can be used again.
+  await store.storeBatch(batchOf(dataSetId, { fromOffset: 2, readings: [readingAt(2, 2)] }));
+  store.restore(backup);
+  assert.equal(store.readings.size, 1);
 });

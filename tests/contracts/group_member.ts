@@ -19,6 +19,8 @@ export interface TopicUnderTest {
   appendAborted(partition: number, values: readonly string[]): Promise<void>;
   deleteRecords(partition: number, beforeOffset: number): Promise<void>;
   recreate(): Promise<void>;
+  /** Makes the group give up a member that is silent, unless it does so by itself. */
+  giveUp(member: GroupMember): Promise<void>;
   /** Commits for a group without members, as another program would. */
   commitAsAnother(groupId: string, partition: number, nextOffset: number): Promise<void>;
   /** What the group has committed, whoever did it. */
@@ -191,6 +193,23 @@ const LAWS: readonly [string, Law][] = [
     await member.commit(new Map([[1, 1]]));
     assert.deepEqual(await topic.committedOffsets("committing"), new Map([[0, 2], [1, 1]]));
     await member.stop();
+  }],
+  ["commit() of a member that the group has gone on without is refused", async (topic) => {
+    await topic.append(0, ["a"]);
+    const [lost, heir] = [await topic.member("losing"), await topic.member("losing")];
+    const [one, two] = [new Witness(), new Witness()];
+    const hung = Promise.withResolvers<void>();
+    one.onBatch = () => hung.promise;
+    await lost.start(one);
+    await until(topic, "a batch", () => one.batches.length > 0);
+    await topic.giveUp(lost);
+    await heir.start(two);
+    await until(topic, "its partitions", () => two.assignments.at(-1)?.length === 2);
+    await assert.rejects(lost.commit(new Map([[0, 1]])), { name: "TransientError" });
+    assert.deepEqual(await topic.committedOffsets("losing"), new Map());
+    hung.resolve();
+    await lost.stop();
+    await heir.stop();
   }],
   ["committedByOthers() tells what another program committed, not what we did", async (topic) => {
     await topic.append(0, ["a", "b"]);
