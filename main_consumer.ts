@@ -7,12 +7,12 @@
 import process from "node:process";
 import { Command } from "commander";
 import { systemClock } from "./lib/clock.ts";
-import { consume } from "./lib/consumer.ts";
+import { consume } from "./lib/consumer/consumer.ts";
 import { ConfigurationError, describeError } from "./lib/errors.ts";
 import { serveConsumer } from "./lib/http/consumer_site.ts";
 import { type OpenGroupMember, openGroupMember } from "./lib/kafka/kafkajs_group_member.ts";
 import { addOperations } from "./lib/operations/command_line.ts";
-import { parseStartFrom } from "./lib/placement.ts";
+import { parseStartFrom } from "./lib/consumer/placement.ts";
 import { openStore, type PostgresStore } from "./lib/postgres/client.ts";
 import { loadMigrations, migrate, pendingMigrations } from "./lib/postgres/migrate.ts";
 import { readTakeOver, TAKE_OVER_MIGRATION, takeOverText } from "./lib/postgres/take_over.ts";

@@ -17,8 +17,8 @@ import {
   openTopicWriter,
 } from "./lib/kafka/kafkajs_topic_writer.ts";
 import type { MessageToSend } from "./lib/kafka/message.ts";
-import { LINE_BYTES_MAX, readMessages } from "./lib/ndjson.ts";
-import { produce } from "./lib/producer.ts";
+import { LINE_BYTES_MAX, readMessages } from "./lib/producer/ndjson.ts";
+import { produce } from "./lib/producer/producer.ts";
 import {
   EXIT,
   openProgram,
@@ -29,8 +29,8 @@ import {
   VERSION,
   writeError,
 } from "./lib/program.ts";
-import { createProgress } from "./lib/progress.ts";
-import { SENSORS_MAX, simulate } from "./lib/simulator.ts";
+import { createProgress } from "./lib/producer/progress.ts";
+import { SENSORS_MAX, simulate } from "./lib/producer/simulator.ts";
 
 /** kafkajs copies a batch's list once per message, so larger batches cost more than they save. */
 const BATCH_MESSAGES_MAX = 500;

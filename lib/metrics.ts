@@ -14,9 +14,9 @@ import { type LiveStatus, liveStatus } from "./monitor/live_status.ts";
 import type { Monitor } from "./monitor/monitor.ts";
 import { SERVER_NAMES } from "./monitor/servers.ts";
 import type { FlowStatistics } from "./monitor/statistics.ts";
-import { type BatchReport, STAGES } from "./observer.ts";
-import type { ProduceObserver } from "./producer.ts";
-import { REJECTION_REASONS } from "./rejection.ts";
+import { type BatchReport, STAGES } from "./consumer/observer.ts";
+import type { ProduceObserver } from "./producer/producer.ts";
+import { REJECTION_REASONS } from "./reading/rejection.ts";
 
 /** Bound of all series of one process. */
 export const SERIES_MAX = 200;

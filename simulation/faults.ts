@@ -10,7 +10,7 @@ import type { GroupMember } from "../lib/kafka/group_member.ts";
 import type { MemoryMember } from "../lib/kafka/memory.ts";
 import type { TopicWriter } from "../lib/kafka/topic_writer.ts";
 import type { Store } from "../lib/postgres/store.ts";
-import type { Random } from "../lib/random.ts";
+import type { Random } from "../lib/producer/random.ts";
 import type { Cache } from "../lib/redis/cache.ts";
 import type { VirtualProcess, VirtualTime } from "./virtual_time.ts";
 

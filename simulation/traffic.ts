@@ -6,7 +6,7 @@
  * @module
  */
 import type { MessageToSend } from "../lib/kafka/message.ts";
-import type { Random } from "../lib/random.ts";
+import type { Random } from "../lib/producer/random.ts";
 import { WORLD_START_MS } from "./virtual_time.ts";
 
 /** A message and when its sensor sends it. */

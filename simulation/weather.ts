@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { createRandom, type Random } from "../lib/random.ts";
+import { createRandom, type Random } from "../lib/producer/random.ts";
 import { type CallFault, type FaultRates, NO_FAULTS, type ServerName } from "./faults.ts";
 import type { TrafficPlan } from "./traffic.ts";
 

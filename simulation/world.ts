@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { consume } from "../lib/consumer.ts";
+import { consume } from "../lib/consumer/consumer.ts";
 import { TransientError } from "../lib/errors.ts";
 import type { GroupMember } from "../lib/kafka/group_member.ts";
 import type { MemoryMember } from "../lib/kafka/memory.ts";
@@ -13,8 +13,8 @@ import type { MessageToSend } from "../lib/kafka/message.ts";
 import type { TopicWriter } from "../lib/kafka/topic_writer.ts";
 import type { Log } from "../lib/log.ts";
 import type { Store } from "../lib/postgres/store.ts";
-import { produce } from "../lib/producer.ts";
-import { createRandom, type Random } from "../lib/random.ts";
+import { produce } from "../lib/producer/producer.ts";
+import { createRandom, type Random } from "../lib/producer/random.ts";
 import { Breaker } from "../lib/redis/breaker.ts";
 import type { Cache } from "../lib/redis/cache.ts";
 import { Network, wiredCache, wiredMember, wiredStore, wiredWriter } from "./faults.ts";

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { JSON_DEPTH_MAX, MESSAGE_BYTES_MAX, parseReading } from "../lib/reading.ts";
+import { JSON_DEPTH_MAX, MESSAGE_BYTES_MAX, parseReading } from "../lib/reading/reading.ts";
 import {
   REJECTION_DETAIL_LENGTH_MAX,
   REJECTION_REASONS,
   type RejectionReason,
-} from "../lib/rejection.ts";
+} from "../lib/reading/rejection.ts";
 import { SAMPLE_LIMITS, sampleFields, sampleText, utf8 } from "./sample_message.ts";
 
 /** What a message must give: "stored", or the reason of its rejection and a part of the detail. */

@@ -6,8 +6,8 @@ import {
   groupId,
   isUnanimous,
   newestBySensor,
-} from "../lib/batch.ts";
-import { parseReading } from "../lib/reading.ts";
+} from "../lib/consumer/batch.ts";
+import { parseReading } from "../lib/reading/reading.ts";
 import { idOf, messageText } from "./memory_pipeline.ts";
 import { SAMPLE_LIMITS, utf8 } from "./sample_message.ts";
 

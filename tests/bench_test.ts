@@ -10,7 +10,7 @@ import { figuresText, median } from "../tools/bench/figures.ts";
 import { floorBatches } from "../tools/bench/floor.ts";
 import { workload, type WorkloadOptions } from "../tools/bench/workload.ts";
 import { partitionOf } from "../lib/kafka/partitioner.ts";
-import { parseReading } from "../lib/reading.ts";
+import { parseReading } from "../lib/reading/reading.ts";
 
 const START_MS = Date.parse("2026-11-24T10:00:00Z");
 const OPTIONS: WorkloadOptions = {

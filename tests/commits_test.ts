@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { PendingCommits } from "../lib/commits.ts";
+import { PendingCommits } from "../lib/consumer/commits.ts";
 import { TransientError } from "../lib/errors.ts";
 import { MemoryKafka } from "../lib/kafka/memory.ts";
 import { FakeClock } from "./fake_clock.ts";

@@ -5,10 +5,10 @@ import {
   DEAD_LETTER_HEADERS_MAX,
   DEAD_LETTER_KEY_BYTES_MAX,
   deadLetterOf,
-} from "../lib/dead_letter.ts";
+} from "../lib/consumer/dead_letter.ts";
 import type { Message } from "../lib/kafka/message.ts";
 import { DEAD_LETTER_PAYLOAD_BYTES_MAX } from "../lib/postgres/store.ts";
-import { reject } from "../lib/rejection.ts";
+import { reject } from "../lib/reading/rejection.ts";
 import { utf8 } from "./sample_message.ts";
 
 const REJECTION = reject("json", "not one JSON text");

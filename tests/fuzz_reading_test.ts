@@ -6,8 +6,8 @@ import {
   type ParsedReading,
   parseReading,
   sameContent,
-} from "../lib/reading.ts";
-import { REJECTION_REASONS } from "../lib/rejection.ts";
+} from "../lib/reading/reading.ts";
+import { REJECTION_REASONS } from "../lib/reading/rejection.ts";
 import { oracleAccepts, oracleEventTimeMs } from "./reading_oracle.ts";
 import { sampleFields, utf8 } from "./sample_message.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import Schema from "typebox/schema";
 import openapi from "../docs/openapi.json" with { type: "json" };
-import { consume } from "../lib/consumer.ts";
+import { consume } from "../lib/consumer/consumer.ts";
 import { openConsumerSite } from "../lib/http/consumer_site.ts";
 import { MemoryKafka } from "../lib/kafka/memory.ts";
 import { createLog } from "../lib/log.ts";

@@ -1,5 +1,10 @@
 import assert from "node:assert/strict";
-import { countStrings, findDuplicateKey, numberLiteral, scanBytes } from "../lib/json_text.ts";
+import {
+  countStrings,
+  findDuplicateKey,
+  numberLiteral,
+  scanBytes,
+} from "../lib/reading/json_text.ts";
 import { utf8 } from "./sample_message.ts";
 
 Deno.test("scanBytes() counts the quotes around strings and looks for ASCII", async (t) => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { repairLastValues } from "../lib/last_values.ts";
+import { repairLastValues } from "../lib/consumer/last_values.ts";
 import { createMemoryStore, type MemoryStore } from "../lib/postgres/memory.ts";
 import { MemoryCache } from "../lib/redis/memory.ts";
 import { batchOf, readingAt, TOPIC } from "./contracts/store.ts";

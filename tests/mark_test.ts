@@ -1,5 +1,11 @@
 import assert from "node:assert/strict";
-import { judgeMark, lineageOf, type MarkScope, markValue, type MarkVerdict } from "../lib/mark.ts";
+import {
+  judgeMark,
+  lineageOf,
+  type MarkScope,
+  markValue,
+  type MarkVerdict,
+} from "../lib/consumer/mark.ts";
 
 const TOPIC = { clusterId: "c", topic: "t", topicId: "00000000-0000-4000-8000-000000000001" };
 const DATA_SET = "11111111-1111-4111-8111-111111111111";

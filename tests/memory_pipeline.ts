@@ -10,7 +10,7 @@ import {
   type ConsumerOptions,
   type ConsumerParts,
   type ConsumeSummary,
-} from "../lib/consumer.ts";
+} from "../lib/consumer/consumer.ts";
 import type { RecordToAppend } from "../lib/kafka/memory.ts";
 import { MemoryKafka, type MemoryMember } from "../lib/kafka/memory.ts";
 import { createLog } from "../lib/log.ts";

@@ -8,7 +8,7 @@ import { ledgerSums, liveStatus } from "../lib/monitor/live_status.ts";
 import { Monitor } from "../lib/monitor/monitor.ts";
 import { Servers } from "../lib/monitor/servers.ts";
 import { FlowStatistics } from "../lib/monitor/statistics.ts";
-import type { BatchReport } from "../lib/observer.ts";
+import type { BatchReport } from "../lib/consumer/observer.ts";
 import { Breaker } from "../lib/redis/breaker.ts";
 import { MemoryCache } from "../lib/redis/memory.ts";
 import { createMemoryStore } from "../lib/postgres/memory.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import type { MessageToSend } from "../lib/kafka/message.ts";
-import { LINE_BYTES_MAX, readMessages } from "../lib/ndjson.ts";
+import { LINE_BYTES_MAX, readMessages } from "../lib/producer/ndjson.ts";
 
 const encoder = new TextEncoder();
 

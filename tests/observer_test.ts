@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { TransientError } from "../lib/errors.ts";
-import type { BatchReport, FlowObserver } from "../lib/observer.ts";
-import { consume } from "../lib/consumer.ts";
+import type { BatchReport, FlowObserver } from "../lib/consumer/observer.ts";
+import { consume } from "../lib/consumer/consumer.ts";
 import { GROUP, MemoryPipeline, messageText, messageTexts } from "./memory_pipeline.ts";
 
 /** Writes down what it is told. */

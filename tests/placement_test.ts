@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { decidePlacement, parseStartFrom, type Placement } from "../lib/placement.ts";
+import { decidePlacement, parseStartFrom, type Placement } from "../lib/consumer/placement.ts";
 import type { LedgerLine } from "../lib/postgres/store.ts";
 
 function lineAt(next: number): LedgerLine {

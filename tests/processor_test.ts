@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { ConfigurationError, RowDataError, TransientError } from "../lib/errors.ts";
 import type { Message } from "../lib/kafka/message.ts";
-import { type Batch, type BatchOutcome, processBatch } from "../lib/processor.ts";
+import { type Batch, type BatchOutcome, processBatch } from "../lib/consumer/processor.ts";
 import { idOf, MemoryPipeline, messageText } from "./memory_pipeline.ts";
 import { utf8 } from "./sample_message.ts";
 

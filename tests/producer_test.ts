@@ -3,7 +3,7 @@ import { ConfigurationError, TransientError } from "../lib/errors.ts";
 import type { MessageToSend } from "../lib/kafka/message.ts";
 import { partitionOf } from "../lib/kafka/partitioner.ts";
 import type { TopicWriter } from "../lib/kafka/topic_writer.ts";
-import { produce, type ProduceOptions, type ProduceResult } from "../lib/producer.ts";
+import { produce, type ProduceOptions, type ProduceResult } from "../lib/producer/producer.ts";
 import { FakeClock } from "./fake_clock.ts";
 
 /** A topic in memory that can be slow, be away, or stop answering. */

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { TransientError } from "../lib/errors.ts";
 import type { MessageToSend } from "../lib/kafka/message.ts";
 import { createLog } from "../lib/log.ts";
-import { createProgress, type Progress } from "../lib/progress.ts";
-import type { SimulatedMessage } from "../lib/simulator.ts";
+import { createProgress, type Progress } from "../lib/producer/progress.ts";
+import type { SimulatedMessage } from "../lib/producer/simulator.ts";
 import { FakeClock } from "./fake_clock.ts";
 
 const MESSAGE: MessageToSend = { key: null, value: null };

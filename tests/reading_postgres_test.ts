@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { PGlite } from "@electric-sql/pglite";
 import fc from "fast-check";
-import { type ParsedReading, parseReading } from "../lib/reading.ts";
-import { parseTimestamp } from "../lib/timestamp.ts";
+import { type ParsedReading, parseReading } from "../lib/reading/reading.ts";
+import { parseTimestamp } from "../lib/reading/timestamp.ts";
 import { sampleFields, utf8 } from "./sample_message.ts";
 
 const SEED = Number(Deno.env.get("FUZZ_SEED") ?? Date.now() % 2 ** 31);

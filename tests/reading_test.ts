@@ -8,9 +8,9 @@ import {
   type ParsedReading,
   parseReading,
   sameContent,
-} from "../lib/reading.ts";
-import { countStrings } from "../lib/json_text.ts";
-import { schemaDocument, STRINGS_OF_KNOWN_FIELDS } from "../lib/reading_schema.ts";
+} from "../lib/reading/reading.ts";
+import { countStrings } from "../lib/reading/json_text.ts";
+import { schemaDocument, STRINGS_OF_KNOWN_FIELDS } from "../lib/reading/reading_schema.ts";
 import { SAMPLE_LIMITS, sampleFields, sampleText, utf8 } from "./sample_message.ts";
 
 function parse(text: string): ParsedReading {

@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
-import { reject, REJECTION_DETAIL_LENGTH_MAX, REJECTION_REASONS } from "../lib/rejection.ts";
+import {
+  reject,
+  REJECTION_DETAIL_LENGTH_MAX,
+  REJECTION_REASONS,
+} from "../lib/reading/rejection.ts";
 
 Deno.test("reject() gives a detail that is safe to print", async (t) => {
   const cases: [string, string, string][] = [

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ParseLimits } from "../lib/reading.ts";
+import type { ParseLimits } from "../lib/reading/reading.ts";
 
 /** Limits as the settings have them by default, at 2026-11-24T10:00:10Z. */
 export const SAMPLE_LIMITS: ParseLimits = {

@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
-import { BROKEN_MESSAGES } from "../lib/broken_messages.ts";
-import type { ParsedReading } from "../lib/reading.ts";
-import { parseReading, sameContent } from "../lib/reading.ts";
-import type { Rejection } from "../lib/rejection.ts";
-import { simulate, type SimulatedMessage, type SimulatorOptions } from "../lib/simulator.ts";
+import { BROKEN_MESSAGES } from "../lib/producer/broken_messages.ts";
+import type { ParsedReading } from "../lib/reading/reading.ts";
+import { parseReading, sameContent } from "../lib/reading/reading.ts";
+import type { Rejection } from "../lib/reading/rejection.ts";
+import {
+  simulate,
+  type SimulatedMessage,
+  type SimulatorOptions,
+} from "../lib/producer/simulator.ts";
 import { FakeClock } from "./fake_clock.ts";
 
 const START_MS = Date.UTC(2026, 10, 24, 10);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type Instant, parseTimestamp, type TimestampFault } from "../lib/timestamp.ts";
+import { type Instant, parseTimestamp, type TimestampFault } from "../lib/reading/timestamp.ts";
 
 function instant(text: string, us: number): Instant {
   return { us, text };

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { schemaDocument } from "../lib/reading_schema.ts";
+import { schemaDocument } from "../lib/reading/reading_schema.ts";
 import { envExample, settingsMarkdown } from "../lib/settings.ts";
 
 const BEGIN = "<!-- settings: made by deno task generate -->\n";

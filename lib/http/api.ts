@@ -8,7 +8,7 @@ import type { Pages, TimeRange } from "../postgres/pages.ts";
 import { POINTS_MAX } from "../postgres/pages.ts";
 import { ledgerSums, type LiveStatus } from "../monitor/live_status.ts";
 import type { SensorDirectory, SensorPlace } from "../monitor/sensor_directory.ts";
-import { REJECTION_REASONS } from "../rejection.ts";
+import { REJECTION_REASONS } from "../reading/rejection.ts";
 import { historyCsv } from "./csv.ts";
 import { deadLetterJson } from "./dead_letter_json.ts";
 import { eventStreamAnswer, type EventStreams } from "./event_stream.ts";

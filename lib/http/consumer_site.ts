@@ -13,7 +13,7 @@ import { type LiveStatus, liveStatus } from "../monitor/live_status.ts";
 import { Monitor, type MonitorParts } from "../monitor/monitor.ts";
 import { SensorDirectory } from "../monitor/sensor_directory.ts";
 import { FlowStatistics } from "../monitor/statistics.ts";
-import type { FlowObserver } from "../observer.ts";
+import type { FlowObserver } from "../consumer/observer.ts";
 import { storeOn } from "../postgres/client.ts";
 import { openPages } from "../postgres/pages.ts";
 import { openPool, type PostgresSettings, type SqlPool } from "../postgres/pool.ts";

@@ -7,7 +7,7 @@ import type { Clock } from "../clock.ts";
 import { ConfigurationError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { METRICS_CONTENT_TYPE, ProducerMetrics } from "../metrics.ts";
-import type { ProduceObserver } from "../producer.ts";
+import type { ProduceObserver } from "../producer/producer.ts";
 import type { Settings } from "../settings.ts";
 import { probeHandler } from "./probes.ts";
 import { openHttpServer } from "./server.ts";

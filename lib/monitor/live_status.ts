@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Stage, STAGES } from "../observer.ts";
+import { type Stage, STAGES } from "../consumer/observer.ts";
 import type { LedgerLine } from "../postgres/store.ts";
 import type { Clock } from "../clock.ts";
 import type { SlidingHistogram } from "./histogram.ts";

@@ -7,9 +7,9 @@
 import type { Clock } from "../clock.ts";
 import { TransientError } from "../errors.ts";
 import type { Store } from "../postgres/store.ts";
-import type { Reading } from "../reading.ts";
+import type { Reading } from "../reading/reading.ts";
 import type { LastValueReader } from "../redis/cache.ts";
-import { parseTimestamp } from "../timestamp.ts";
+import { parseTimestamp } from "../reading/timestamp.ts";
 
 /** A sensor and its last value. */
 export interface SensorLine {

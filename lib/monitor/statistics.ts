@@ -11,8 +11,8 @@ import {
   type Stage,
   STAGES,
   type TroubledStep,
-} from "../observer.ts";
-import type { RejectionReason } from "../rejection.ts";
+} from "../consumer/observer.ts";
+import type { RejectionReason } from "../reading/rejection.ts";
 import { SlidingHistogram } from "./histogram.ts";
 
 /** Counts since the start of the process. */

@@ -9,7 +9,7 @@ import process from "node:process";
 import { systemClock } from "../clock.ts";
 import { ConfigurationError, describeError } from "../errors.ts";
 import type { OpenGroupMember } from "../kafka/kafkajs_group_member.ts";
-import { repairLastValues } from "../last_values.ts";
+import { repairLastValues } from "../consumer/last_values.ts";
 import type { PostgresStore } from "../postgres/client.ts";
 import {
   countDeadLetters,

@@ -14,10 +14,10 @@ import {
   type StoredReadingRow,
 } from "../postgres/dead_letters.ts";
 import type { SqlPool } from "../postgres/pool.ts";
-import { parseInstant } from "../placement.ts";
+import { parseInstant } from "../consumer/placement.ts";
 import { printable, printableBytes, utf8Of } from "../printable.ts";
-import type { ParseLimits, Reading } from "../reading.ts";
-import { REJECTION_REASONS } from "../rejection.ts";
+import type { ParseLimits, Reading } from "../reading/reading.ts";
+import { REJECTION_REASONS } from "../reading/rejection.ts";
 import { table } from "../table.ts";
 import { judgeMessage, type ReplayOutcome } from "./replay.ts";
 

@@ -16,10 +16,15 @@ import {
   replayReading,
 } from "../postgres/dead_letters.ts";
 import type { SqlPool } from "../postgres/pool.ts";
-import { messageText, type ParsedReading, type ParseLimits, parseReading } from "../reading.ts";
+import {
+  messageText,
+  type ParsedReading,
+  type ParseLimits,
+  parseReading,
+} from "../reading/reading.ts";
 import type { Cache } from "../redis/cache.ts";
 import { INDEX_NAME } from "../redis/scripts.ts";
-import { reject, type Rejection } from "../rejection.ts";
+import { reject, type Rejection } from "../reading/rejection.ts";
 
 /** What a replay works with. */
 export interface ReplayParts {

@@ -7,7 +7,7 @@
 import { ConfigurationError, TransientError } from "../errors.ts";
 import type { GroupAdmin, GroupMember } from "../kafka/group_member.ts";
 import type { TopicIdentity, Watermarks } from "../kafka/message.ts";
-import { parseInstant } from "../placement.ts";
+import { parseInstant } from "../consumer/placement.ts";
 import type { LedgerLine, Store } from "../postgres/store.ts";
 import { table } from "../table.ts";
 

@@ -7,7 +7,7 @@
  */
 import { Buffer } from "node:buffer";
 import type { TopicIdentity } from "../kafka/message.ts";
-import type { Reading } from "../reading.ts";
+import type { Reading } from "../reading/reading.ts";
 import { ConfigurationError, RowDataError } from "../errors.ts";
 import {
   bigintArray,

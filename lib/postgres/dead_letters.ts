@@ -5,7 +5,7 @@
  * @module
  */
 import type { TopicIdentity } from "../kafka/message.ts";
-import type { Reading } from "../reading.ts";
+import type { Reading } from "../reading/reading.ts";
 import { readingOf } from "./client.ts";
 import type { SqlPool, SqlRow, SqlValue } from "./pool.ts";
 import { DEAD_LETTER_PAYLOAD_BYTES_MAX } from "./store.ts";

@@ -7,7 +7,7 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { RowDataError, TransientError } from "../errors.ts";
 import type { TopicIdentity } from "../kafka/message.ts";
-import { type Reading, sameContent } from "../reading.ts";
+import { type Reading, sameContent } from "../reading/reading.ts";
 import type {
   BatchToStore,
   DeadLetter,

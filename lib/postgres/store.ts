@@ -7,8 +7,8 @@
  * @module
  */
 import type { TopicIdentity } from "../kafka/message.ts";
-import type { Reading } from "../reading.ts";
-import type { RejectionReason } from "../rejection.ts";
+import type { Reading } from "../reading/reading.ts";
+import type { RejectionReason } from "../reading/rejection.ts";
 
 /** Largest part of a message that a dead letter keeps, in bytes. */
 export const DEAD_LETTER_PAYLOAD_BYTES_MAX = 65_536;

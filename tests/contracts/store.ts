@@ -16,8 +16,8 @@ import type {
   Store,
   StoreOutcome,
 } from "../../lib/postgres/store.ts";
-import type { Reading } from "../../lib/reading.ts";
-import { parseTimestamp } from "../../lib/timestamp.ts";
+import type { Reading } from "../../lib/reading/reading.ts";
+import { parseTimestamp } from "../../lib/reading/timestamp.ts";
 
 /** A row of `sensor_events`; the time as microseconds since 1970. */
 export interface StoredRow {

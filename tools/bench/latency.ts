@@ -13,7 +13,7 @@ import { systemClock } from "../../lib/clock.ts";
 import type { MessageToSend } from "../../lib/kafka/message.ts";
 import type { TopicWriter } from "../../lib/kafka/topic_writer.ts";
 import type { SqlPool } from "../../lib/postgres/pool.ts";
-import { produce } from "../../lib/producer.ts";
+import { produce } from "../../lib/producer/producer.ts";
 import {
   type Bed,
   type BenchDatabase,

@@ -5,8 +5,8 @@
  *
  * @module
  */
-import { createRandom, type Random } from "../../lib/random.ts";
-import type { Reading } from "../../lib/reading.ts";
+import { createRandom, type Random } from "../../lib/producer/random.ts";
+import type { Reading } from "../../lib/reading/reading.ts";
 
 /** What the messages are like. */
 export interface WorkloadOptions {

@@ -7,7 +7,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../lib/clock.ts";
-import { consume } from "../../lib/consumer.ts";
+import { consume } from "../../lib/consumer/consumer.ts";
 import { type ConsumerSite, openConsumerSite } from "../../lib/http/consumer_site.ts";
 import type { HttpSettings } from "../../lib/http/server.ts";
 import { MemoryKafka } from "../../lib/kafka/memory.ts";
@@ -16,10 +16,10 @@ import { storeOn } from "../../lib/postgres/client.ts";
 import { loadMigrations, migrate } from "../../lib/postgres/migrate.ts";
 import { openPool, type SqlPool } from "../../lib/postgres/pool.ts";
 import { verifyLedger, type VerifyReport } from "../../lib/postgres/verify.ts";
-import { produce, type ProduceObserver } from "../../lib/producer.ts";
+import { produce, type ProduceObserver } from "../../lib/producer/producer.ts";
 import { Breaker } from "../../lib/redis/breaker.ts";
 import { MemoryCache } from "../../lib/redis/memory.ts";
-import { simulate } from "../../lib/simulator.ts";
+import { simulate } from "../../lib/producer/simulator.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres, withoutNames } from "./embedded_postgres.ts";
 
 /** What to show. */

@@ -13,22 +13,22 @@
  *
  * @module
  */
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../clock.ts";
 import { PendingCommits } from "./commits.ts";
-import { describeError, TransientError } from "./errors.ts";
-import type { FetchedBatch, GroupMember } from "./kafka/group_member.ts";
-import type { TopicIdentity } from "./kafka/message.ts";
+import { describeError, TransientError } from "../errors.ts";
+import type { FetchedBatch, GroupMember } from "../kafka/group_member.ts";
+import type { TopicIdentity } from "../kafka/message.ts";
 import { repairLastValues } from "./last_values.ts";
-import { type Log, sayOnChange } from "./log.ts";
+import { type Log, sayOnChange } from "../log.ts";
 import type { FlowObserver, TroubledStep } from "./observer.ts";
 import { decidePlacement, type Placement, type StartFrom } from "./placement.ts";
 import { lineageOf } from "./mark.ts";
-import type { LedgerLine, Store } from "./postgres/store.ts";
+import type { LedgerLine, Store } from "../postgres/store.ts";
 import { type Batch, type BatchOutcome, processBatch, type ProcessorParts } from "./processor.ts";
-import type { Cache } from "./redis/cache.ts";
-import { backoffMs } from "./retry.ts";
+import type { Cache } from "../redis/cache.ts";
+import { backoffMs } from "../retry.ts";
 import { Slots } from "./slots.ts";
-import { withTimeLimit } from "./time_limit.ts";
+import { withTimeLimit } from "../time_limit.ts";
 
 /** What the loop works with. Opening and closing them is the caller's. */
 export interface ConsumerParts {

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import type { Message } from "./kafka/message.ts";
-import type { RejectionReason } from "./rejection.ts";
+import type { Message } from "../kafka/message.ts";
+import type { RejectionReason } from "../reading/rejection.ts";
 
 /** The steps of a batch that take time. */
 export const STAGES = ["parse", "redis", "store", "mark"] as const;

@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { ConfigurationError } from "./errors.ts";
-import type { Watermarks } from "./kafka/message.ts";
-import type { LedgerLine } from "./postgres/store.ts";
+import { ConfigurationError } from "../errors.ts";
+import type { Watermarks } from "../kafka/message.ts";
+import type { LedgerLine } from "../postgres/store.ts";
 
 /** Where to start a topic that the ledger does not know. */
 export type StartFrom =

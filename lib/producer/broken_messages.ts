@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { RejectionReason } from "./rejection.ts";
+import type { RejectionReason } from "../reading/rejection.ts";
 
 /** One way to break a message. */
 export interface BrokenMessage {

@@ -20,17 +20,17 @@ import {
   isUnanimous,
   newestBySensor,
 } from "./batch.ts";
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../clock.ts";
 import { deadLetterOf } from "./dead_letter.ts";
-import { describeError, RowDataError, TransientError } from "./errors.ts";
-import type { Message, TopicIdentity } from "./kafka/message.ts";
+import { describeError, RowDataError, TransientError } from "../errors.ts";
+import type { Message, TopicIdentity } from "../kafka/message.ts";
 import { judgeMark, type MarkScope, markValue } from "./mark.ts";
 import type { FlowObserver, Stage } from "./observer.ts";
-import type { DeadLetter, Store, StoreOutcome } from "./postgres/store.ts";
-import { parseReading } from "./reading.ts";
-import type { Breaker } from "./redis/breaker.ts";
-import type { Cache, Mark } from "./redis/cache.ts";
-import { reject, type Rejection, type RejectionReason } from "./rejection.ts";
+import type { DeadLetter, Store, StoreOutcome } from "../postgres/store.ts";
+import { parseReading } from "../reading/reading.ts";
+import type { Breaker } from "../redis/breaker.ts";
+import type { Cache, Mark } from "../redis/cache.ts";
+import { reject, type Rejection, type RejectionReason } from "../reading/rejection.ts";
 
 /** Consecutive messages of one partition, stored in one transaction. */
 export interface Batch {

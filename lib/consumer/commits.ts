@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { GroupMember } from "./kafka/group_member.ts";
+import type { GroupMember } from "../kafka/group_member.ts";
 
 /**
  * Offsets that wait to be committed, the newest per partition. A commit that fails is kept and

@@ -5,12 +5,12 @@
  *
  * @module
  */
-import { TransientError } from "./errors.ts";
-import type { Store } from "./postgres/store.ts";
-import type { Reading } from "./reading.ts";
-import type { Cache, LastValue } from "./redis/cache.ts";
-import { INDEX_NAME } from "./redis/scripts.ts";
-import { parseTimestamp } from "./timestamp.ts";
+import { TransientError } from "../errors.ts";
+import type { Store } from "../postgres/store.ts";
+import type { Reading } from "../reading/reading.ts";
+import type { Cache, LastValue } from "../redis/cache.ts";
+import { INDEX_NAME } from "../redis/scripts.ts";
+import { parseTimestamp } from "../reading/timestamp.ts";
 
 /** Sensors read from PostgreSQL and written to Redis at a time. */
 export const REPAIR_SENSORS_MAX = 500;

@@ -4,10 +4,10 @@
  *
  * @module
  */
-import type { Message } from "./kafka/message.ts";
-import type { LastValue } from "./redis/cache.ts";
-import { INDEX_NAME } from "./redis/scripts.ts";
-import { contentDigest, messageText, type ParsedReading, sameContent } from "./reading.ts";
+import type { Message } from "../kafka/message.ts";
+import type { LastValue } from "../redis/cache.ts";
+import { INDEX_NAME } from "../redis/scripts.ts";
+import { contentDigest, messageText, type ParsedReading, sameContent } from "../reading/reading.ts";
 
 /** A valid message of a batch. */
 export interface Candidate {

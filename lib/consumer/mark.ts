@@ -20,7 +20,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import type { LedgerLine } from "./postgres/store.ts";
+import type { LedgerLine } from "../postgres/store.ts";
 
 /** Where a batch stands: what the marks that it believes must agree with. */
 export interface MarkScope {

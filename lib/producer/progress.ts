@@ -4,10 +4,10 @@
  *
  * @module
  */
-import type { Clock } from "./clock.ts";
-import { describeError } from "./errors.ts";
-import type { MessageToSend } from "./kafka/message.ts";
-import { type Log, sayOnChange } from "./log.ts";
+import type { Clock } from "../clock.ts";
+import { describeError } from "../errors.ts";
+import type { MessageToSend } from "../kafka/message.ts";
+import { type Log, sayOnChange } from "../log.ts";
 import type { ProduceObserver, ProduceResult } from "./producer.ts";
 import type { SimulatedMessage } from "./simulator.ts";
 

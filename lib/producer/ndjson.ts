@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { MessageToSend } from "./kafka/message.ts";
+import type { MessageToSend } from "../kafka/message.ts";
 
 /**
  * Longest line that is sent, in bytes. A topic takes record batches of 1 MiB, and a batch of one

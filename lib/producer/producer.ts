@@ -7,12 +7,12 @@
  *
  * @module
  */
-import type { Clock } from "./clock.ts";
-import { TransientError } from "./errors.ts";
-import type { MessageToSend } from "./kafka/message.ts";
-import { partitionOf } from "./kafka/partitioner.ts";
-import type { TopicWriter } from "./kafka/topic_writer.ts";
-import { retryForever } from "./retry.ts";
+import type { Clock } from "../clock.ts";
+import { TransientError } from "../errors.ts";
+import type { MessageToSend } from "../kafka/message.ts";
+import { partitionOf } from "../kafka/partitioner.ts";
+import type { TopicWriter } from "../kafka/topic_writer.ts";
+import { retryForever } from "../retry.ts";
 
 /** What is counted for a message beside its key and value: framing here and on the wire. */
 const MESSAGE_OVERHEAD_BYTES = 64;

@@ -8,8 +8,8 @@
  */
 import { faker } from "@faker-js/faker/locale/en";
 import { BROKEN_MESSAGES } from "./broken_messages.ts";
-import type { Clock } from "./clock.ts";
-import type { MessageToSend } from "./kafka/message.ts";
+import type { Clock } from "../clock.ts";
+import type { MessageToSend } from "../kafka/message.ts";
 import { createRandom, type Random } from "./random.ts";
 
 /** What a simulated message is, for whoever checks what became of it. */

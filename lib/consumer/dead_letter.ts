@@ -4,9 +4,9 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import type { Message, MessageHeaders } from "./kafka/message.ts";
-import { DEAD_LETTER_PAYLOAD_BYTES_MAX, type DeadLetter } from "./postgres/store.ts";
-import type { Rejection } from "./rejection.ts";
+import type { Message, MessageHeaders } from "../kafka/message.ts";
+import { DEAD_LETTER_PAYLOAD_BYTES_MAX, type DeadLetter } from "../postgres/store.ts";
+import type { Rejection } from "../reading/rejection.ts";
 
 /** Headers beyond this number are left out of a dead letter. */
 export const DEAD_LETTER_HEADERS_MAX = 32;
