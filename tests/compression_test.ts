@@ -115,6 +115,12 @@ Deno.test("the LZ4 codec reads frames with every kind of block and header", asyn
       assert.equal(decompress(3, Uint8Array.from([...magic, ...frame]), 100), want);
     });
   }
+  await t.step("refuses a match that goes over the bound", () => {
+    const match = [3, 0, 0, 0, 0x02, 3, 0];
+    const bytes = Uint8Array.from([...magic, 0x40, 0x40, 0, ...stored, ...match, ...end]);
+    assert.equal(decompress(3, bytes, 9), "abcabcabc");
+    assert.throws(() => decompress(3, bytes, 8), { name: "RangeError" });
+  });
   const bad: [string, number[]][] = [
     ["another version", [0x80, 0x40, 0, ...end]],
     ["a dictionary", [0x61, 0x40, 0, ...end]],

@@ -150,12 +150,12 @@ Deno.test("decodeFetchAnswer() reads records", async (t) => {
     assert.equal(record!.timestamp, "1700000000999");
   });
   await t.step("headers, repeated and null ones, and names that objects know", async () => {
-    const headers = [["a", "1"], ["a", null], ["__proto__", "x"]] as const;
+    const headers = [["a", "1"], ["a", null], ["constructor", "x"]] as const;
     const [record] = await decodeOne({ first: 0, records: [{ delta: 0, headers }] });
     const pairs = Object.entries(record!.headers as Record<string, (Buffer | null)[]>);
     assert.deepEqual(
       pairs.map(([name, values]) => [name, values.map((value) => value?.toString())]),
-      [["a", ["1", undefined]], ["__proto__", ["x"]]],
+      [["a", ["1", undefined]], ["constructor", ["x"]]],
     );
   });
   await t.step("a megabyte of headers in no time", async () => {

@@ -170,11 +170,9 @@ function decodeBatch(batch: Buffer, allowance: Allowance, records: FetchedRecord
     return;
   }
   const context = readContext(batch);
-  const before = records.length;
   try {
     decodeRecords(batch, context, { allowance, records });
   } catch (error) {
-    records.length = before;
     records.push(unreadableRecord(context, batch.subarray(HEADER_BYTES), describeError(error)));
   }
   // The end of a batch can have been compacted away. Without a record there, the next fetch would

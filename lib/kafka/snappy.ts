@@ -54,7 +54,6 @@ function decodeBlock(block: Uint8Array, bytesMax: number): Uint8Array {
     const element = readElement(block, from);
     from += element.headerBytes;
     const { bytes, distance } = element;
-    if (to + bytes > length) throw new RangeError("a Snappy block is longer than it says");
     if (distance === undefined) {
       if (from + bytes > block.length) throw new RangeError("a Snappy block is cut off");
       target.set(block.subarray(from, from + bytes), to);
@@ -65,7 +64,8 @@ function decodeBlock(block: Uint8Array, bytesMax: number): Uint8Array {
       to = copyMatch(target, to, { distance, bytes });
     }
   }
-  if (to !== length) throw new RangeError("a Snappy block is shorter than it says");
+  // Literals beyond the end are refused by the array, copies are cut off by it.
+  if (to !== length) throw new RangeError("a Snappy block is not as long as it says");
   return target;
 }
 
