@@ -244,7 +244,7 @@ class World {
       clock,
       fetchMessagesMax: this.#weather.fetchMessagesMax,
       fetchWaitMs: 150,
-      fetchMs: this.#between(0, 10),
+      fetchMs: this.#between(1, 10),
     });
     const stop = new AbortController();
     const consumer = { process, member, stop };

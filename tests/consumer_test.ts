@@ -540,3 +540,26 @@ Deno.test("consume() commits an equal batch that somebody else has stored", asyn
   await pipeline.until("a commit", () => pipeline.kafka.committed.get(GROUP)?.get(0) === 10);
   await pipeline.stop(consumer);
 });
+
+Deno.test("consume() when stopped resumes no partition that it was about to place", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 10));
+  await pipeline.store.openLedgerLine(pipeline.kafka.identity(), 0, 0);
+  const { store } = pipeline;
+  const readLedger = store.readLedger;
+  const answer = Promise.withResolvers<void>();
+  let isAsked = false;
+  store.readLedger = async () => {
+    isAsked = true;
+    await answer.promise;
+    return await readLedger();
+  };
+  const consumer = pipeline.start();
+  const resumed: number[] = [];
+  consumer.member.resume = (partitions) => void resumed.push(...partitions);
+  await pipeline.until("a question", () => isAsked);
+  consumer.stop.abort();
+  answer.resolve();
+  await pipeline.stop(consumer);
+  assert.deepEqual(resumed, []);
+});

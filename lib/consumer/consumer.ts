@@ -271,6 +271,8 @@ class Consumer {
     );
     const starts = await this.#startOffsets(topic, lines);
     for (const partition of [...this.#unplaced]) {
+      // Resumed now, a partition would be fetched again and again, and nobody would take it.
+      if (this.#stop.signal.aborted) return;
       const marks = watermarks.get(partition);
       if (marks === undefined) throw new TransientError(`Cannot find partition ${partition}`);
       const line = lineOf.get(partition);
