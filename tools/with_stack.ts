@@ -7,24 +7,34 @@
  * @module
  */
 import { join } from "node:path";
-import { SERVER_KINDS, startStack } from "./stack/stack.ts";
+import { type Ports, startStack } from "./stack/stack.ts";
 
 /** Set for the command: what it finds in its environment is a stack that it may disturb. */
 export const MARKER = "SENSOR_LEDGER_TEST_STACK";
 
-/** A port that nothing listens on now, followed by another free one: a broker takes two. */
-function freePort(): number {
+/** Below the ports that systems give to outgoing connections, which could take one at any time. */
+const PORTS_FROM = 20_000;
+const PORT_BLOCKS = 1_200;
+/** A block holds up to three brokers, two ports each, then PostgreSQL and Redis. */
+const PORTS_IN_BLOCK = 10;
+
+/** Ports of a block that nothing listens on now. */
+function freePorts(): Ports {
   for (let tries = 0; tries < 100; tries++) {
-    using first = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const { port } = first.addr as Deno.NetAddr;
-    try {
-      using _ = Deno.listen({ hostname: "127.0.0.1", port: port + 1 });
-      return port;
-    } catch {
-      // The neighbour is taken; another one will do.
-    }
+    const block = PORTS_FROM + Math.floor(Math.random() * PORT_BLOCKS) * PORTS_IN_BLOCK;
+    const ports = { kafka: block, postgres: block + 8, redis: block + 9 };
+    if ([block, block + 1, ports.postgres, ports.redis].every(isFree)) return ports;
   }
-  throw new Error("Cannot find two free ports in a row");
+  throw new Error("Cannot find free ports");
+}
+
+function isFree(port: number): boolean {
+  try {
+    Deno.listen({ hostname: "127.0.0.1", port }).close();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function reportLine(line: string): void {
@@ -35,8 +45,7 @@ async function runWithStack(command: readonly string[]): Promise<number> {
   const [program, ...args] = command;
   if (program === undefined) throw new Error("Cannot run nothing: give a command after --");
   const dir = join(import.meta.dirname!, "..", ".stack", `private-${Deno.pid}`);
-  const ports = Object.fromEntries(SERVER_KINDS.map((kind) => [kind, freePort()]));
-  const stack = await startStack({ dir, ports, report: reportLine });
+  const stack = await startStack({ dir, ports: freePorts(), report: reportLine });
   try {
     const child = new Deno.Command(program, {
       args,
