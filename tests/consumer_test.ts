@@ -563,3 +563,25 @@ Deno.test("consume() when stopped resumes no partition that it was about to plac
   await pipeline.stop(consumer);
   assert.deepEqual(resumed, []);
 });
+
+Deno.test("consume() is not out of trouble when a batch ends that began before it", async () => {
+  const pipeline = new MemoryPipeline(2);
+  pipeline.append(0, messageTexts(1, 10));
+  pipeline.append(1, messageTexts(101, 10));
+  const { store } = pipeline;
+  const storeBatch = store.storeBatch;
+  const slow = Promise.withResolvers<void>();
+  let refusals = 0;
+  store.storeBatch = async (batch) => {
+    if (batch.partition === 0) await slow.promise;
+    else if (++refusals <= 5) throw new TransientError("Cannot store: refused");
+    return await storeBatch(batch);
+  };
+  const consumer = pipeline.start();
+  await pipeline.until("trouble", () => refusals > 0);
+  slow.resolve();
+  await untilStored(pipeline, 20);
+  await pipeline.stop(consumer);
+  const waits = pipeline.logged.filter((line) => line.includes("waiting"));
+  assert.equal(waits.length, 1, waits.join(""));
+});

@@ -147,6 +147,8 @@ class Consumer {
   /** Failures in a row, which make the waiting longer, and the step that fails. */
   #failures = 0;
   #failing: TroubledStep | undefined;
+  /** Failures ever. */
+  #troubles = 0;
   #crash: Error | undefined;
   #end: ReadonlyMap<number, number> | undefined;
   #repairWanted = true;
@@ -249,6 +251,7 @@ class Consumer {
   #failed(step: TroubledStep, error: unknown): void {
     this.#parts.observer?.failed(step, error);
     this.#failures++;
+    this.#troubles++;
     this.#failing = step;
     this.#sayTrouble(describeError(error));
   }
@@ -412,7 +415,11 @@ class Consumer {
     };
     this.#parts.observer?.batchBegan(batch.partition);
     try {
-      return await processBatch(batch, { ...this.#processor, noteCommit });
+      const troublesBefore = this.#troubles;
+      const outcome = await processBatch(batch, { ...this.#processor, noteCommit });
+      // A batch that was under way when the trouble began says nothing about its end.
+      if (outcome.kind === "stored" && this.#troubles === troublesBefore) this.#succeeded();
+      return outcome;
     } catch (error) {
       // Whatever it is, the offset stays. A transient error passes, a setting is mended by a
       // person, and a fault of our own is seen in the log instead of losing a reading.
@@ -426,7 +433,6 @@ class Consumer {
   /** Counts what was stored. False if the ledger does not stand at the batch's end. */
   #advances(outcome: BatchOutcome, batch: Batch): boolean {
     if (outcome.kind === "stored") {
-      this.#succeeded();
       this.#totals.inserted += outcome.inserted;
       this.#totals.duplicates += outcome.duplicates;
       this.#totals.deadLetters += outcome.deadLetters;
