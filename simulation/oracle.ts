@@ -92,8 +92,8 @@ export interface Scene {
   markedIds(): Iterable<string>;
   /** The topic's present life. */
   life(): string;
-  /** What the log of each partition keeps: from the first offset to one past the last. */
-  kept(): readonly { readonly low: number; readonly end: number }[];
+  /** One past the last offset of each partition. */
+  ends(): readonly number[];
   /** The group's offsets in Kafka. */
   committed(): ReadonlyMap<number, number>;
 }
@@ -256,10 +256,8 @@ export class Oracle {
   findUnrest(): string | undefined {
     const life = this.#scene.life();
     const committed = this.#scene.committed();
-    for (const [partition, { low, end }] of this.#scene.kept().entries()) {
+    for (const [partition, end] of this.#scene.ends().entries()) {
       const next = this.#line(life, partition)?.next;
-      // The log lost its end and all else: there is nothing by which a reader could notice.
-      if (next !== undefined && next > end && low === end) continue;
       if (next !== end) return `I9 partition ${partition} stands at ${next} of ${end}`;
       if (committed.get(partition) !== end) {
         return `I9 lag: ${committed.get(partition)} of ${end} committed in partition ${partition}`;

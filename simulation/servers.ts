@@ -48,11 +48,7 @@ export class Servers {
       lastValues: this.redis.lastValues,
       markedIds: () => this.redis.liveMarks().keys(),
       life: () => this.kafka.identity().topicId,
-      kept: () =>
-        this.kafka.partitionNumbers().map((each) => {
-          const { low, next } = this.kafka.partition(each);
-          return { low, end: next };
-        }),
+      ends: () => this.kafka.partitionNumbers().map((each) => this.kafka.partition(each).next),
       committed: () => this.kafka.committed.get(GROUP) ?? new Map(),
     });
     this.kafka = new WatchedKafka({ topic: "readings", partitions, clock }, this.oracle);
@@ -104,14 +100,13 @@ export class Servers {
     this.oracle.lastValuesCleared();
   }
 
-  /** False while the ledger stands beyond the end of the log, and a reader could notice. */
+  /** False while the ledger stands beyond the end of the log. */
   isTruncationSettled(partition: number): boolean {
     const { topicId } = this.kafka.identity();
     const line = this.store.ledger.find((each) =>
       each.partition === partition && each.topic.topicId === topicId
     );
-    const { low, next } = this.kafka.partition(partition);
-    return line === undefined || line.next <= next || low === next;
+    return line === undefined || line.next <= this.kafka.partition(partition).next;
   }
 
   #watchStore(): void {

@@ -77,10 +77,10 @@ async function runSeeds(workers: readonly Worker[], { seeds, first }: Arguments)
       `${(summary.restMsMax / 1_000).toFixed(1)} s after the storm at the latest`,
   );
   for (const { seed, violation } of summary.finds) say(`seed=${seed}  ${violation}`);
-  const first0 = summary.finds[0];
-  if (first0 !== undefined) {
-    say(`to see it again: deno task simulate --seed ${first0.seed}`);
-    const again = await runWorld(first0.seed, { trace: "events" });
+  const lowest = summary.finds[0];
+  if (lowest !== undefined) {
+    say(`to see it again: deno task simulate --seed ${lowest.seed}`);
+    const again = await runWorld(lowest.seed, { trace: "events" });
     for (const event of again.trace) say(event);
   }
   return summary.finds.length === 0;

@@ -585,3 +585,29 @@ Deno.test("consume() is not out of trouble when a batch ends that began before i
   const waits = pipeline.logged.filter((line) => line.includes("waiting"));
   assert.equal(waits.length, 1, waits.join(""));
 });
+
+Deno.test("consume() notices that the last messages were deleted or lost, though nothing new comes", async (t) => {
+  await t.step("deleted unread: a gap", async () => {
+    const pipeline = new MemoryPipeline(1);
+    pipeline.append(0, messageTexts(1, 10));
+    const consumer = pipeline.start();
+    await untilNext(pipeline, 10);
+    pipeline.kafka.setBrokersAway(true);
+    pipeline.append(0, messageTexts(11, 5));
+    pipeline.kafka.deleteRecords(0, 15);
+    pipeline.kafka.setBrokersAway(false);
+    await untilNext(pipeline, 15);
+    await pipeline.stop(consumer);
+    assert.equal((await pipeline.line(0))?.gaps, 5);
+  });
+  await t.step("the whole log lost: a rewind", async () => {
+    const pipeline = new MemoryPipeline(1);
+    pipeline.append(0, messageTexts(1, 10));
+    const consumer = pipeline.start();
+    await untilNext(pipeline, 10);
+    pipeline.kafka.truncate(0, 0);
+    await untilNext(pipeline, 0);
+    await pipeline.stop(consumer);
+    assert.equal((await pipeline.line(0))?.rewound, 10);
+  });
+});

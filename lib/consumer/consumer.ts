@@ -90,7 +90,7 @@ const TICK_MS = 250;
 /** How often a handler that waits for the batch before it shows that it lives. */
 const HEARTBEAT_MS = 1_000;
 const PROGRESS_LOG_MS = 10_000;
-/** How soon a topic made again, or a database that went back, is noticed if no batch tells. */
+/** How soon servers that lost something are noticed if no message comes to tell. */
 const CHECK_MS = 10_000;
 /** Last values are repaired at most this often: a repair looks at every sensor. */
 const REPAIR_INTERVAL_MS = 5_000;
@@ -482,6 +482,7 @@ class Consumer {
       if (every.passed("check", CHECK_MS)) {
         this.#start("identity", () => this.#checkIdentity());
         this.#start("ledger", () => this.#checkLedger());
+        this.#start("log", () => this.#checkLog());
       }
       this.#start("end", () => this.#stopIfAllEnded());
     }
@@ -533,6 +534,19 @@ class Consumer {
       partitions: partitions.join(","),
     });
     this.#placeAnew(partitions);
+  }
+
+  /** Messages that the brokers lost are noticed also if they were the last. */
+  async #checkLog(): Promise<void> {
+    const expected = [...this.#places].map(([partition, place]) => ({ partition, place }));
+    const watermarks = await this.#parts.member.watermarks();
+    const lost = expected.filter(({ partition, place }) => {
+      const { low = 0, high = Infinity } = watermarks.get(partition) ?? {};
+      return this.#places.get(partition) === place && place.working === undefined &&
+        (place.position < low || place.position > high);
+    });
+    // Placing says what was lost, and moves the ledger.
+    this.#placeAnew(lost.map(({ partition }) => partition));
   }
 
   /** Repairs last values if there is reason to, until the signal aborts. */
