@@ -538,13 +538,19 @@ class Consumer {
 
   /** Messages that the brokers lost are noticed also if they were the last. */
   async #checkLog(): Promise<void> {
-    const expected = [...this.#places].map(([partition, place]) => ({ partition, place }));
+    // The positions before the watermarks: what is stored meanwhile lies above an older end.
+    const expected = [...this.#places].map(([partition, place]) => ({
+      partition,
+      place,
+      position: place.position,
+    }));
     const watermarks = await this.#parts.member.watermarks();
-    const lost = expected.filter(({ partition, place }) => {
+    const lost = expected.filter(({ partition, place, position }) => {
       const { low = 0, high = Infinity } = watermarks.get(partition) ?? {};
       return this.#places.get(partition) === place && place.working === undefined &&
-        (place.position < low || place.position > high);
+        (place.position < low || position > high);
     });
+    if (lost.length === 0) return;
     // Placing says what was lost, and moves the ledger.
     this.#placeAnew(lost.map(({ partition }) => partition));
   }
