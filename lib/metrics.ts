@@ -83,56 +83,45 @@ export class ConsumerMetrics {
   }
 }
 
+/** A metric whose values are kept elsewhere and read when somebody asks. */
+interface CollectedMetric {
+  readonly help: string;
+  readonly label?: string;
+  readonly values: () => Iterable<readonly [label: string, value: number]>;
+}
+
 /** A counter whose value is kept elsewhere. */
-function counter(
-  registry: Registry,
-  name: string,
-  spec: {
-    readonly help: string;
-    readonly label?: string;
-    readonly values: () => Iterable<readonly [label: string, value: number]>;
-  },
-): void {
-  const { help, label, values } = spec;
+function counter(registry: Registry, name: string, metric: CollectedMetric): void {
   new Counter({
-    name,
-    help,
-    labelNames: label === undefined ? [] : [label],
-    registers: [registry],
+    ...describe(registry, name, metric),
     collect(): void {
       this.reset();
-      for (const [of, value] of values()) {
-        if (label === undefined) this.inc(value);
-        else this.inc({ [label]: of }, value);
-      }
+      for (const [of, value] of metric.values()) this.inc(labels(metric, of), value);
     },
   });
 }
 
 /** A gauge that is measured when somebody asks; what is not told this time is gone. */
-function gauge(
-  registry: Registry,
-  name: string,
-  spec: {
-    readonly help: string;
-    readonly label?: string;
-    readonly values: () => Iterable<readonly [label: string, value: number]>;
-  },
-): void {
-  const { help, label, values } = spec;
+function gauge(registry: Registry, name: string, metric: CollectedMetric): void {
   new Gauge({
-    name,
-    help,
-    labelNames: label === undefined ? [] : [label],
-    registers: [registry],
+    ...describe(registry, name, metric),
     collect(): void {
       this.reset();
-      for (const [of, value] of values()) {
-        if (label === undefined) this.set(value);
-        else this.set({ [label]: of }, value);
-      }
+      for (const [of, value] of metric.values()) this.set(labels(metric, of), value);
     },
   });
+}
+
+function describe(
+  registry: Registry,
+  name: string,
+  { help, label }: CollectedMetric,
+): { name: string; help: string; labelNames: string[]; registers: Registry[] } {
+  return { name, help, labelNames: label === undefined ? [] : [label], registers: [registry] };
+}
+
+function labels({ label }: CollectedMetric, of: string): Record<string, string> {
+  return label === undefined ? {} : { [label]: of };
 }
 
 function registerCounters(registry: Registry, statistics: FlowStatistics): void {

@@ -7,7 +7,7 @@
 import type { Clock } from "./clock.ts";
 import type { GroupMember } from "./kafka/group_member.ts";
 import type { TopicIdentity } from "./kafka/message.ts";
-import type { LedgerLine, Store } from "./postgres/store.ts";
+import { type LedgerLine, linesOf, type Store } from "./postgres/store.ts";
 import { table } from "./table.ts";
 
 /** One partition, as the brokers and the ledger see it. */
@@ -125,16 +125,6 @@ async function ageOfOldest(parts: StatusParts, partition: number, offset: number
     else newerMs = middleMs;
   }
   return Math.round((nowMs - olderMs) / 1_000);
-}
-
-function linesOf(
-  lines: readonly LedgerLine[],
-  topic: TopicIdentity,
-): ReadonlyMap<number, LedgerLine> {
-  return new Map(
-    lines.filter((line) => line.topic.topicId === topic.topicId)
-      .map((line) => [line.partition, line]),
-  );
 }
 
 function movedBy(lines: ReadonlyMap<number, LedgerLine>): number {

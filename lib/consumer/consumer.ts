@@ -17,13 +17,13 @@ import type { Clock } from "../clock.ts";
 import { PendingCommits } from "./commits.ts";
 import { describeError, TransientError } from "../errors.ts";
 import type { FetchedBatch, GroupMember } from "../kafka/group_member.ts";
-import type { TopicIdentity } from "../kafka/message.ts";
+import { isSameTopic, type TopicIdentity } from "../kafka/message.ts";
 import { repairLastValues } from "./last_values.ts";
 import { type Log, sayOnChange } from "../log.ts";
 import type { FlowObserver, TroubledStep } from "./observer.ts";
 import { decidePlacement, type Placement, type StartFrom } from "./placement.ts";
 import { lineageOf } from "./mark.ts";
-import type { LedgerLine, Store } from "../postgres/store.ts";
+import { type LedgerLine, linesOf, type Store } from "../postgres/store.ts";
 import { type Batch, type BatchOutcome, processBatch, type ProcessorParts } from "./processor.ts";
 import type { Cache } from "../redis/cache.ts";
 import { backoffMs } from "../retry.ts";
@@ -269,9 +269,7 @@ class Consumer {
     // The ledger before the watermarks, see decidePlacement().
     const lines = await store.readLedger();
     const watermarks = await member.watermarks();
-    const lineOf = new Map(
-      lines.filter((line) => isSameTopic(line.topic, topic)).map((line) => [line.partition, line]),
-    );
+    const lineOf = linesOf(lines, topic);
     const starts = await this.#startOffsets(topic, lines);
     for (const partition of [...this.#unplaced]) {
       // Resumed now, a partition would be fetched again and again, and nobody would take it.
@@ -516,16 +514,10 @@ class Consumer {
 
   /** A database that went back to an older state is noticed also where no message comes. */
   async #checkLedger(): Promise<void> {
-    const expected = [...this.#places].map(([partition, place]) => ({
-      partition,
-      place,
-      position: place.position,
-    }));
+    const before = this.#standing();
     const lines = await this.#parts.store.readLedger();
-    const lost = expected.filter(({ partition, place, position }) => {
-      const line = lines.find((each) =>
-        each.partition === partition && isSameTopic(each.topic, place.topic)
-      );
+    const lost = before.filter(({ partition, place, position }) => {
+      const line = linesOf(lines, place.topic).get(partition);
       return this.#places.get(partition) === place && (line === undefined || line.next < position);
     });
     if (lost.length === 0) return;
@@ -538,14 +530,9 @@ class Consumer {
 
   /** Messages that the brokers lost are noticed also if they were the last. */
   async #checkLog(): Promise<void> {
-    // The positions before the watermarks: what is stored meanwhile lies above an older end.
-    const expected = [...this.#places].map(([partition, place]) => ({
-      partition,
-      place,
-      position: place.position,
-    }));
+    const before = this.#standing();
     const watermarks = await this.#parts.member.watermarks();
-    const lost = expected.filter(({ partition, place, position }) => {
+    const lost = before.filter(({ partition, place, position }) => {
       const { low = 0, high = Infinity } = watermarks.get(partition) ?? {};
       return this.#places.get(partition) === place && place.working === undefined &&
         (place.position < low || position > high);
@@ -553,6 +540,16 @@ class Consumer {
     if (lost.length === 0) return;
     // Placing says what was lost, and moves the ledger.
     this.#placeAnew(lost.map(({ partition }) => partition));
+  }
+
+  /**
+   * Where the places stand now, to be compared with what a server answers afterwards: what is stored
+   * in between lies above an older answer.
+   */
+  #standing(): readonly { partition: number; place: Place; position: number }[] {
+    return Array.from(this.#places, ([partition, place]) => {
+      return { partition, place, position: place.position };
+    });
   }
 
   /** Repairs last values if there is reason to, until the signal aborts. */
@@ -594,11 +591,10 @@ class Consumer {
     if (end === undefined || !this.#ownPartitionsEnded()) return;
     const topic = await this.#parts.member.identity();
     const lines = await this.#parts.store.readLedger();
-    const next = new Map(
-      lines.filter((line) => isSameTopic(line.topic, topic))
-        .map((line) => [line.partition, line.next]),
+    const lineOf = linesOf(lines, topic);
+    const ended = [...end].every(([partition, high]) =>
+      (lineOf.get(partition)?.next ?? -1) >= high
     );
-    const ended = [...end].every(([partition, high]) => (next.get(partition) ?? -1) >= high);
     if (ended) this.#stop.abort();
   }
 
@@ -680,8 +676,4 @@ function* cut(fetched: FetchedBatch, place: Place, messagesMax: number): Generat
     yield { topic, dataSetId, lineage, partition, fromOffset, nextOffset, messages: piece };
     fromOffset = nextOffset;
   }
-}
-
-function isSameTopic(a: TopicIdentity, b: TopicIdentity): boolean {
-  return a.topicId === b.topicId && a.clusterId === b.clusterId && a.topic === b.topic;
 }

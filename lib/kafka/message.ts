@@ -56,6 +56,11 @@ export interface TopicIdentity {
   readonly topicId: string;
 }
 
+/** True if both are the same life of the same topic. */
+export function isSameTopic(a: TopicIdentity, b: TopicIdentity): boolean {
+  return a.topicId === b.topicId && a.clusterId === b.clusterId && a.topic === b.topic;
+}
+
 /** The readable range of a partition: `low` is the first offset kept, `high` is last + 1. */
 export interface Watermarks {
   /** The first offset kept. */

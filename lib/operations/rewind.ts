@@ -8,7 +8,7 @@ import { ConfigurationError, TransientError } from "../errors.ts";
 import type { GroupAdmin, GroupMember } from "../kafka/group_member.ts";
 import type { TopicIdentity, Watermarks } from "../kafka/message.ts";
 import { parseInstant } from "../consumer/placement.ts";
-import type { LedgerLine, Store } from "../postgres/store.ts";
+import { type LedgerLine, linesOf, type Store } from "../postgres/store.ts";
 import { table } from "../table.ts";
 
 /** Where to go back to. */
@@ -85,10 +85,7 @@ export async function planRewind(
 ): Promise<RewindPlan> {
   const topic = await member.identity();
   const liveMembers = await member.liveMembers();
-  const lines = new Map(
-    (await store.readLedger()).filter((line) => line.topic.topicId === topic.topicId)
-      .map((line) => [line.partition, line]),
-  );
+  const lines = linesOf(await store.readLedger(), topic);
   const watermarks = await member.watermarks();
   if (partition !== undefined && !watermarks.has(partition)) {
     throw new ConfigurationError(

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { TopicIdentity } from "../kafka/message.ts";
+import { isSameTopic, type TopicIdentity } from "../kafka/message.ts";
 import type { Reading } from "../reading/reading.ts";
 import type { RejectionReason } from "../reading/rejection.ts";
 
@@ -120,6 +120,16 @@ export interface LedgerLine {
   readonly rewound: number;
   /** When the line last moved, ms since 1970. */
   readonly updatedAtMs: number;
+}
+
+/** The lines of one life of a topic, by partition. */
+export function linesOf(
+  lines: readonly LedgerLine[],
+  topic: TopicIdentity,
+): ReadonlyMap<number, LedgerLine> {
+  return new Map(
+    lines.filter((line) => isSameTopic(line.topic, topic)).map((line) => [line.partition, line]),
+  );
 }
 
 /** What the consumer loop and the processor need of the database. */
