@@ -211,6 +211,20 @@ Deno.test("startServer() starts a server once, and stopServer() ends it", async 
   });
 });
 
+Deno.test("startServer() keeps a server out of reach of Ctrl-C in our terminal", async () => {
+  await withDir(async (dir) => {
+    const server = patientServer(dir);
+    await startServer(server);
+    try {
+      const pids = [Deno.pid, await serverPid(server)].join(",");
+      const groups = (await runProgram(["ps", "-o", "pgid=", "-p", pids])).trim().split(/\s+/);
+      assert.equal(new Set(groups).size, 2, `process groups ${groups}`);
+    } finally {
+      await stopServer(server);
+    }
+  });
+});
+
 Deno.test("startServer() says how a server ended that cannot start", async () => {
   await withDir(async (dir) => {
     const server = { ...testServer(dir, ["/bin/sh", "-c", "echo no luck", dir]), ask: never };

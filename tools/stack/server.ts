@@ -162,18 +162,22 @@ export function assertPortFree(serverName: string, port: number): void {
 
 /**
  * Starts the process in a session of its own, its output in `server.log`, and returns its id.
- * The shell in between ends at once, so the server is nobody's child and outlives us.
+ * The shell in between ends at once, so the server is nobody's child and outlives us; and Ctrl-C in
+ * our terminal does not reach it, so that whoever started it can still end it in good order.
  */
 async function spawn(server: Server, command: readonly string[]): Promise<string> {
   const script = 'log=$1; shift; { exec "$@"; } >>"$log" 2>&1 </dev/null & echo $!';
-  const { stdout } = await new Deno.Command("/bin/sh", {
+  const shell = new Deno.Command("/bin/sh", {
     ...server.account,
     args: ["-c", script, "sh", logFile(server), ...command],
     cwd: "/",
     detached: true,
     stdin: "null",
+    stdout: "piped",
     stderr: "null",
-  }).output();
+  });
+  // Not shell.output(), which does not heed `detached`.
+  const { stdout } = await shell.spawn().output();
   return new TextDecoder().decode(stdout).trim();
 }
 
