@@ -126,6 +126,18 @@ Deno.test("brokerProperties() makes topics survive one broker where there are th
   }
 });
 
+Deno.test("brokerProperties() sends clients of a detour to the proxy, and nobody else", () => {
+  const detour = { port: 9094, proxyPort: 40_000 };
+  const broker = { nodeId: 1, dir: "/data", port: 9092, controllerPort: 9093, detour };
+  const lines = brokerProperties({ id: STORED.clusterId, brokers: [broker] }, broker).split("\n");
+  const want = [
+    "listeners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093,DETOUR://127.0.0.1:9094",
+    "advertised.listeners=PLAINTEXT://127.0.0.1:9092,DETOUR://127.0.0.1:40000",
+    "inter.broker.listener.name=PLAINTEXT",
+  ];
+  assert.deepEqual(want.filter((line) => !lines.includes(line)), []);
+});
+
 Deno.test("newClusterId() is what Kafka takes for one", () => {
   // Every 64th id would begin with a dash.
   for (let count = 0; count < 2_000; count++) {

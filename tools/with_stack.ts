@@ -7,35 +7,11 @@
  * @module
  */
 import { join } from "node:path";
-import { type Ports, startStack } from "./stack/stack.ts";
+import { freePorts } from "./stack/free_ports.ts";
+import { startStack } from "./stack/stack.ts";
 
 /** Set for the command: what it finds in its environment is a stack that it may disturb. */
 export const MARKER = "SENSOR_LEDGER_TEST_STACK";
-
-/** Below the ports that systems give to outgoing connections, which could take one at any time. */
-const PORTS_FROM = 20_000;
-const PORT_BLOCKS = 1_200;
-/** A block holds up to three brokers, two ports each, then PostgreSQL and Redis. */
-const PORTS_IN_BLOCK = 10;
-
-/** Ports of a block that nothing listens on now. */
-function freePorts(): Ports {
-  for (let tries = 0; tries < 100; tries++) {
-    const block = PORTS_FROM + Math.floor(Math.random() * PORT_BLOCKS) * PORTS_IN_BLOCK;
-    const ports = { kafka: block, postgres: block + 8, redis: block + 9 };
-    if ([block, block + 1, ports.postgres, ports.redis].every(isFree)) return ports;
-  }
-  throw new Error("Cannot find free ports");
-}
-
-function isFree(port: number): boolean {
-  try {
-    Deno.listen({ hostname: "127.0.0.1", port }).close();
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 function reportLine(line: string): void {
   Deno.stderr.writeSync(new TextEncoder().encode(`${line}\n`));

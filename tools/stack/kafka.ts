@@ -26,8 +26,21 @@ export interface BrokerPlace {
   readonly port: number;
   /** The port on which the cluster's controllers talk. */
   readonly controllerPort: number;
+  /** A second way in, for clients that are to come through something in between. */
+  readonly detour?: Detour | undefined;
   /** Further lines of its configuration; they win. */
   readonly settings?: Readonly<Record<string, string>>;
+}
+
+/**
+ * A listener of a broker behind a proxy. Clients who come in here are told to come to the proxy
+ * again; the brokers among themselves, and who asks on their usual ports, go straight.
+ */
+export interface Detour {
+  /** The broker listens here. */
+  readonly port: number;
+  /** Clients are sent here. */
+  readonly proxyPort: number;
 }
 
 /** Brokers that form one cluster. */
@@ -59,7 +72,11 @@ export function kafkaServer(cluster: Cluster, broker: BrokerPlace): Server {
   return {
     name: broker.nodeId === 1 ? "kafka" : `kafka-${broker.nodeId}`,
     dir: broker.dir,
-    ports: [broker.port, broker.controllerPort],
+    ports: [
+      broker.port,
+      broker.controllerPort,
+      ...broker.detour === undefined ? [] : [broker.detour.port],
+    ],
     marker: properties,
     stopSignal: "SIGTERM",
     prepare: async (report) => {
@@ -103,10 +120,21 @@ export function brokerProperties(cluster: Cluster, broker: BrokerPlace): string 
     "transaction.state.log.min.isr": copies > 1 ? 2 : 1,
     "group.initial.rebalance.delay.ms": 0,
     "auto.create.topics.enable": "false",
+    ...broker.detour !== undefined && detourSettings(broker, broker.detour),
   };
   return Object.entries({ ...settings, ...broker.settings }).map(([name, value]) =>
     `${name}=${value}\n`
   ).join("");
+}
+
+function detourSettings(broker: BrokerPlace, detour: Detour): Record<string, string> {
+  const usual = `PLAINTEXT://127.0.0.1:${broker.port}`;
+  return {
+    "listeners": `${usual},CONTROLLER://127.0.0.1:${broker.controllerPort},` +
+      `DETOUR://127.0.0.1:${detour.port}`,
+    "advertised.listeners": `${usual},DETOUR://127.0.0.1:${detour.proxyPort}`,
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,DETOUR:PLAINTEXT",
+  };
 }
 
 /**

@@ -8,6 +8,7 @@ import { join, resolve } from "node:path";
 import {
   type BrokerPlace,
   type Cluster,
+  type Detour,
   ensureTopic,
   kafkaServer,
   newClusterId,
@@ -74,6 +75,11 @@ export interface StackOptions extends Partial<TopicSpec> {
    * @default the number that the stack in `dir` was made with, else 1
    */
   readonly brokers?: number | undefined;
+  /**
+   * Second ways in to the brokers, by rising node id. They hold for this start only.
+   * @default none
+   */
+  readonly detours?: readonly Detour[];
   /** Called with a line of text for each step. */
   readonly report?: (line: string) => void;
 }
@@ -125,7 +131,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   if (stored !== undefined) await assertNotMoved(stored, plan);
   await writePlan(plan);
   const asked = options.only ?? SERVER_KINDS;
-  const servers = await stackServers(plan, asked);
+  const servers = await stackServers(plan, { kinds: asked, detours: options.detours });
   await startAll(allServers(servers), report);
   const spec = {
     topic: options.topic ?? TOPIC_DEFAULT.topic,
@@ -261,9 +267,12 @@ function assertPortsDistinct(plan: StoredPlan): void {
 
 async function stackServers(
   plan: StoredPlan,
-  kinds: readonly ServerKind[] = plan.kinds,
+  { kinds = plan.kinds, detours }: {
+    readonly kinds?: readonly ServerKind[];
+    readonly detours?: readonly Detour[] | undefined;
+  } = {},
 ): Promise<StackServers> {
-  const cluster = clusterOf(plan);
+  const cluster = clusterOf(plan, detours);
   const has = (kind: ServerKind): boolean => kinds.includes(kind);
   return {
     kafka: has("kafka") ? cluster.brokers.map((broker) => kafkaServer(cluster, broker)) : [],
@@ -274,12 +283,13 @@ async function stackServers(
   };
 }
 
-function clusterOf(plan: StoredPlan): Cluster {
+function clusterOf(plan: StoredPlan, detours: readonly Detour[] = []): Cluster {
   const brokers = Array.from({ length: plan.brokers }, (_, index): BrokerPlace => ({
     nodeId: index + 1,
     dir: join(plan.dir, `kafka-${index + 1}`),
     port: plan.ports.kafka + 2 * index,
     controllerPort: plan.ports.kafka + 2 * index + 1,
+    detour: detours[index],
   }));
   return { id: plan.clusterId, brokers };
 }
