@@ -1,7 +1,8 @@
 /** The link that can be hurt, between real sockets on loopback. */
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { once } from "node:events";
-import { type AddressInfo, createServer, type Socket } from "node:net";
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type FaultProxy, openFaultProxy } from "../campaign/fault_proxy.ts";
 import { FakeClock } from "./fake_clock.ts";
@@ -53,20 +54,13 @@ Deno.test("FaultProxy half open holds an end back", async () => {
 
 Deno.test("FaultProxy half open holds a reset back", async () => {
   await using bed = await EchoBed.open();
-  const taken = Promise.withResolvers<Socket>();
-  const server = createServer(taken.resolve).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const targetPort = (server.address() as AddressInfo).port;
-  await using proxy = await openFaultProxy({ targetPort });
-  using client = await Deno.connect({ hostname: "127.0.0.1", port: proxy.port });
-  const socket = await taken.promise;
-  proxy.setMode({ kind: "half open" });
-  socket.resetAndDestroy();
+  await using link = await QuietLink.open();
+  link.proxy.setMode({ kind: "half open" });
+  link.server.resetAndDestroy();
   await bed.roundTrips(20);
-  assert.equal(proxy.connections, 1);
-  proxy.setMode({ kind: "pass" });
-  await assertCut(client);
-  server.close();
+  assert.equal(link.proxy.connections, 1);
+  link.proxy.setMode({ kind: "pass" });
+  await assertCut(link.client);
 });
 
 Deno.test("FaultProxy reset cuts what is open and what is new", async () => {
@@ -140,18 +134,20 @@ Deno.test("FaultProxy loses the next reply of each open connection, and only tha
 
 Deno.test("FaultProxy keeps little: who sends waits for who reads", async () => {
   await using bed = await EchoBed.open();
-  using client = await bed.connect();
-  const bytes = new Uint8Array(32 * MIB);
+  await using link = await QuietLink.open();
+  const bytes = new Uint8Array(64 * MIB);
   for (let at = 0; at < bytes.length; at += 4_096) bytes[at] = at / 4_096 % 251;
   let sent = 0;
   const sending = (async (): Promise<void> => {
-    while (sent < bytes.length) sent += await client.write(bytes.subarray(sent, sent + MIB));
+    while (sent < bytes.length) sent += await link.client.write(bytes.subarray(sent, sent + MIB));
+    await link.client.closeWrite();
   })();
   await bed.throughAnother(bytes);
-  assert.ok(sent < bytes.length / 2, `${sent} bytes were taken, and no echo was read`);
-  const received = await readBytes(client, bytes.length);
+  const sentUnread = sent;
+  const received = await Array.fromAsync(link.server);
   await sending;
-  assert.ok(received.every((byte, at) => byte === bytes[at]), "in order");
+  assert.ok(sentUnread < bytes.length / 2, `${sentUnread} bytes were taken, and none was read`);
+  assert.ok(Buffer.concat(received).equals(bytes), "in order");
 });
 
 Deno.test("FaultProxy resets the client of a server that is away", async () => {
@@ -272,6 +268,34 @@ class EchoBed implements AsyncDisposable {
       this.endings.push("reset");
     }
     if (this.#open.delete(connection)) connection.close();
+  }
+}
+
+/** A connection to a server that reads nothing by itself. */
+class QuietLink implements AsyncDisposable {
+  private constructor(
+    readonly proxy: FaultProxy,
+    readonly client: Deno.TcpConn,
+    /** The server's side. */
+    readonly server: Socket,
+    readonly listener: Server,
+  ) {}
+
+  static async open(): Promise<QuietLink> {
+    const taken = Promise.withResolvers<Socket>();
+    const listener = createServer({ allowHalfOpen: true }, taken.resolve).listen(0, "127.0.0.1");
+    await once(listener, "listening");
+    const proxy = await openFaultProxy({ targetPort: (listener.address() as AddressInfo).port });
+    const client = await Deno.connect({ hostname: "127.0.0.1", port: proxy.port });
+    return new QuietLink(proxy, client, await taken.promise, listener);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.proxy[Symbol.asyncDispose]();
+    this.client.close();
+    this.server.destroy();
+    this.listener.close();
+    await once(this.listener, "close");
   }
 }
 
