@@ -103,6 +103,7 @@ export class FaultProxy implements AsyncDisposable {
     this.#modeEnd = new AbortController();
   }
 
+  /** Resets every connection and takes no more. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.setMode({ kind: "reset" });
     await Promise.all(this.#connections.values());

@@ -38,6 +38,10 @@ export interface SuperuserSession {
 
 /** A PostgreSQL server, with a way in for its superuser. */
 export interface PostgresServer extends Server {
+  /** Its data directory, a child of `dir`. */
+  readonly data: string;
+  /** Path of the file that holds the password of the superuser `postgres`. */
+  readonly passwordFile: string;
   /**
    * Runs `work` with a connection of the superuser `postgres`.
    *
@@ -67,6 +71,8 @@ export async function postgresServer(dir: string, port: number): Promise<Postgre
   return {
     name: "postgres",
     dir: home,
+    data,
+    passwordFile,
     ports: [port],
     marker: data,
     stopSignal: "SIGINT",
@@ -74,7 +80,7 @@ export async function postgresServer(dir: string, port: number): Promise<Postgre
     asSuperuser,
     prepare: async (report) => {
       if (home !== dir) report(`postgres keeps its data in ${home}: its user cannot reach ${dir}`);
-      const postgres = await findProgram({ name: "postgres", dirs: BINARY_DIRS, install: INSTALL });
+      const postgres = await findPostgresProgram("postgres");
       await Deno.mkdir(home, { recursive: true });
       if (account !== undefined) await Deno.chown(home, account.uid, account.gid);
       if (!await exists(data)) await createCluster({ data, passwordFile, account });
@@ -98,6 +104,15 @@ export async function ensureDatabase(server: PostgresServer, names: DatabaseName
     if (databases.rowCount !== 0) return;
     await session.query(`CREATE DATABASE ${pg.escapeIdentifier(names.database)} OWNER ${user}`);
   });
+}
+
+/**
+ * The path of one of PostgreSQL's programs.
+ *
+ * @throws {ConfigurationError} If it is not installed.
+ */
+export async function findPostgresProgram(name: string): Promise<string> {
+  return await findProgram({ name, dirs: BINARY_DIRS, install: INSTALL });
 }
 
 /** Debian keeps each version's programs out of `PATH`; the newest one is looked at first. */
@@ -124,7 +139,7 @@ async function createCluster(
     readonly account: Account | undefined;
   },
 ): Promise<void> {
-  const initdb = await findProgram({ name: "initdb", dirs: BINARY_DIRS, install: INSTALL });
+  const initdb = await findPostgresProgram("initdb");
   await Deno.writeTextFile(passwordFile, crypto.randomUUID(), { mode: 0o600 });
   if (account !== undefined) await Deno.chown(passwordFile, account.uid, account.gid);
   // Renamed when it is whole, so that an interrupted start leaves nothing that looks complete.
