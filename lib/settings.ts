@@ -61,6 +61,10 @@ export interface Settings {
     readonly user: string;
     /** Its password. */
     readonly password: string;
+    /** Role of the dashboard and the read API; undefined: the same as all others. */
+    readonly readUser: string | undefined;
+    /** Undefined only without that role. */
+    readonly readPassword: string | undefined;
     /** Whether the connections are encrypted, and how the server proves who it is. */
     readonly tls: TlsMode;
     /** Certificates to trust, PEM; undefined: those of the system. */
@@ -128,6 +132,8 @@ export interface Settings {
     readonly port: number;
     /** TCP port of the producer; 0: off. */
     readonly producerPort: number;
+    /** Must be shown for everything but health; undefined: everybody may look. */
+    readonly token: string | undefined;
   };
   /** What the log shows. */
   readonly log: {
@@ -237,6 +243,10 @@ const TABLE: Table = {
     database: identifier("POSTGRES_DB", "Name of the database", "iotdb"),
     user: identifier("POSTGRES_USER", "Role to log in as", "iotuser"),
     password: secret("POSTGRES_PASSWORD", "Its password. Choose your own", "iotpassword"),
+    readUser: optional(
+      identifier("POSTGRES_READ_USER", "Role of the dashboard and its API, if another one", ""),
+    ),
+    readPassword: secret("POSTGRES_READ_PASSWORD", "Its password", ""),
     tls: choice(
       "POSTGRES_TLS",
       "Encrypts. verify-full: the certificate must be trusted and name the host; require: any will do",
@@ -343,7 +353,7 @@ const TABLE: Table = {
     ),
   },
   http: {
-    host: text("HTTP_HOST", "Where the pages are served. There is no log-in: keep it local", {
+    host: text("HTTP_HOST", "Where the pages are served. Without HTTP_TOKEN keep it local", {
       fallback: "127.0.0.1",
       allowed: "a host name or address",
       pattern: /^[A-Za-z0-9._:-]{1,253}$/,
@@ -359,6 +369,10 @@ const TABLE: Table = {
       min: 0,
       max: PORT.max,
       unit: "",
+    }),
+    token: secret("HTTP_TOKEN", "Whoever looks must show it, except at health", "", {
+      form: "16 to 200 of A-Z a-z 0-9 . _ ~ + / = -",
+      isGood: (token) => /^[A-Za-z0-9._~+/=-]{16,200}$/.test(token),
     }),
   },
   log: {
@@ -441,6 +455,10 @@ function contradictions({ kafka, postgres, redis }: Settings): readonly string[]
     [
       postgres.ca !== undefined && postgres.tls !== "verify-full",
       "POSTGRES_TLS_CA is set: set POSTGRES_TLS to verify-full, too",
+    ],
+    [
+      (postgres.readUser === undefined) !== (postgres.readPassword === undefined),
+      "POSTGRES_READ_USER and POSTGRES_READ_PASSWORD go together: set both or none",
     ],
     [
       redis.ca !== undefined && redis.tls !== "verify-full",

@@ -83,12 +83,15 @@ function reading(index: number): Uint8Array {
   }));
 }
 
-async function withSite(use: (site: TestSite) => Promise<void>): Promise<void> {
+async function withSite(
+  use: (site: TestSite) => Promise<void>,
+  token?: string,
+): Promise<void> {
   await withPglite(async (pool) => {
     await migrate(pool, await projectMigrations());
     const site = new TestSite(pool);
     const log = createLog({ level: "error", format: "text", write: fail, clock: site.clock });
-    await using served = await openConsumerSite({ host: "127.0.0.1", port: 0 }, {
+    await using served = await openConsumerSite({ host: "127.0.0.1", port: 0, token }, {
       ...site,
       member: site.kafka.member("g"),
       pools: { monitor: pool, readers: pool },
@@ -176,6 +179,16 @@ Deno.test("apiHandler() answers as docs/openapi.json says", async (t) => {
       assert.equal(Schema.Errors(status, { nowMs: 1 })[0], false);
     });
   });
+});
+
+Deno.test("openConsumerSite() asks for the token where docs/openapi.json says so", async () => {
+  await withSite(async (site) => {
+    for (const [path, { get }] of Object.entries(openapi.paths)) {
+      const response = await site.get(path);
+      await response.body?.cancel();
+      assert.equal(response.status === 401, !("security" in get), path);
+    }
+  }, "a-token-of-the-test");
 });
 
 Deno.test("apiHandler() gives pages, histories and dead letters", async (t) => {

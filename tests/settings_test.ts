@@ -54,6 +54,8 @@ Deno.test("readSettings() gives every default", () => {
       database: "iotdb",
       user: "iotuser",
       password: "iotpassword",
+      readUser: undefined,
+      readPassword: undefined,
       tls: "disable",
       ca: undefined,
       poolMax: 4,
@@ -79,7 +81,7 @@ Deno.test("readSettings() gives every default", () => {
       batchBytesMax: 524_288,
       bufferBytesMax: 16_777_216,
     },
-    http: { host: "127.0.0.1", port: 8_000, producerPort: 0 },
+    http: { host: "127.0.0.1", port: 8_000, producerPort: 0, token: undefined },
     log: { level: "info", format: "auto" },
   });
 });
@@ -327,6 +329,10 @@ Deno.test("readSettings() refuses settings that contradict each other", async (t
       "KAFKA_USER or KAFKA_PASSWORD is set: set KAFKA_SASL_MECHANISM, too",
     ],
     [{ REDIS_USER: "u" }, "REDIS_USER is set: set REDIS_PASSWORD, too"],
+    [
+      { POSTGRES_READ_USER: "u" },
+      "POSTGRES_READ_USER and POSTGRES_READ_PASSWORD go together: set both or none",
+    ],
   ];
   for (const [variables, want] of rows) {
     await t.step(want, () => assert.deepEqual(faultsOf(variables, pem), [want]));
@@ -346,6 +352,10 @@ Deno.test("settings never show a secret", async (t) => {
   await t.step("the text of a fault", () => {
     const [fault] = faultsOf({ POSTGRES_PASSWORD: `s3cret${"x".repeat(1_024)}` });
     assert.equal(fault, "POSTGRES_PASSWORD: its value is not 1 to 1024 characters");
+  });
+  await t.step("a token that is too short", () => {
+    const want = "HTTP_TOKEN: its value is not 16 to 200 of A-Z a-z 0-9 . _ ~ + / = -";
+    assert.deepEqual(faultsOf({ HTTP_TOKEN: "s3cret" }), [want]);
   });
   await t.step("secretsOf() names those that are set", () => {
     assert.deepEqual(secretsOf(read(secrets)), ["s3cret-pg", "s3cret-redis"]);

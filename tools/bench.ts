@@ -10,14 +10,15 @@ import { join } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { describeError } from "../lib/errors.ts";
 import { type Bed, fillTopic, prepareBed } from "./bench/bed.ts";
-import { type DrainResult, measureDrain } from "./bench/drain.ts";
+import { type Backlog, type DrainResult, measureDrain } from "./bench/drain.ts";
 import { type Figure, figuresText } from "./bench/figures.ts";
 import { floorBatches, measureFloor } from "./bench/floor.ts";
 import { measureCommit, measureLatency } from "./bench/latency.ts";
 import { measureProducer, type ProducerResult, writeLines } from "./bench/producer.ts";
+import { measureSeen, seenFigures, type SeenResult } from "./bench/seen.ts";
 import { workload, type WorkloadOptions } from "./bench/workload.ts";
 
-const PARTS = ["drain", "floor", "latency", "producer"] as const;
+const PARTS = ["drain", "floor", "seen", "latency", "producer"] as const;
 type Part = typeof PARTS[number];
 
 const REPEATS = 0.1;
@@ -38,8 +39,14 @@ async function bench(flags: Flags): Promise<void> {
   const bed = await prepareBed();
   const work: WorkloadOptions = { ...flags, repeats: REPEATS, startMs: Date.now() - 3_600_000 };
   const figures: Figure[] = [];
+  const backlog = flags.only.includes("drain") || flags.only.includes("seen")
+    ? await writeBacklog(bed, work)
+    : undefined;
   if (flags.only.includes("drain") || flags.only.includes("floor")) {
-    figures.push(...await throughput(bed, work, flags));
+    figures.push(...await throughput(bed, { work, backlog }, flags));
+  }
+  if (backlog !== undefined && flags.only.includes("seen")) {
+    figures.push(...await seen(bed, backlog, flags));
   }
   if (flags.only.includes("latency")) figures.push(...await latency(bed, flags));
   if (flags.only.includes("producer")) figures.push(...await producer(bed, work, flags));
@@ -48,23 +55,28 @@ async function bench(flags: Flags): Promise<void> {
   else say(`${machine}\n\n${figuresText(figures)}`);
 }
 
+async function writeBacklog(bed: Bed, work: WorkloadOptions): Promise<Backlog> {
+  const ids = new Set<string>();
+  for (const { reading } of workload(work)) ids.add(reading.unique_reading_id);
+  const backlog = { topic: "bench-drain", messages: work.messages, readings: ids.size };
+  tell(`writing ${work.messages} messages to Kafka`);
+  await fillTopic(bed, backlog.topic, workload(work));
+  return backlog;
+}
+
 /** Drain and floor in turns, so that both see the same machine. */
-async function throughput(bed: Bed, work: WorkloadOptions, flags: Flags): Promise<Figure[]> {
+async function throughput(
+  bed: Bed,
+  { work, backlog }: { readonly work: WorkloadOptions; readonly backlog: Backlog | undefined },
+  flags: Flags,
+): Promise<Figure[]> {
   const wants = (part: Part): boolean => flags.only.includes(part);
   const batches = wants("floor") ? floorBatches(workload(work)) : [];
-  const backlog = { topic: "bench-drain", messages: work.messages, readings: 0 };
-  if (wants("drain")) {
-    const ids = new Set<string>();
-    for (const { reading } of workload(work)) ids.add(reading.unique_reading_id);
-    backlog.readings = ids.size;
-    tell(`writing ${work.messages} messages to Kafka`);
-    await fillTopic(bed, backlog.topic, workload(work));
-  }
   const drains: DrainResult[] = [];
   const floors: number[] = [];
   for (let round = 1; round <= flags.rounds; round++) {
-    if (wants("drain")) {
-      drains.push(await measureDrain(bed, backlog, `bench_drain_${round}`));
+    if (backlog !== undefined && wants("drain")) {
+      drains.push(await measureDrain(bed, backlog, { name: `bench_drain_${round}` }));
       tell(`drain ${round}: ${drains.at(-1)!.messagesPerSecond.toFixed(0)} messages/s`);
     }
     if (wants("floor")) {
@@ -93,6 +105,19 @@ function throughputFigures(drains: readonly DrainResult[], floors: readonly numb
     ...figure("consumer, CPU s per 100,000", 2, drains.map((each) => each.cpuSecondsPer100k)),
     ...figure("consumer, peak memory in MB", 0, drains.map((each) => each.peakRssMb)),
   ];
+}
+
+async function seen(bed: Bed, backlog: Backlog, flags: Flags): Promise<Figure[]> {
+  const results: SeenResult[] = [];
+  for (let round = 1; round <= flags.rounds; round++) {
+    const result = await measureSeen(bed, backlog, round);
+    results.push(result);
+    const rates = Object.entries(result).map(([way, { messagesPerSecond }]) =>
+      `${way} ${messagesPerSecond.toFixed(0)}`
+    );
+    tell(`seen ${round}: ${rates.join(", ")} messages/s`);
+  }
+  return seenFigures(results);
 }
 
 async function latency(bed: Bed, flags: Flags): Promise<Figure[]> {

@@ -16,15 +16,22 @@ import { FlowStatistics } from "../monitor/statistics.ts";
 import type { FlowObserver } from "../consumer/observer.ts";
 import { storeOn } from "../postgres/client.ts";
 import { openPages } from "../postgres/pages.ts";
-import { openPool, type PostgresSettings, type SqlPool } from "../postgres/pool.ts";
+import { openPool, type SqlPool } from "../postgres/pool.ts";
 import type { Cache, LastValueReader } from "../redis/cache.ts";
 import { openCache } from "../redis/client.ts";
 import type { Settings } from "../settings.ts";
+import { guarded } from "./access.ts";
 import { apiHandler } from "./api.ts";
 import { EventStreams } from "./event_stream.ts";
 import { pageHandler } from "./page.ts";
-import { probeHandler } from "./probes.ts";
+import { healthHandler, metricsHandler } from "./probes.ts";
 import { type HttpSettings, openHttpServer } from "./server.ts";
+
+/** Where the site is, and for whom. */
+export interface ConsumerSiteSettings extends HttpSettings {
+  /** Must be shown for everything but health; undefined: everybody may look. */
+  readonly token?: string | undefined;
+}
 
 /** What the site looks at. Opening and closing it is the caller's. */
 export interface ConsumerSiteParts {
@@ -71,6 +78,7 @@ const READER_CONNECTIONS = 2;
  *
  * @returns undefined if it is switched off, and also if its address cannot be had: that is said in
  * the log, for a second consumer on a computer must not stop for want of a page.
+ * @throws {ConfigurationError} if the readers' role cannot log in.
  */
 export async function serveConsumer(
   settings: Pick<Settings, "http" | "postgres" | "redis">,
@@ -80,6 +88,7 @@ export async function serveConsumer(
   if (http.port === 0) return undefined;
   await using opened = new AsyncDisposableStack();
   const pools = opened.use(openSitePools(postgres));
+  if (postgres.readUser !== undefined) await tryReader(pools.monitor);
   const cache = opened.use(openCache(redis, parts));
   try {
     const site = opened.use(await openConsumerSite(http, { ...parts, pools, cache }));
@@ -94,9 +103,17 @@ export async function serveConsumer(
 }
 
 /** Opens the connections of readers. Nothing connects before the first question. */
-function openSitePools(settings: PostgresSettings): SitePools & AsyncDisposable {
+function openSitePools(settings: Settings["postgres"]): SitePools & AsyncDisposable {
+  const { user, password, readUser = user, readPassword = password } = settings;
   const open = (poolMax: number): SqlPool =>
-    openPool({ ...settings, poolMax, statementTimeoutMs: READER_STATEMENT_MS_MAX });
+    openPool({
+      ...settings,
+      user: readUser,
+      password: readPassword,
+      access: "read_only",
+      poolMax,
+      statementTimeoutMs: READER_STATEMENT_MS_MAX,
+    });
   const [monitor, readers] = [open(1), open(READER_CONNECTIONS)];
   return {
     monitor,
@@ -107,13 +124,24 @@ function openSitePools(settings: PostgresSettings): SitePools & AsyncDisposable 
   };
 }
 
+/** A wrong password of a role that the flow does not use is best seen now. */
+async function tryReader(pool: SqlPool): Promise<void> {
+  const query = { action: "log in as POSTGRES_READ_USER", text: "SELECT FROM ledger LIMIT 0" };
+  await pool.query(query).catch((error) => {
+    if (error instanceof ConfigurationError) {
+      const text = "Check POSTGRES_READ_USER, POSTGRES_READ_PASSWORD and the role's rights";
+      throw new ConfigurationError(text, { cause: error });
+    }
+  });
+}
+
 /**
  * Starts to look and to serve.
  *
  * @throws {ConfigurationError} if the address cannot be had.
  */
 export async function openConsumerSite(
-  settings: HttpSettings,
+  settings: ConsumerSiteSettings,
   parts: ConsumerSiteParts,
 ): Promise<ConsumerSite> {
   const { member, breakers, cache, pools, clock } = parts;
@@ -129,19 +157,22 @@ export async function openConsumerSite(
   const server = await openHttpServer(settings, {
     ...parts,
     handlers: [
-      pageHandler,
-      apiHandler({
-        status,
-        directory: new SensorDirectory({ cache, store: storeOn(pools.readers), clock }),
-        pages: openPages(pools.readers),
-        streams,
-        clock,
-      }),
-      probeHandler({
-        metrics: { contentType: METRICS_CONTENT_TYPE, text: () => metrics.text() },
+      // Supervisors ask without a token, and learn nothing of the readings.
+      healthHandler({
         liveness: () => liveness(statistics),
         readiness: () => readiness({ statistics, servers: monitor.servers, clock }),
       }),
+      ...[
+        pageHandler,
+        apiHandler({
+          status,
+          directory: new SensorDirectory({ cache, store: storeOn(pools.readers), clock }),
+          pages: openPages(pools.readers),
+          streams,
+          clock,
+        }),
+        metricsHandler({ contentType: METRICS_CONTENT_TYPE, text: () => metrics.text() }),
+      ].map((handler) => guarded(handler, settings.token)),
     ],
   });
   const stop = new AbortController();

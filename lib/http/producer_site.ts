@@ -9,7 +9,8 @@ import type { Log } from "../log.ts";
 import { METRICS_CONTENT_TYPE, ProducerMetrics } from "../metrics.ts";
 import type { ProduceObserver } from "../producer/producer.ts";
 import type { Settings } from "../settings.ts";
-import { probeHandler } from "./probes.ts";
+import { guarded } from "./access.ts";
+import { healthHandler, metricsHandler } from "./probes.ts";
 import { openHttpServer } from "./server.ts";
 
 /** A site that is served. */
@@ -27,21 +28,24 @@ export interface ProducerSite extends AsyncDisposable {
  * tells.
  */
 export async function serveProducer(
-  { host, producerPort }: Settings["http"],
+  { host, producerPort, token }: Settings["http"],
   parts: { readonly clock: Clock; readonly log: Log },
 ): Promise<ProducerSite | undefined> {
   if (producerPort === 0) return undefined;
   const observer = new ProducerMetrics();
-  const probes = probeHandler({
-    metrics: { contentType: METRICS_CONTENT_TYPE, text: () => observer.text() },
+  const health = healthHandler({
     // Who can answer is alive.
     liveness: () => ({ ok: true, reasons: [] }),
     readiness: () => observer.readiness(),
   });
+  const metrics = metricsHandler({
+    contentType: METRICS_CONTENT_TYPE,
+    text: () => observer.text(),
+  });
   try {
     const server = await openHttpServer({ host, port: producerPort }, {
       ...parts,
-      handlers: [probes],
+      handlers: [health, guarded(metrics, token)],
     });
     return { url: server.url, observer, [Symbol.asyncDispose]: () => server.close() };
   } catch (error) {

@@ -193,7 +193,10 @@ function refuse(request: IncomingMessage, rate: RateLimit): void {
 
 function refusal(status: number, message: string): HttpAnswer {
   const answer = jsonAnswer({ error: message }, status);
-  const more: Record<string, string> = status === 405
+  const more: Record<string, string> = status === 401
+    // A second scheme in the same line, and Chromium asks nobody.
+    ? { "www-authenticate": `Basic realm="sensor-ledger", charset="UTF-8"` }
+    : status === 405
     ? { allow: "GET, HEAD" }
     : status === 429 || status === 503
     ? { "retry-after": "1" }

@@ -33,6 +33,12 @@ export interface PostgresSettings {
   readonly tls?: TlsMode;
   /** Certificates to trust, PEM; undefined: those of the system. */
   readonly ca?: string | undefined;
+  /**
+   * `read_only`: the server refuses to write on these connections, whatever the role may do.
+   *
+   * @default "read_write"
+   */
+  readonly access?: "read_write" | "read_only";
   /** Most connections at the same time. A call that finds all of them busy waits for one. */
   readonly poolMax: number;
   /** Longest wait for a connection, ms. */
@@ -141,6 +147,7 @@ export function openPool(settings: PostgresSettings): SqlPool {
     query_timeout: settings.statementTimeoutMs + QUERY_TIMEOUT_MARGIN_MS,
     keepAlive: true,
     application_name: APPLICATION_NAME,
+    ...(settings.access === "read_only" && { options: "-c default_transaction_read_only=on" }),
     // A connection is kept: it holds the prepared statements and the plans of `store_batch`.
     idleTimeoutMillis: 0,
   });

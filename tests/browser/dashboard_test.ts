@@ -29,10 +29,12 @@ interface Stage {
   readonly faults: string[];
 }
 
-function startDemo(port: number): Promise<Demo> {
+const TOKEN = "shown-by-the-browser";
+
+function startDemo(port: number, token?: string): Promise<Demo> {
   const clock = systemClock;
   const log = createLog({ level: "error", format: "text", write: assert.fail, clock });
-  const http = { host: "127.0.0.1", port };
+  const http = { host: "127.0.0.1", port, token };
   return openDemo({ ratePerSecond: 200, sensors: 50, keepDir: undefined, http }, { clock, log });
 }
 
@@ -277,6 +279,22 @@ Deno.test("dashboard comes back by itself when its consumer was gone", async () 
     await shows(page, "#connection", /No connection since/);
     await using _ = await startDemo(Number(new URL(first.site.url).port));
     await shows(page, "#connection", /^Live$/);
+  } finally {
+    await browser.close();
+  }
+});
+
+Deno.test("dashboard with a token works for a browser that knows it", async () => {
+  const browser = await startBrowser();
+  try {
+    await using demo = await startDemo(0, TOKEN);
+    const stranger = await browser.newPage();
+    await assert.rejects(stranger.goto(demo.site.url), { message: /ERR_INVALID_AUTH_CREDENTIALS/ });
+    const httpCredentials = { username: "anybody", password: TOKEN };
+    const page = await browser.newPage({ httpCredentials });
+    await page.goto(demo.site.url);
+    await shows(page, "#connection", /^Live$/);
+    await shows(page, "#sensor-count", /^0 ·/);
   } finally {
     await browser.close();
   }

@@ -34,7 +34,9 @@ export const PASSWORDS = {
   producer: "planted-kafka-producer",
   consumer: "planted-kafka/consumer@1",
   postgres: "planted-postgres/%?#1",
+  reader: "planted-reader",
   redis: "planted-redis:1",
+  http: "planted-http-token",
 } as const;
 
 const SECURITY = join(import.meta.dirname!, "../../security");
@@ -114,6 +116,8 @@ export class SecureServers implements AsyncDisposable {
       POSTGRES_DB: this.database,
       POSTGRES_USER: "sensor_ledger_app",
       POSTGRES_PASSWORD: PASSWORDS.postgres,
+      POSTGRES_READ_USER: "sensor_ledger_reader",
+      POSTGRES_READ_PASSWORD: PASSWORDS.reader,
       POSTGRES_TLS: "verify-full",
       POSTGRES_TLS_CA: ca,
       REDIS_HOST: "127.0.0.1",
@@ -123,6 +127,7 @@ export class SecureServers implements AsyncDisposable {
       REDIS_TLS: "verify-full",
       REDIS_TLS_CA: ca,
       HTTP_PORT: "0",
+      HTTP_TOKEN: PASSWORDS.http,
       LOG_LEVEL: "debug",
     };
   }
@@ -223,7 +228,7 @@ export class SecureServers implements AsyncDisposable {
     await this.applyRoles();
     await this.asSuperuser(async (session) => {
       for (const role of ["migrator", "app", "operator", "reader"]) {
-        const password = pg.escapeLiteral(PASSWORDS.postgres);
+        const password = pg.escapeLiteral(PASSWORDS[role === "reader" ? "reader" : "postgres"]);
         await session.query(`ALTER ROLE sensor_ledger_${role} PASSWORD ${password}`);
       }
     });

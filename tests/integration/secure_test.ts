@@ -1,5 +1,7 @@
 /** Strict servers: the programs run with exactly the rights of `security/`, and say what is wrong. */
 import assert from "node:assert/strict";
+import { openPool } from "../../lib/postgres/pool.ts";
+import { readSettings } from "../../lib/settings.ts";
 import { DONE_MS } from "./real_pipeline.ts";
 import { type Ended, type Environment, Program } from "./processes.ts";
 import { freePort, PASSWORDS, SecureServers } from "./secure_servers.ts";
@@ -7,8 +9,12 @@ import { freePort, PASSWORDS, SecureServers } from "./secure_servers.ts";
 /** A refusal is told at once and not tried again and again. */
 const REFUSED_MS = 20_000;
 
-/** Pages of the consumer that show the state of something. */
-const PAGES = ["/", "/metrics", "/healthz", "/readyz", "/api/status", "/api/ledger"];
+/** Pages of the consumer that show the state of something, and those that need no token. */
+const GUARDED_PAGES = [
+  ...["/", "/main.js", "/metrics", "/api/status", "/api/sensors", "/api/dead-letters"],
+  "/api/ledger",
+];
+const OPEN_PAGES = ["/healthz", "/readyz"];
 
 type Mistake = readonly [
   name: string,
@@ -37,6 +43,11 @@ const MISTAKES: Readonly<Record<"kafka" | "postgres" | "redis", readonly Mistake
       "wrong password",
       () => ({ POSTGRES_PASSWORD: "mistaken" }),
       /password authentication failed.*Check POSTGRES_USER and POSTGRES_PASSWORD/,
+    ],
+    [
+      "wrong password of the reader",
+      () => ({ POSTGRES_READ_PASSWORD: "mistaken", HTTP_PORT: String(freePort()) }),
+      /Check POSTGRES_READ_USER, POSTGRES_READ_PASSWORD.*password authentication failed/,
     ],
     [
       "wrong authority",
@@ -174,13 +185,47 @@ Deno.test("the programs on strict servers", async (t) => {
       return answer?.status === 200;
     };
     await program.until("it is ready", isReady, DONE_MS);
-    for (const path of PAGES) {
-      const answer = await fetch(`http://127.0.0.1:${port}${path}`);
-      assert.equal(answer.status, 200, path);
+    const ask = async (path: string, headers: HeadersInit): Promise<number> => {
+      const answer = await fetch(`http://127.0.0.1:${port}${path}`, { headers });
       written.push(await answer.text());
+      return answer.status;
+    };
+    const authorization = `Bearer ${PASSWORDS.http}`;
+    for (const path of OPEN_PAGES) assert.equal(await ask(path, {}), 200, path);
+    for (const path of GUARDED_PAGES) {
+      assert.equal(await ask(path, {}), 401, path);
+      assert.equal(await ask(path, { authorization: "Bearer mistaken" }), 401, path);
+      assert.equal(await ask(path, { authorization }), 200, path);
     }
+    await servers.asSuperuser(async (session) => {
+      await session.query("BEGIN; LOCK TABLE dead_letters");
+      const startMs = performance.now();
+      assert.equal(await ask("/api/dead-letters", { authorization }), 503);
+      const tookMs = performance.now() - startMs;
+      assert(tookMs > 1_500 && tookMs < 10_000, `a reader waits 2 s, and not ${tookMs} ms`);
+      await session.query("ROLLBACK");
+    });
+    assert.deepEqual(await rolesConnected(servers), ["sensor_ledger_app", "sensor_ledger_reader"]);
     program.signal("SIGTERM");
     written.push((await program.succeeded(DONE_MS)).stderr);
+  });
+
+  await t.step("connections of readers cannot write, whatever the role may do", async () => {
+    const env = servers.env("consumer");
+    const { postgres } = readSettings((name) => env[name], Deno.readTextFileSync);
+    const query = {
+      action: "write",
+      text: "INSERT INTO sensor_events SELECT * FROM sensor_events LIMIT 0",
+    };
+    for (const access of ["read_write", "read_only"] as const) {
+      const pool = openPool({ ...postgres, access });
+      try {
+        if (access === "read_write") await pool.query(query);
+        else await assert.rejects(pool.query(query), { message: /read-only.*SQLSTATE 25006/ });
+      } finally {
+        await pool.close();
+      }
+    }
   });
 
   for (const [server, mistakes] of Object.entries(MISTAKES)) {
@@ -263,6 +308,17 @@ Deno.test("the programs on strict servers", async (t) => {
     }
   });
 });
+
+/** Who has connections to the database now. */
+async function rolesConnected(servers: SecureServers): Promise<readonly unknown[]> {
+  const { rows } = await servers.asSuperuser((session) =>
+    session.query(
+      `SELECT DISTINCT usename FROM pg_stat_activity
+       WHERE datname = current_database() AND usename LIKE 'sensor_ledger%' ORDER BY usename`,
+    )
+  );
+  return rows.map(({ usename }) => usename);
+}
 
 /** One line that is no event of the log says what is wrong. */
 function assertRefused(ended: Ended, says: RegExp): void {

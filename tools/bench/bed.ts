@@ -131,7 +131,7 @@ export async function fillTopic(
   await Promise.all(sends);
 }
 
-/** Settings with which the consumer reads `topic` into `database`, in a group of its own. */
+/** Settings with which the consumer reads `topic` into `database`, in a group of its own, unseen. */
 export function consumerEnv(topic: string, database: PostgresSettings): Record<string, string> {
   return {
     TOPIC_NAME: topic,
@@ -139,6 +139,7 @@ export function consumerEnv(topic: string, database: PostgresSettings): Record<s
     KAFKA_GROUP_ID: database.database,
     POSTGRES_DB: database.database,
     LOG_FORMAT: "json",
+    HTTP_PORT: "0",
   };
 }
 

@@ -27,6 +27,14 @@ export interface Backlog {
   readonly readings: number;
 }
 
+/** How to run the consumer. */
+export interface DrainOptions {
+  /** Names the database. */
+  readonly name: string;
+  /** Added to its environment. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** What one drain measured. */
 export interface DrainResult {
   /** From the first stored batch to the last one; the first batch is not counted. */
@@ -47,13 +55,13 @@ export interface DrainResult {
 export async function measureDrain(
   bed: Bed,
   backlog: Backlog,
-  name: string,
+  { name, env = {} }: DrainOptions,
 ): Promise<DrainResult> {
   await using database = await createDatabase(bed, name);
   await emptyRedis(bed);
   const startMs = performance.now();
   await using consumer = await startProgram("consume", ["--until-end"], {
-    env: consumerEnv(backlog.topic, database.settings),
+    env: { ...consumerEnv(backlog.topic, database.settings), ...env },
     logFile: join(bed.dir, `${name}.log`),
   });
   const messagesPerSecond = await watchLedger(consumer, database, backlog.messages);

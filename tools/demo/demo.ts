@@ -8,8 +8,11 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../lib/clock.ts";
 import { consume } from "../../lib/consumer/consumer.ts";
-import { type ConsumerSite, openConsumerSite } from "../../lib/http/consumer_site.ts";
-import type { HttpSettings } from "../../lib/http/server.ts";
+import {
+  type ConsumerSite,
+  type ConsumerSiteSettings,
+  openConsumerSite,
+} from "../../lib/http/consumer_site.ts";
 import { MemoryKafka } from "../../lib/kafka/memory.ts";
 import type { Log } from "../../lib/log.ts";
 import { storeOn } from "../../lib/postgres/client.ts";
@@ -30,8 +33,8 @@ export interface DemoOptions {
   readonly sensors: number;
   /** Where the database is kept; undefined: in memory. */
   readonly keepDir: string | undefined;
-  /** Where the dashboard is served. */
-  readonly http: HttpSettings;
+  /** Where the dashboard is served, and for whom. */
+  readonly http: ConsumerSiteSettings;
 }
 
 /** What the demo works with. */
