@@ -7,27 +7,12 @@
 import process from "node:process";
 import { Command } from "commander";
 import { systemClock } from "./lib/clock.ts";
-import { consume } from "./lib/consumer/consumer.ts";
-import { ConfigurationError, describeError } from "./lib/errors.ts";
-import { serveConsumer } from "./lib/http/consumer_site.ts";
-import { type OpenGroupMember, openGroupMember } from "./lib/kafka/kafkajs_group_member.ts";
 import { addOperations } from "./lib/operations/command_line.ts";
-import { parseStartFrom } from "./lib/consumer/placement.ts";
-import { openStore, type PostgresStore } from "./lib/postgres/client.ts";
-import { loadMigrations, migrate, pendingMigrations } from "./lib/postgres/migrate.ts";
+import { loadMigrations, migrate } from "./lib/postgres/migrate.ts";
 import { readTakeOver, TAKE_OVER_MIGRATION, takeOverText } from "./lib/postgres/take_over.ts";
 import { verifyLedger, verifyText } from "./lib/postgres/verify.ts";
-import {
-  EXIT,
-  openProgram,
-  print,
-  type Program,
-  reach,
-  runCommandLine,
-  VERSION,
-  writeError,
-} from "./lib/program.ts";
-import { Breaker } from "./lib/redis/breaker.ts";
+import { EXIT, openProgram, print, runCommandLine, VERSION, writeError } from "./lib/program.ts";
+import { openMemberOf, openStoreOf, runConsumer, type RunFlags } from "./lib/run_consumer.ts";
 import { openCache } from "./lib/redis/client.ts";
 import { readStatus, statusText } from "./lib/status.ts";
 
@@ -44,7 +29,7 @@ cli.command("run", { isDefault: true })
     "where to begin a topic that the ledger does not know: beginning, a date or a time " +
       "(default: the group's committed offsets, else the beginning)",
   )
-  .action(run);
+  .action((flags: RunFlags) => runConsumer(flags, { migrations: MIGRATIONS }));
 cli.command("migrate").description("create or update the tables").action(runMigrate);
 cli.command("verify")
   .description("check that every offset is accounted for; exit code 1 if not")
@@ -61,38 +46,6 @@ cli.command("last")
 addOperations(cli, { store: openStoreOf, member: openMemberOf });
 
 await runCommandLine(cli);
-
-async function run(flags: { untilEnd?: true; from?: string }): Promise<void> {
-  const startFrom = parseStartFrom(flags.from);
-  const program = openProgram();
-  const { settings, log, signal } = program;
-  await using store = openStoreOf(program);
-  const isReady = await reach(program, () => requireMigrated(store));
-  const member = isReady && await reach(program, () => openMemberOf(program));
-  if (!member) return;
-  await using _ = member;
-  await using cache = openCache(settings.redis, { clock: systemClock, log });
-  // Its first answer only. The flow goes on without Redis, but a wrong password or certificate is a
-  // mistake that is best seen now.
-  await cache.connected().catch((error) => {
-    if (error instanceof ConfigurationError) throw error;
-  });
-  const breakers = { read: breakerOf(program, "reads"), write: breakerOf(program, "writes") };
-  const flow = { member, breakers, clock: systemClock, log };
-  await using site = await serveConsumer(settings, flow);
-  if (site !== undefined) log.info("dashboard", { url: site.url });
-  const summary = await consume(
-    { ...flow, store, cache, ...(site !== undefined && { observer: site.observer }) },
-    {
-      ...settings.consumer,
-      limits: settings.limits,
-      startFrom,
-      until: flags.untilEnd ? "end" : "never",
-      signal,
-    },
-  );
-  if (!summary.stoppedInTime) process.exitCode = EXIT.failed;
-}
 
 async function runMigrate(): Promise<void> {
   const program = openProgram();
@@ -128,33 +81,4 @@ async function runLast(sensorId: string): Promise<void> {
     writeError(`No last value of sensor ${sensorId}\n`);
     process.exitCode = EXIT.failed;
   } else print(text);
-}
-
-function openStoreOf({ settings }: Program): PostgresStore {
-  return openStore(settings.postgres);
-}
-
-function openMemberOf({ settings, log }: Program): Promise<OpenGroupMember> {
-  const connection = { ...settings.kafka, clientId: "sensor-ledger-consumer" };
-  return openGroupMember(connection, settings.kafka, log);
-}
-
-async function requireMigrated(store: PostgresStore): Promise<true> {
-  const pending = await pendingMigrations(store.pool, await loadMigrations(MIGRATIONS));
-  if (pending.length === 0) return true;
-  throw new ConfigurationError(
-    `Cannot use the database: ${pending.length} migrations are pending; run: deno task migrate`,
-  );
-}
-
-function breakerOf({ settings, log }: Program, calls: string): Breaker {
-  return new Breaker({
-    clock: systemClock,
-    budgetMs: settings.redis.budgetMs,
-    onOpen: (cause) =>
-      log.warn(`Redis ${calls} left out; PostgreSQL decides alone`, {
-        cause: describeError(cause),
-      }),
-    onClose: () => log.info(`Redis ${calls} are back`),
-  });
 }
