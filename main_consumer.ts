@@ -7,6 +7,7 @@
 import process from "node:process";
 import { Command } from "commander";
 import { systemClock } from "./lib/clock.ts";
+import { addDoctor } from "./lib/doctor/command.ts";
 import { addOperations } from "./lib/operations/command_line.ts";
 import { loadMigrations, migrate } from "./lib/postgres/migrate.ts";
 import { readTakeOver, TAKE_OVER_MIGRATION, takeOverText } from "./lib/postgres/take_over.ts";
@@ -43,6 +44,7 @@ cli.command("last")
   .description("print the last reading of a sensor, as Redis has it")
   .argument("<sensor_id>")
   .action(runLast);
+addDoctor(cli, MIGRATIONS);
 addOperations(cli, { store: openStoreOf, member: openMemberOf });
 
 await runCommandLine(cli);

@@ -135,8 +135,8 @@ function requireLongerThanTopic(windowMs: number, retentionMs: number): void {
   );
 }
 
-/** In the largest unit that is exact. */
-function ageText(ms: number): string {
+/** A window for people: in the largest unit that is exact. */
+export function ageText(ms: number): string {
   for (const [unit, unitMs] of [...UNIT_MS].reverse()) {
     if (ms % unitMs === 0) return `${ms / unitMs}${unit}`;
   }

@@ -19,7 +19,9 @@ import { type Log, sayOnChange } from "../log.ts";
 import { backoffMs } from "../retry.ts";
 import { type TlsMode, tlsOptions } from "../tls.ts";
 import { withTimeLimit } from "../time_limit.ts";
+import { askServerTime } from "../server_time.ts";
 import type { Cache, LastValue, LastValueReader, Mark } from "./cache.ts";
+import { parseRedisInfo, type RedisFacts } from "./redis_facts.ts";
 import {
   INDEX_KEY,
   LAST_COMPLETE_KEY,
@@ -79,6 +81,9 @@ const CALLS_WAITING_MAX = 64;
 
 /** How many keys one step of {@linkcode RedisCache.clearLastValues} asks Redis to look at. */
 const SCAN_KEYS = 1_000;
+
+/** Names no reading. */
+const PROBE_ID = "00000000-0000-0000-0000-000000000000";
 
 type Client = ReturnType<typeof createClient>;
 
@@ -194,6 +199,18 @@ export class RedisCache implements Cache, LastValueReader {
     if (sensorIds.length === 0) return [];
     const keys = sensorIds.map((id) => LAST_PREFIX + id);
     return await this.#call(`read ${keys.length} last values`, ["MGET", ...keys]);
+  }
+
+  /** What the server says about itself, after a look-up and a script that change nothing. */
+  async facts(): Promise<RedisFacts> {
+    await this.marks([PROBE_ID]);
+    await this.remember([], []);
+    const info = parseRedisInfo(await this.#call<string>("read the server's state", ["INFO"]));
+    const time = await askServerTime(this.#clock, async () => {
+      const [seconds, micros] = await this.#call<[string, string]>("read the clock", ["TIME"]);
+      return Number(seconds) * 1_000 + Number(micros) / 1_000;
+    });
+    return { ...info, time };
   }
 
   /** Ends the connection. What waits for an answer rejects. */

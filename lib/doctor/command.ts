@@ -1,0 +1,93 @@
+/**
+ * `doctor` on real connections: the command, and the same in short when a consumer starts.
+ *
+ * @module
+ */
+import process from "node:process";
+import { systemClock } from "../clock.ts";
+import { readKafkaFacts } from "../kafka/kafka_facts.ts";
+import { createLog, type Log } from "../log.ts";
+import { openStore } from "../postgres/client.ts";
+import { loadMigrations, pendingMigrations } from "../postgres/migrate.ts";
+import { readPostgresFacts } from "../postgres/postgres_facts.ts";
+import { type CommandLine, EXIT, openProgram, print, type Program } from "../program.ts";
+import { openCache } from "../redis/client.ts";
+import { doctorJson, doctorText, examine, isHealthy } from "./doctor.ts";
+import type { Finding } from "./finding.ts";
+
+/** Adds the command; `migrations` is the directory of the numbered files. */
+export function addDoctor(cli: CommandLine, migrations: string): void {
+  cli.command("doctor")
+    .description(
+      "check settings, servers, topic and tables; exit code 1 if the consumer cannot work",
+    )
+    .option("--json", "print JSON")
+    .action(async (flags: { json?: true }) => {
+      const findings = await examineServers(openProgram(), migrations);
+      print(flags.json ? doctorJson(findings) : doctorText(findings));
+      if (!isHealthy(findings)) process.exitCode = EXIT.failed;
+    });
+}
+
+/** A look at the servers that goes on in the background. */
+export interface StartExamination extends AsyncDisposable {
+  /** Resolves when everything has been said. */
+  readonly done: Promise<void>;
+}
+
+/**
+ * Examines beside a consumer that starts, and logs what is not ok, a line each. It stops nothing:
+ * whatever goes wrong here is at most a line at level debug.
+ */
+export function examineAtStart(program: Program, migrations: string): StartExamination {
+  const ending = new AbortController();
+  const signal = AbortSignal.any([program.signal, ending.signal]);
+  const done = examineServers({ ...program, signal }, migrations).then(
+    (findings) => {
+      if (!signal.aborted) logFindings(findings, program.log);
+    },
+    (error) => program.log.debug("the servers were not examined", { error }),
+  );
+  return {
+    done,
+    [Symbol.asyncDispose]: async () => {
+      ending.abort();
+      await done;
+    },
+  };
+}
+
+/** Logs what is not ok: a failure as an error. */
+export function logFindings(findings: readonly Finding[], log: Log): void {
+  for (const { subject, check, state, text, cure } of findings) {
+    if (state === "ok") continue;
+    const message = `doctor: ${subject}, ${check}: ${text}`;
+    const fields = cure === "" ? {} : { cure };
+    if (state === "failure") log.error(message, fields);
+    else log.warn(message, fields);
+  }
+}
+
+/** Asks on connections of its own, which are closed again: the flow's are left alone. */
+async function examineServers(
+  { settings, signal }: Program,
+  migrations: string,
+): Promise<readonly Finding[]> {
+  // What the clients would say of a server that is away is a finding here.
+  const log = createLog({ level: "error", format: "json", write: () => {}, clock: systemClock });
+  await using store = openStore(settings.postgres);
+  await using cache = openCache(settings.redis, { clock: systemClock, log });
+  const connection = { ...settings.kafka, clientId: "sensor-ledger-doctor" };
+  return await examine({
+    kafka: () => readKafkaFacts(connection, settings.kafka, log),
+    postgres: () => readPostgresFacts(store.pool, systemClock),
+    pending: async () => pendingMigrations(store.pool, await loadMigrations(migrations)),
+    ledger: () => store.readLedger(),
+    redis: async () => {
+      await cache.connected();
+      return await cache.facts();
+    },
+    clock: systemClock,
+    signal,
+  }, settings);
+}

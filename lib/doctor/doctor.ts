@@ -1,0 +1,127 @@
+/**
+ * The preflight: asks Kafka, PostgreSQL and Redis all at once, and judges the answers together.
+ *
+ * It changes nothing, and asks with the rights of the consumer. What a server does not answer is a
+ * failure of that server; the others are judged all the same.
+ *
+ * @module
+ */
+import type { Clock } from "../clock.ts";
+import { ConfigurationError, describeError } from "../errors.ts";
+import type { Answer, KafkaFacts } from "../kafka/kafka_facts.ts";
+import type { LedgerLine } from "../postgres/store.ts";
+import type { PostgresFacts } from "../postgres/postgres_facts.ts";
+import { asciiJson, printable } from "../printable.ts";
+import type { RedisFacts } from "../redis/redis_facts.ts";
+import type { Settings } from "../settings.ts";
+import { table } from "../table.ts";
+import { withTimeLimit } from "../time_limit.ts";
+import { clockFindings } from "./clock_checks.ts";
+import { type Finding, findingsOf, type FindingState } from "./finding.ts";
+import { kafkaFindings } from "./kafka_checks.ts";
+import { postgresFindings } from "./postgres_checks.ts";
+import { redisFindings } from "./redis_checks.ts";
+import { settingsFindings } from "./settings_checks.ts";
+
+/** Whom to ask. Each question reaches its server by itself, and rejects if it cannot. */
+export interface DoctorParts {
+  /** The brokers. */
+  readonly kafka: () => Promise<KafkaFacts>;
+  /** The server and the tables. */
+  readonly postgres: () => Promise<PostgresFacts>;
+  /** Migrations that have not been applied. */
+  readonly pending: () => Promise<readonly string[]>;
+  /** All lines of the ledger. */
+  readonly ledger: () => Promise<readonly LedgerLine[]>;
+  /** Redis. */
+  readonly redis: () => Promise<RedisFacts>;
+  /** Bounds the waits. */
+  readonly clock: Clock;
+  /** Ends the waits. */
+  readonly signal: AbortSignal;
+}
+
+/** Longest wait for all answers of one server, ms. */
+export const ANSWERS_MS_MAX = 20_000;
+
+/** Asks and judges; the findings stand in the order in which a message meets the servers. */
+export async function examine(
+  parts: DoctorParts,
+  settings: Settings,
+): Promise<readonly Finding[]> {
+  const { clock, signal } = parts;
+  const within = <T>(question: () => Promise<T>): Promise<Answer<T>> =>
+    withTimeLimit(question(), { clock, signal, limitMs: ANSWERS_MS_MAX }).catch((error) =>
+      error instanceof Error ? error : new Error(describeError(error))
+    );
+  const [kafka, postgres, pending, ledger, redis] = await Promise.all([
+    within(parts.kafka),
+    within(parts.postgres),
+    within(parts.pending),
+    within(parts.ledger),
+    within(parts.redis),
+  ]);
+  return [
+    ...settingsFindings(settings),
+    ...(kafka instanceof Error
+      ? [unreached("kafka", kafka)]
+      : kafkaFindings(kafka, { settings, ledger })),
+    ...(postgres instanceof Error
+      ? [unreached("postgres", postgres)]
+      : postgresFindings(postgres, { settings, pending })),
+    ...(redis instanceof Error ? [unreached("redis", redis)] : redisFindings(redis, settings)),
+    ...clockFindings({
+      ...(!(postgres instanceof Error) && { postgres: postgres.time }),
+      ...(!(redis instanceof Error) && { redis: redis.time }),
+    }, settings),
+  ];
+}
+
+const ADDRESS_SETTINGS = {
+  kafka: "KAFKA_BROKER",
+  postgres: "POSTGRES_HOST and POSTGRES_PORT",
+  redis: "REDIS_HOST and REDIS_PORT",
+} as const;
+
+/** An error of configuration names its cure by itself. */
+function unreached(subject: keyof typeof ADDRESS_SETTINGS, error: Error): Finding {
+  const cure = error instanceof ConfigurationError
+    ? ""
+    : `Start it, or correct ${ADDRESS_SETTINGS[subject]}.`;
+  return findingsOf(subject).failure("reach", describeError(error), cure);
+}
+
+/** Whether the consumer can do its work. */
+export function isHealthy(findings: readonly Finding[]): boolean {
+  return !findings.some(({ state }) => state === "failure");
+}
+
+/** The findings for a terminal: a line each, and their sum. */
+export function doctorText(findings: readonly Finding[]): string {
+  const lines = table(
+    findings.map(({ state, subject, check, text, cure }) => [
+      state,
+      subject,
+      check,
+      printable(cure === "" ? text : `${text}. ${cure}`),
+    ]),
+    "left",
+  );
+  const sum = (["failure", "warning", "ok"] as const)
+    .map((state) => `${countOf(findings, state)} ${state}`).join(", ");
+  return [...lines, "", sum].join("\n");
+}
+
+/** The findings for machines. */
+export function doctorJson(findings: readonly Finding[]): string {
+  return asciiJson({
+    ok: isHealthy(findings),
+    failures: countOf(findings, "failure"),
+    warnings: countOf(findings, "warning"),
+    findings,
+  });
+}
+
+function countOf(findings: readonly Finding[], state: FindingState): number {
+  return findings.filter((finding) => finding.state === state).length;
+}

@@ -1,0 +1,329 @@
+/**
+ * Judges what the brokers have said. Pure: facts in, findings out.
+ *
+ * @module
+ */
+import { describeError } from "../errors.ts";
+import type { Answer, GroupFacts, KafkaFacts, TopicFacts } from "../kafka/kafka_facts.ts";
+import { ageText } from "../operations/retain.ts";
+import { type LedgerLine, linesOf } from "../postgres/store.ts";
+import type { Settings } from "../settings.ts";
+import { type Finding, findingsOf } from "./finding.ts";
+
+/** Settings that the topic is compared with. */
+export type KafkaCheckSettings = Pick<Settings, "kafka" | "producer" | "redis" | "limits">;
+
+/** What the brokers' facts are compared with. */
+export interface KafkaContext {
+  /** Those in force. */
+  readonly settings: KafkaCheckSettings;
+  /** All lines of the ledger; an error: PostgreSQL does not tell. */
+  readonly ledger: Answer<readonly LedgerLine[]>;
+}
+
+const kafka = findingsOf("kafka");
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+/** Judges all of it, in the order in which a person would ask. */
+export function kafkaFindings(
+  facts: KafkaFacts,
+  context: KafkaContext,
+): readonly Finding[] {
+  const { brokers, topic, group } = facts;
+  return [
+    kafka.ok("brokers", `${brokers} in the cluster`),
+    ...(topic instanceof Error
+      ? [kafka.failure("topic", describeError(topic), "")]
+      : topicFindings(topic, brokers, context)),
+    ...(group instanceof Error
+      ? [kafka.failure("group", describeError(group), "")]
+      : groupFindings(group, topic, context)),
+  ];
+}
+
+function topicFindings(
+  topic: TopicFacts,
+  brokers: number,
+  context: KafkaContext,
+): readonly Finding[] {
+  return [
+    partitions(topic),
+    reach(topic),
+    identity(topic),
+    replication(topic, brokers),
+    ...(topic.settings instanceof Error
+      ? [kafka.warning(
+        "topic settings",
+        describeError(topic.settings),
+        "Grant DESCRIBE_CONFIGS on the topic: retain asks for retention.ms, too.",
+      )]
+      : settingsFindings(topic.settings, context.settings)),
+  ];
+}
+
+function partitions({ partitions }: TopicFacts): Finding {
+  const dead = partitions.filter(({ hasLeader }) => !hasLeader);
+  if (dead.length > 0) {
+    const names = dead.map(({ partition }) => partition).join(", ");
+    return kafka.failure(
+      "partitions",
+      `nobody can read partitions ${names}: they have no leader`,
+      "Start the brokers that hold them.",
+    );
+  }
+  const count = partitions.length;
+  return kafka.ok("partitions", `${count}, so at most ${count} consumers share the work`);
+}
+
+/** Offsets come from the leaders, over the addresses that the brokers advertise. */
+function reach({ watermarks }: TopicFacts): Finding {
+  if (!(watermarks instanceof Error)) return kafka.ok("leaders", "all partitions answer");
+  return kafka.failure(
+    "leaders",
+    describeError(watermarks),
+    "Look whether advertised.listeners names the brokers as this computer can reach them.",
+  );
+}
+
+function identity({ identity }: TopicFacts): Finding {
+  if (identity instanceof Error) {
+    return kafka.failure("topic id", describeError(identity), "Kafka 2.8 or later is needed.");
+  }
+  return kafka.ok("topic id", identity.topicId);
+}
+
+function replication({ partitions, settings }: TopicFacts, brokers: number): Finding {
+  const copies = Math.min(...partitions.map(({ replicas }) => replicas));
+  const inSync = Math.min(...partitions.map((one) => one.inSync));
+  const minInSync = settings instanceof Error
+    ? 1
+    : Number(settings.get("min.insync.replicas") ?? 1);
+  const text = `${copies} copies, ${inSync} in sync, min.insync.replicas=${minInSync}`;
+  if (inSync < minInSync) {
+    return kafka.failure(
+      "replication",
+      `${text}: the brokers refuse to write`,
+      "Bring the missing brokers back, or lower min.insync.replicas.",
+    );
+  }
+  if (copies === 1) {
+    return kafka.warning(
+      "replication",
+      "one copy: a broker's disk that fails takes along what is not stored yet",
+      brokers === 1
+        ? "Run three brokers, with replication factor 3 and min.insync.replicas=2."
+        : "Give the topic replication factor 3 and min.insync.replicas=2.",
+    );
+  }
+  if (inSync < copies) {
+    return kafka.warning("replication", `${text}: a copy is behind`, "Look at the brokers.");
+  }
+  if (minInSync === 1) {
+    return kafka.warning(
+      "replication",
+      `${text}: one copy may acknowledge alone, and be the one that is lost`,
+      "Set min.insync.replicas=2.",
+    );
+  }
+  if (minInSync === copies) {
+    return kafka.warning(
+      "replication",
+      `${text}: with any broker down nothing can be written`,
+      "Set min.insync.replicas one below the number of copies.",
+    );
+  }
+  return kafka.ok("replication", text);
+}
+
+function settingsFindings(
+  given: ReadonlyMap<string, string>,
+  settings: KafkaCheckSettings,
+): readonly Finding[] {
+  if (!given.has("retention.ms")) {
+    return [kafka.warning(
+      "topic settings",
+      "the brokers do not tell them",
+      "Grant DESCRIBE_CONFIGS on the topic: retain asks for retention.ms, too.",
+    )];
+  }
+  return [
+    cleanup(given),
+    retention(given, settings),
+    timestamps(given),
+    messageSize(given, settings),
+    leaderElection(given),
+  ];
+}
+
+function cleanup(given: ReadonlyMap<string, string>): Finding {
+  const policy = given.get("cleanup.policy") ?? "delete";
+  if (!policy.includes("compact")) return kafka.ok("cleanup policy", policy);
+  return kafka.failure(
+    "cleanup policy",
+    `${policy}: of each sensor the topic keeps the newest message alone, and drops readings that ` +
+      "are not stored yet",
+    "Set cleanup.policy=delete.",
+  );
+}
+
+/** How long the topic keeps a message, ms; Infinity: for ever. */
+function retentionMsOf(given: ReadonlyMap<string, string>): number {
+  const retentionMs = Number(given.get("retention.ms"));
+  return retentionMs < 0 ? Infinity : retentionMs;
+}
+
+function retention(given: ReadonlyMap<string, string>, settings: KafkaCheckSettings): Finding {
+  const keptMs = retentionMsOf(given);
+  const { ttlSeconds } = settings.redis;
+  const { pastDaysMax } = settings.limits;
+  const bytes = Number(given.get("retention.bytes") ?? -1);
+  if (keptMs < DAY_MS) {
+    return kafka.warning(
+      "retention",
+      `${ageText(keptMs)}: a consumer that is away for longer loses messages`,
+      "Raise retention.ms to a few days.",
+    );
+  }
+  if (bytes >= 0) {
+    return kafka.warning(
+      "retention",
+      `retention.bytes=${bytes}: a burst can push out messages that are not stored yet`,
+      "Set retention.bytes=-1, or watch the lag.",
+    );
+  }
+  if (pastDaysMax > 0 && pastDaysMax * DAY_MS < keptMs) {
+    const kept = keptMs === Infinity ? "for ever" : `for ${ageText(keptMs)}`;
+    return kafka.warning(
+      "retention",
+      `the topic keeps messages ${kept}, and MAX_PAST_DAYS=${pastDaysMax} refuses older readings: ` +
+        "read late or again they become dead letters",
+      "Raise MAX_PAST_DAYS, or set 0 for no bound.",
+    );
+  }
+  const beyond = ttlSeconds * 1_000 < keptMs
+    ? `; repeats older than REDIS_TTL_SECONDS=${ttlSeconds} are found by PostgreSQL alone`
+    : "; Redis remembers as long";
+  return keptMs === Infinity
+    ? kafka.ok("retention", `for ever, so retain deletes nothing${beyond}`)
+    : kafka.ok(
+      "retention",
+      `${ageText(keptMs)}, so retain takes windows from there on${beyond}`,
+    );
+}
+
+function timestamps(given: ReadonlyMap<string, string>): Finding {
+  const type = given.get("message.timestamp.type") ?? "CreateTime";
+  if (type === "LogAppendTime") return kafka.ok("message time", type);
+  return kafka.warning(
+    "message time",
+    `${type}: producers' clocks decide when messages are deleted, and what a time means to --from, ` +
+      "rewind and the lag in seconds",
+    "Set message.timestamp.type=LogAppendTime.",
+  );
+}
+
+function messageSize(
+  given: ReadonlyMap<string, string>,
+  { producer }: KafkaCheckSettings,
+): Finding {
+  const bytesMax = Number(given.get("max.message.bytes"));
+  // A batch has a header and may hold one message that makes it a little larger.
+  const neededBytes = producer.batchBytesMax;
+  if (bytesMax >= neededBytes) return kafka.ok("message size", `max.message.bytes=${bytesMax}`);
+  return kafka.warning(
+    "message size",
+    `max.message.bytes=${bytesMax} is less than PRODUCER_BATCH_BYTES_MAX=${neededBytes}: the ` +
+      "topic refuses full batches of the producer",
+    "Raise max.message.bytes to 1048576, or lower PRODUCER_BATCH_BYTES_MAX.",
+  );
+}
+
+function leaderElection(given: ReadonlyMap<string, string>): Finding {
+  if (given.get("unclean.leader.election.enable") !== "true") {
+    return kafka.ok("leader election", "only copies that have everything");
+  }
+  return kafka.warning(
+    "leader election",
+    "unclean.leader.election.enable=true: acknowledged messages can be lost when brokers fail",
+    "Set it to false.",
+  );
+}
+
+function groupFindings(
+  group: GroupFacts,
+  topic: Answer<TopicFacts>,
+  { ledger, settings }: KafkaContext,
+): readonly Finding[] {
+  const found = [members(group, topic, settings.kafka.groupId)];
+  if (topic instanceof Error || ledger instanceof Error) return found;
+  const { identity, watermarks } = topic;
+  if (identity instanceof Error || watermarks instanceof Error) return found;
+  return [...found, lag({ ...topic, identity, watermarks }, group, ledger)];
+}
+
+function members(group: GroupFacts, topic: Answer<TopicFacts>, groupId: string): Finding {
+  const { state, protocol, members } = group;
+  if (!["", "consumer"].includes(protocol)) {
+    return kafka.failure(
+      "group",
+      `${groupId} belongs to another kind of program, "${protocol}"`,
+      "Choose another KAFKA_GROUP_ID.",
+    );
+  }
+  if (["PreparingRebalance", "CompletingRebalance"].includes(state)) {
+    return kafka.warning(
+      "group",
+      `${members} members, sharing the partitions anew (${state})`,
+      "Ask again in some seconds; if it stays like this, members come and go: look at their logs.",
+    );
+  }
+  const partitions = topic instanceof Error ? Infinity : topic.partitions.length;
+  if (members > partitions) {
+    return kafka.warning(
+      "group",
+      `${members} members and ${partitions} partitions: ${members - partitions} have no work`,
+      "Run fewer consumers, or give the topic more partitions.",
+    );
+  }
+  return kafka.ok("group", members === 0 ? "no consumer runs" : `${members} members, ${state}`);
+}
+
+/** The ledger's lag. Without a line of the ledger the group's offset is where reading starts. */
+function lag(
+  topic: TopicFacts & {
+    readonly identity: Exclude<TopicFacts["identity"], Error>;
+    readonly watermarks: Exclude<TopicFacts["watermarks"], Error>;
+  },
+  { committed }: GroupFacts,
+  ledger: readonly LedgerLine[],
+): Finding {
+  const lines = linesOf(ledger, topic.identity);
+  const young = topic.youngOffsets instanceof Map ? topic.youngOffsets : new Map<number, number>();
+  let [messages, lost] = [0, 0];
+  const aging: number[] = [];
+  for (const [partition, { low, high }] of topic.watermarks) {
+    const line = lines.get(partition);
+    const next = line?.next ?? committed.get(partition) ?? low;
+    messages += Math.max(0, high - next);
+    if (line !== undefined) lost += Math.max(0, low - next);
+    if (next < high && next < (young.get(partition) ?? 0)) aging.push(partition);
+  }
+  if (lost > 0) {
+    return kafka.failure(
+      "lag",
+      `the topic has deleted ${lost} messages that were not stored; the ledger will count a gap`,
+      "Raise retention.ms, and run enough consumers.",
+    );
+  }
+  if (aging.length > 0) {
+    return kafka.warning(
+      "lag",
+      `${messages} messages wait, in partitions ${aging.join(", ")} for more than half of ` +
+        "retention.ms: soon they are deleted",
+      "Start consumers, or raise retention.ms.",
+    );
+  }
+  return kafka.ok("lag", `${messages} messages wait, by the ledger`);
+}

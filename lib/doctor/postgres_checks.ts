@@ -1,0 +1,199 @@
+/**
+ * Judges what PostgreSQL has said. Pure: facts in, findings out.
+ *
+ * @module
+ */
+import { describeError } from "../errors.ts";
+import type { Answer } from "../kafka/kafka_facts.ts";
+import type {
+  PostgresFacts,
+  PostgresServerFacts,
+  SchemaFacts,
+} from "../postgres/postgres_facts.ts";
+import type { Settings } from "../settings.ts";
+import { bytesText } from "./bytes_text.ts";
+import { type Finding, findingsOf } from "./finding.ts";
+
+/** What PostgreSQL's facts are compared with. */
+export interface PostgresContext {
+  /** Those in force. */
+  readonly settings: Pick<Settings, "postgres" | "http">;
+  /** Migrations that have not been applied; an error: the database's past does not fit. */
+  readonly pending: Answer<readonly string[]>;
+}
+
+const postgres = findingsOf("postgres");
+
+/** The oldest version that the tests run on. */
+const VERSION_TESTED_MIN = 15;
+
+/** The oldest version that has everything which the SQL names. */
+const VERSION_MIN = 13;
+
+/** Connections of the dashboard beside those of the flow. */
+const SITE_CONNECTIONS = 3;
+
+/** Judges all of it, in the order in which a person would ask. */
+export function postgresFindings(
+  { server, schema }: PostgresFacts,
+  { settings, pending }: PostgresContext,
+): readonly Finding[] {
+  const found = [
+    version(server),
+    writable(server),
+    role(server),
+    connections(server, settings),
+    encoding(server),
+    durability(server),
+    commit(server),
+    migrations(pending),
+    disk(server, schema),
+  ];
+  // Without the tables there is nothing more to say about them.
+  if (pending instanceof Error || pending.length > 0) return found;
+  return [...found, rights(schema), keys(schema), crashSafety(schema), dataSet(schema)];
+}
+
+function version({ version, versionMajor }: PostgresServerFacts): Finding {
+  if (versionMajor < VERSION_MIN) {
+    return postgres.failure("version", `${version} is too old`, "Use 15 or later.");
+  }
+  if (versionMajor < VERSION_TESTED_MIN) {
+    return postgres.warning("version", `${version} is not tested`, "Use 15 or later.");
+  }
+  return postgres.ok("version", version);
+}
+
+function writable({ isStandby, isReadOnly }: PostgresServerFacts): Finding {
+  if (isStandby) {
+    return postgres.failure(
+      "writable",
+      "this is a standby, which refuses to write",
+      "Let POSTGRES_HOST name the primary server.",
+    );
+  }
+  if (isReadOnly) {
+    return postgres.failure(
+      "writable",
+      "default_transaction_read_only=on for this role or database",
+      "Log in as another role, or switch it off.",
+    );
+  }
+  return postgres.ok("writable", "a primary server");
+}
+
+function role({ isSuperuser }: PostgresServerFacts): Finding {
+  if (!isSuperuser) return postgres.ok("role", "no superuser");
+  return postgres.warning(
+    "role",
+    "POSTGRES_USER is a superuser, and may do more than it needs",
+    "Use the roles of security/postgres_roles.sql.",
+  );
+}
+
+function connections(
+  server: PostgresServerFacts,
+  { postgres: { poolMax }, http }: PostgresContext["settings"],
+): Finding {
+  const needed = poolMax + (http.port === 0 ? 0 : SITE_CONNECTIONS);
+  const { connections: used, connectionsMax, roleConnectionsMax } = server;
+  if (roleConnectionsMax >= 0 && roleConnectionsMax < needed) {
+    return postgres.failure(
+      "connections",
+      `this role may have ${roleConnectionsMax}, and a consumer takes up to ${needed}`,
+      "Raise its CONNECTION LIMIT, or lower POSTGRES_POOL_MAX.",
+    );
+  }
+  const text = `${used} of ${connectionsMax} taken, a consumer takes up to ${needed}`;
+  return connectionsMax - used >= needed
+    ? postgres.ok("connections", text)
+    : postgres.warning("connections", text, "Raise max_connections, or lower POSTGRES_POOL_MAX.");
+}
+
+function encoding({ encoding }: PostgresServerFacts): Finding {
+  if (encoding === "UTF8") return postgres.ok("encoding", encoding);
+  return postgres.failure(
+    "encoding",
+    `${encoding} cannot hold every reading`,
+    "Create the database with ENCODING 'UTF8'.",
+  );
+}
+
+function durability({ hasFsync, hasFullPageWrites }: PostgresServerFacts): Finding {
+  if (hasFsync && hasFullPageWrites) return postgres.ok("durability", "fsync, full_page_writes");
+  const off = [hasFsync ? "" : "fsync", hasFullPageWrites ? "" : "full_page_writes"];
+  return postgres.failure(
+    "durability",
+    `${off.filter(Boolean).join(" and ")} off: a crash of the computer can ruin the database`,
+    "Switch it on.",
+  );
+}
+
+function commit({ synchronousCommit }: PostgresServerFacts): Finding {
+  if (synchronousCommit !== "off") {
+    return postgres.ok("commit", `synchronous_commit=${synchronousCommit}`);
+  }
+  return postgres.warning(
+    "commit",
+    "synchronous_commit=off: a crash takes the last acknowledged rows back, the ledger with them; " +
+      "they come again only while the topic has them",
+    "Set synchronous_commit=on.",
+  );
+}
+
+function migrations(pending: Answer<readonly string[]>): Finding {
+  if (pending instanceof Error) {
+    return postgres.failure("migrations", describeError(pending), "");
+  }
+  if (pending.length === 0) return postgres.ok("migrations", "all applied");
+  return postgres.failure(
+    "migrations",
+    `${pending.length} pending: ${pending.join(", ")}`,
+    "Run: deno task migrate",
+  );
+}
+
+function disk({ databaseBytes }: PostgresServerFacts, { readingsBytes }: SchemaFacts): Finding {
+  return postgres.ok(
+    "disk",
+    `the database has ${bytesText(databaseBytes)}, ${bytesText(readingsBytes)} of it readings; ` +
+      "how much is free cannot be asked in SQL",
+  );
+}
+
+function rights({ missingRights }: SchemaFacts): Finding {
+  if (missingRights.length === 0) return postgres.ok("rights", "those that run needs");
+  return postgres.failure(
+    "rights",
+    `POSTGRES_USER lacks ${missingRights.join(", ")}`,
+    "Run security/postgres_roles.sql, or grant them.",
+  );
+}
+
+function keys({ missingKeys }: SchemaFacts): Finding {
+  if (missingKeys.length === 0) return postgres.ok("unique keys", "there and valid");
+  return postgres.failure(
+    "unique keys",
+    `missing or not valid: ${missingKeys.join("; ")}`,
+    "Create them again: they are what keeps a reading from being stored twice.",
+  );
+}
+
+function crashSafety({ unloggedTables }: SchemaFacts): Finding {
+  if (unloggedTables.length === 0) return postgres.ok("crash safety", "no table is UNLOGGED");
+  return postgres.failure(
+    "crash safety",
+    `a crash of the server empties ${unloggedTables.join(", ")}: UNLOGGED`,
+    "ALTER TABLE … SET LOGGED.",
+  );
+}
+
+function dataSet({ renewsDataSet }: SchemaFacts): Finding {
+  if (renewsDataSet) return postgres.ok("data set", "an emptied table gets a new name");
+  return postgres.failure(
+    "data set",
+    "trigger renew_data_set of sensor_events is missing or disabled: once the table is emptied, " +
+      "marks in Redis would pass for rows",
+    "ALTER TABLE sensor_events ENABLE TRIGGER renew_data_set.",
+  );
+}

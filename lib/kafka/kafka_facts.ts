@@ -1,0 +1,225 @@
+/**
+ * What the brokers say about themselves, the topic and the group, for `doctor`. Nothing is judged
+ * here, and nothing is changed.
+ *
+ * @module
+ */
+import type * as kafkajs from "kafkajs";
+import { systemClock } from "../clock.ts";
+import type { Log } from "../log.ts";
+import { withTimeLimit } from "../time_limit.ts";
+import { classifyKafkaError, type KafkaConnectionSettings, openKafka } from "./connection.ts";
+import type { TopicIdentity, Watermarks } from "./message.ts";
+import { type IdentityReader, openIdentityReader } from "./topic_identity.ts";
+
+/** What was asked for, or the error that stands for the answer. */
+export type Answer<T> = T | Error;
+
+/** All that is known. */
+export interface KafkaFacts {
+  /** How many brokers the cluster has. */
+  readonly brokers: number;
+  /** The topic. */
+  readonly topic: Answer<TopicFacts>;
+  /** The consumer group. */
+  readonly group: Answer<GroupFacts>;
+}
+
+/** What is known of the topic. */
+export interface TopicFacts {
+  /** Its present life. */
+  readonly identity: Answer<TopicIdentity>;
+  /** By rising number. */
+  readonly partitions: readonly PartitionFacts[];
+  /** Settings by name, as they are in force. */
+  readonly settings: Answer<ReadonlyMap<string, string>>;
+  /** The readable range of each partition; all leaders have answered if it is there. */
+  readonly watermarks: Answer<ReadonlyMap<number, Watermarks>>;
+  /**
+   * Per partition the first offset that has been there for less than half of `retention.ms`;
+   * undefined: the topic keeps its messages for ever, or does not tell.
+   */
+  readonly youngOffsets: Answer<ReadonlyMap<number, number>> | undefined;
+}
+
+/** What is known of one partition. */
+export interface PartitionFacts {
+  /** Its number. */
+  readonly partition: number;
+  /** False: nobody can read from it or write to it now. */
+  readonly hasLeader: boolean;
+  /** Copies that there should be. */
+  readonly replicas: number;
+  /** Copies that have everything. */
+  readonly inSync: number;
+}
+
+/** What is known of the group. */
+export interface GroupFacts {
+  /** The brokers' word: Stable, Empty, Dead (there is none), PreparingRebalance, … */
+  readonly state: string;
+  /** `consumer`, or what other programs call themselves; "" if the group has no members. */
+  readonly protocol: string;
+  /** Live members. */
+  readonly members: number;
+  /** The committed offset of each partition that has one, whoever committed it. */
+  readonly committed: ReadonlyMap<number, number>;
+}
+
+/** Settings of the topic that are judged. */
+const SETTING_NAMES = [
+  "cleanup.policy",
+  "max.message.bytes",
+  "message.timestamp.type",
+  "min.insync.replicas",
+  "retention.bytes",
+  "retention.ms",
+  "unclean.leader.election.enable",
+];
+
+/** The protocol's number for a topic where settings are asked for. */
+const TOPIC_RESOURCE = 2;
+
+/** Tries of one question. */
+const ASK_RETRIES = 1;
+
+/** How long closing the connections may take, ms. */
+const CLOSE_MS = 2_000;
+
+/**
+ * Asks the brokers on a connection of its own.
+ *
+ * @throws {TransientError} if no broker answers.
+ * @throws {ConfigurationError} if the brokers refuse this user.
+ */
+export async function readKafkaFacts(
+  connection: KafkaConnectionSettings,
+  { topic, groupId }: { readonly topic: string; readonly groupId: string },
+  log: Log,
+): Promise<KafkaFacts> {
+  const kafka = openKafka({ ...connection, retries: ASK_RETRIES }, log);
+  const admin = kafka.admin();
+  const identityReader = openIdentityReader(kafka);
+  try {
+    const { brokers } = await ask("reach the brokers", async () => {
+      await admin.connect();
+      return await admin.describeCluster();
+    });
+    return {
+      brokers: brokers.length,
+      topic: await answerOf(() => topicFacts(admin, identityReader, topic)),
+      group: await answerOf(() => groupFacts(admin, topic, groupId)),
+    };
+  } finally {
+    const closing = Promise.allSettled([admin.disconnect(), identityReader.close()]).then(() => {});
+    await withTimeLimit(closing, { clock: systemClock, limitMs: CLOSE_MS }).catch((error) => {
+      log.debug("closing the connections to Kafka", { error });
+    });
+  }
+}
+
+async function topicFacts(
+  admin: kafkajs.Admin,
+  identityReader: IdentityReader,
+  topic: string,
+): Promise<TopicFacts> {
+  const { topics } = await ask(
+    `look at topic ${topic}`,
+    () => admin.fetchTopicMetadata({ topics: [topic] }),
+  );
+  const partitions = (topics[0]?.partitions ?? []).map((one) => ({
+    partition: one.partitionId,
+    hasLeader: one.leader >= 0,
+    replicas: one.replicas.length,
+    inSync: one.isr.length,
+  }));
+  const settings = await answerOf(() => topicSettings(admin, topic));
+  return {
+    partitions: partitions.toSorted((a, b) => a.partition - b.partition),
+    settings,
+    identity: await answerOf(() =>
+      ask("read the topic's identity", () => identityReader.read(topic))
+    ),
+    watermarks: await answerOf(async () => {
+      const rows = await ask("read the topic's offsets", () => admin.fetchTopicOffsets(topic));
+      return new Map(
+        rows.map((row) => [row.partition, { low: Number(row.low), high: Number(row.high) }]),
+      );
+    }),
+    youngOffsets: await youngOffsets(admin, topic, settings),
+  };
+}
+
+async function topicSettings(
+  admin: kafkajs.Admin,
+  topic: string,
+): Promise<ReadonlyMap<string, string>> {
+  const resource = { type: TOPIC_RESOURCE, name: topic, configNames: SETTING_NAMES };
+  const { resources } = await ask(
+    "read the topic's settings",
+    () => admin.describeConfigs({ includeSynonyms: false, resources: [resource] }),
+  );
+  return new Map(
+    resources[0]?.configEntries.map(({ configName, configValue }) => [configName, configValue]),
+  );
+}
+
+async function youngOffsets(
+  admin: kafkajs.Admin,
+  topic: string,
+  settings: Answer<ReadonlyMap<string, string>>,
+): Promise<TopicFacts["youngOffsets"]> {
+  const retentionMs = settings instanceof Error ? NaN : Number(settings.get("retention.ms"));
+  if (!(retentionMs > 0)) return undefined;
+  const halfMs = systemClock.now() - Math.floor(retentionMs / 2);
+  return await answerOf(async () => {
+    const rows = await ask(
+      "find offsets by time",
+      () => admin.fetchTopicOffsetsByTimestamp(topic, Math.max(0, halfMs)),
+    );
+    return new Map(rows.map((row) => [row.partition, Number(row.offset)]));
+  });
+}
+
+async function groupFacts(
+  admin: kafkajs.Admin,
+  topic: string,
+  groupId: string,
+): Promise<GroupFacts> {
+  const { groups } = await ask(
+    `look at group ${groupId}`,
+    () => admin.describeGroups([groupId]),
+  );
+  const offsets = await ask(
+    "read the group's offsets",
+    () => admin.fetchOffsets({ groupId, topics: [topic] }),
+  );
+  return {
+    state: groups[0]?.state ?? "",
+    protocol: groups[0]?.protocolType ?? "",
+    members: groups[0]?.members.length ?? 0,
+    committed: new Map(
+      offsets.flatMap(({ partitions }) => partitions)
+        .map(({ partition, offset }) => [partition, Number(offset)] as const)
+        // Negative means none.
+        .filter(([, offset]) => offset >= 0),
+    ),
+  };
+}
+
+async function ask<T>(action: string, question: () => Promise<T>): Promise<T> {
+  try {
+    return await question();
+  } catch (error) {
+    throw classifyKafkaError(action, error);
+  }
+}
+
+/** One refused question must not hide the answers to the others. */
+async function answerOf<T>(question: () => Promise<T>): Promise<Answer<T>> {
+  try {
+    return await question();
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error));
+  }
+}
