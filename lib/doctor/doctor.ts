@@ -78,7 +78,7 @@ export async function examine(
 }
 
 const ADDRESS_SETTINGS = {
-  kafka: "KAFKA_BROKER",
+  kafka: "KAFKA_BROKER, or the advertised.listeners of the brokers",
   postgres: "POSTGRES_HOST and POSTGRES_PORT",
   redis: "REDIS_HOST and REDIS_PORT",
 } as const;
@@ -107,8 +107,8 @@ export function doctorText(findings: readonly Finding[]): string {
     ]),
     "left",
   );
-  const sum = (["failure", "warning", "ok"] as const)
-    .map((state) => `${countOf(findings, state)} ${state}`).join(", ");
+  const sum = `failures: ${countOf(findings, "failure")}, ` +
+    `warnings: ${countOf(findings, "warning")}, ok: ${countOf(findings, "ok")}`;
   return [...lines, "", sum].join("\n");
 }
 

@@ -97,10 +97,12 @@ function identity({ identity }: TopicFacts): Finding {
 function replication({ partitions, settings }: TopicFacts, brokers: number): Finding {
   const copies = Math.min(...partitions.map(({ replicas }) => replicas));
   const inSync = Math.min(...partitions.map((one) => one.inSync));
+  // Untold, it is NaN, and no comparison holds.
   const minInSync = settings instanceof Error
-    ? 1
-    : Number(settings.get("min.insync.replicas") ?? 1);
-  const text = `${copies} copies, ${inSync} in sync, min.insync.replicas=${minInSync}`;
+    ? NaN
+    : Number(settings.get("min.insync.replicas") ?? NaN);
+  const told = Number.isNaN(minInSync) ? "not told" : minInSync;
+  const text = `${copies} copies, ${inSync} in sync, min.insync.replicas ${told}`;
   if (inSync < minInSync) {
     return kafka.failure(
       "replication",

@@ -49,9 +49,12 @@ export function postgresFindings(
     migrations(pending),
     disk(server, schema),
   ];
-  // Without the tables there is nothing more to say about them.
-  if (pending instanceof Error || pending.length > 0) return found;
-  return [...found, rights(schema), keys(schema), crashSafety(schema), dataSet(schema)];
+  const tables = [rights(schema), keys(schema), crashSafety(schema)];
+  // Of tables that are there in part, only what is wrong can be said.
+  if (pending instanceof Error || pending.length > 0) {
+    return [...found, ...tables.filter(({ state }) => state !== "ok")];
+  }
+  return [...found, ...tables, dataSet(schema)];
 }
 
 function version({ version, versionMajor }: PostgresServerFacts): Finding {

@@ -1,6 +1,6 @@
 /**
- * Finds settings that contradict each other: each is allowed, and together they do not do what they
- * seem to say.
+ * Finds settings that contradict each other and can be worked with all the same. Those that cannot
+ * be meant are refused when they are read, see `settings.ts`.
  *
  * @module
  */
@@ -54,33 +54,11 @@ function pace({ kafka, postgres, redis, consumer }: Settings): readonly Finding[
   return found;
 }
 
-function security({ kafka, postgres, redis }: Settings): readonly Finding[] {
-  const found: Finding[] = [];
-  const unused = [
-    kafka.ca !== undefined && kafka.tls === "disable" && "KAFKA_TLS",
-    redis.ca !== undefined && redis.tls === "disable" && "REDIS_TLS",
-    postgres.ca !== undefined && postgres.tls !== "verify-full" && "POSTGRES_TLS",
-  ].filter((name) => name !== false);
-  for (const name of unused) {
-    found.push(settingsFinding.warning(
-      name,
-      `${name}_CA is set, and ${name} does not look at certificates`,
-      `Set ${name}=verify-full.`,
-    ));
-  }
-  if (kafka.saslMechanism === "none" && kafka.user !== undefined) {
-    found.push(settingsFinding.warning(
-      "Kafka log-in",
-      "KAFKA_USER is set, and KAFKA_SASL_MECHANISM=none does not log in",
-      "Choose a mechanism.",
-    ));
-  }
-  if (kafka.saslMechanism === "plain" && kafka.tls === "disable") {
-    found.push(settingsFinding.warning(
-      "Kafka log-in",
-      "KAFKA_SASL_MECHANISM=plain sends the password, and KAFKA_TLS=disable shows it to the network",
-      "Set KAFKA_TLS=verify-full, or use scram-sha-512.",
-    ));
-  }
-  return found;
+function security({ kafka }: Settings): readonly Finding[] {
+  if (kafka.saslMechanism !== "plain" || kafka.tls !== "disable") return [];
+  return [settingsFinding.warning(
+    "Kafka log-in",
+    "KAFKA_SASL_MECHANISM=plain sends the password, and KAFKA_TLS=disable shows it to the network",
+    "Set KAFKA_TLS=verify-full, or use scram-sha-512.",
+  )];
 }

@@ -80,8 +80,11 @@ const SETTING_NAMES = [
 /** The protocol's number for a topic where settings are asked for. */
 const TOPIC_RESOURCE = 2;
 
-/** Tries of one question. */
-const ASK_RETRIES = 1;
+/**
+ * Tries of one question, 1.5 s in all. A cluster that nobody has asked for a group before needs a
+ * moment to make the topic that holds the groups.
+ */
+const ASK_RETRIES = 4;
 
 /** How long closing the connections may take, ms. */
 const CLOSE_MS = 2_000;
@@ -105,10 +108,12 @@ export async function readKafkaFacts(
       await admin.connect();
       return await admin.describeCluster();
     });
+    const known = await answerOf(() => topicFacts(admin, identityReader, topic));
+    const topics = known instanceof Error ? [] : [topic];
     return {
       brokers: brokers.length,
-      topic: await answerOf(() => topicFacts(admin, identityReader, topic)),
-      group: await answerOf(() => groupFacts(admin, topic, groupId)),
+      topic: known,
+      group: await answerOf(() => groupFacts(admin, groupId, topics)),
     };
   } finally {
     const closing = Promise.allSettled([admin.disconnect(), identityReader.close()]).then(() => {});
@@ -181,19 +186,16 @@ async function youngOffsets(
   });
 }
 
+/** @param topics the topic; empty if it is not there, for kafkajs cannot be asked for it then */
 async function groupFacts(
   admin: kafkajs.Admin,
-  topic: string,
   groupId: string,
+  topics: string[],
 ): Promise<GroupFacts> {
-  const { groups } = await ask(
-    `look at group ${groupId}`,
-    () => admin.describeGroups([groupId]),
-  );
-  const offsets = await ask(
-    "read the group's offsets",
-    () => admin.fetchOffsets({ groupId, topics: [topic] }),
-  );
+  const { groups } = await ask(`look at group ${groupId}`, () => admin.describeGroups([groupId]));
+  const offsets = topics.length === 0
+    ? []
+    : await ask("read the group's offsets", () => admin.fetchOffsets({ groupId, topics }));
   return {
     state: groups[0]?.state ?? "",
     protocol: groups[0]?.protocolType ?? "",

@@ -1,0 +1,392 @@
+/** The judgements of `doctor`: facts in, findings out. */
+import assert from "node:assert/strict";
+import { clockFindings } from "../lib/doctor/clock_checks.ts";
+import type { Finding, FindingState } from "../lib/doctor/finding.ts";
+import { type KafkaContext, kafkaFindings } from "../lib/doctor/kafka_checks.ts";
+import { postgresFindings } from "../lib/doctor/postgres_checks.ts";
+import { redisFindings } from "../lib/doctor/redis_checks.ts";
+import { settingsFindings } from "../lib/doctor/settings_checks.ts";
+import type { Answer, GroupFacts, KafkaFacts, TopicFacts } from "../lib/kafka/kafka_facts.ts";
+import type { PostgresServerFacts, SchemaFacts } from "../lib/postgres/postgres_facts.ts";
+import type { RedisFacts } from "../lib/redis/redis_facts.ts";
+import { readSettings, type Settings } from "../lib/settings.ts";
+import { GROUP, KAFKA, lineAt, POSTGRES, REDIS, TOPIC, TOPIC_SETTINGS } from "./doctor_facts.ts";
+
+/** What the check named `check` must say; every other check must be ok. */
+type Want = readonly [check: string, state: FindingState, says: RegExp];
+
+function settingsOf(env: Readonly<Record<string, string>>): Settings {
+  return readSettings((name) => env[name]);
+}
+
+const DEFAULTS = settingsOf({});
+
+/** Asserts what is found wrong: this alone, or nothing. */
+function assertFound(findings: readonly Finding[], want: Want | undefined): void {
+  const wrong = findings.filter(({ state }) => state !== "ok");
+  const [check, state, says] = want ?? [];
+  assert.deepEqual(wrong.map((one) => [one.check, one.state]), want ? [[check, state]] : []);
+  for (const one of wrong) assert.match(`${one.text}. ${one.cure}`, says!);
+  const names = findings.map((one) => one.check);
+  assert.equal(new Set(names).size, names.length, "each check has one line");
+}
+
+Deno.test("kafkaFindings() judges the topic", async (t) => {
+  const setting = (name: string, value: string): Partial<TopicFacts> => ({
+    settings: new Map([...TOPIC_SETTINGS, [name, value]]),
+  });
+  const copies = (replicas: number, inSync: number, minInSync = 2): Partial<TopicFacts> => ({
+    ...setting("min.insync.replicas", String(minInSync)),
+    partitions: [{ partition: 0, hasLeader: true, replicas, inSync }, TOPIC.partitions[1]!],
+  });
+  const cases: [name: string, change: Partial<TopicFacts>, want: Want | undefined][] = [
+    ["healthy", {}, undefined],
+    ["a partition without a leader", {
+      partitions: [{ ...TOPIC.partitions[0]!, hasLeader: false }],
+    }, ["partitions", "failure", /partitions 0: they have no leader/]],
+    ["leaders out of reach", { watermarks: new Error("no address") }, [
+      "leaders",
+      "failure",
+      /no address\. .*advertised\.listeners/,
+    ]],
+    ["brokers that know no topic ids", { identity: new Error("what?") }, [
+      "topic id",
+      "failure",
+      /what\?.*2\.8/,
+    ]],
+    ["one copy", copies(1, 1, 1), ["replication", "warning", /one copy/]],
+    ["too few copies in sync", copies(3, 1), ["replication", "failure", /refuse to write/]],
+    ["a copy behind", copies(3, 2), ["replication", "warning", /a copy is behind/]],
+    ["one copy acknowledges", copies(3, 3, 1), ["replication", "warning", /acknowledge alone/]],
+    ["all copies are needed", copies(2, 2, 2), ["replication", "warning", /any broker down/]],
+    ["compacted", setting("cleanup.policy", "compact,delete"), [
+      "cleanup policy",
+      "failure",
+      /newest message alone/,
+    ]],
+    ["kept for hours", setting("retention.ms", "3600000"), ["retention", "warning", /^1h: /]],
+    ["bounded by size", setting("retention.bytes", "1000000"), [
+      "retention",
+      "warning",
+      /burst can push out/,
+    ]],
+    ["kept for longer than readings may be old", setting("retention.ms", "-1"), [
+      "retention",
+      "warning",
+      /for ever, and MAX_PAST_DAYS=3650/,
+    ]],
+    ["producers' clocks", setting("message.timestamp.type", "CreateTime"), [
+      "message time",
+      "warning",
+      /producers' clocks/,
+    ]],
+    ["small messages", setting("max.message.bytes", "500000"), [
+      "message size",
+      "warning",
+      /less than PRODUCER_BATCH_BYTES_MAX=524288/,
+    ]],
+    ["unclean election", setting("unclean.leader.election.enable", "true"), [
+      "leader election",
+      "warning",
+      /can be lost/,
+    ]],
+    ["settings refused", { settings: new Error("no right") }, [
+      "topic settings",
+      "warning",
+      /no right.*DESCRIBE_CONFIGS/,
+    ]],
+    ["settings not told", { settings: new Map() }, [
+      "topic settings",
+      "warning",
+      /DESCRIBE_CONFIGS/,
+    ]],
+  ];
+  const ledger = [lineAt(0, 95), lineAt(1, 5)];
+  for (const [name, change, want] of cases) {
+    await t.step(name, () => {
+      const facts = { ...KAFKA, topic: { ...TOPIC, ...change }, group: { ...GROUP, members: 1 } };
+      assertFound(kafkaFindings(facts, { settings: DEFAULTS, ledger }), want);
+    });
+  }
+});
+
+Deno.test("kafkaFindings() says to what retention compares", async (t) => {
+  const cases: [env: Record<string, string>, retention: string, says: RegExp][] = [
+    [{}, "604800000", /^7d, so retain .*older than REDIS_TTL_SECONDS=3600/],
+    [{ REDIS_TTL_SECONDS: "604800" }, "604800000", /^7d, .*Redis remembers as long/],
+    [{ MAX_PAST_DAYS: "0" }, "-1", /^for ever, so retain deletes nothing/],
+  ];
+  for (const [env, retention, says] of cases) {
+    await t.step(String(says), () => {
+      const settings = new Map([...TOPIC_SETTINGS, ["retention.ms", retention]]);
+      const facts = { ...KAFKA, topic: { ...TOPIC, settings } };
+      const found = kafkaFindings(facts, { settings: settingsOf(env), ledger: [] })
+        .find(({ check }) => check === "retention");
+      assert.equal(found?.state, "ok");
+      assert.match(found.text, says);
+    });
+  }
+});
+
+Deno.test("kafkaFindings() judges the group and the lag", async (t) => {
+  type Change = { group?: Partial<GroupFacts>; topic?: Answer<TopicFacts> };
+  const ledger = [lineAt(0, 95), lineAt(1, 5)];
+  const cases: [string, Change, KafkaContext["ledger"], Want | undefined][] = [
+    ["healthy", {}, ledger, undefined],
+    ["nobody", { group: { members: 0, state: "Empty", protocol: "" } }, ledger, undefined],
+    ["another program's", { group: { protocol: "connect" } }, ledger, [
+      "group",
+      "failure",
+      /belongs to another kind of program, "connect"/,
+    ]],
+    ["rebalancing", { group: { state: "PreparingRebalance" } }, ledger, [
+      "group",
+      "warning",
+      /sharing the partitions anew/,
+    ]],
+    ["more members than partitions", { group: { members: 5 } }, ledger, [
+      "group",
+      "warning",
+      /5 members and 2 partitions: 3 have no work/,
+    ]],
+    ["no topic", { topic: new Error("there is none") }, ledger, [
+      "topic",
+      "failure",
+      /there is none/,
+    ]],
+    ["waiting for long", {}, [lineAt(0, 49), lineAt(1, 5)], [
+      "lag",
+      "warning",
+      /51 messages wait, in partitions 0 for more than half/,
+    ]],
+    ["waiting for long, by the group's offset", { group: { committed: new Map([[0, 20]]) } }, [], [
+      "lag",
+      "warning",
+      /85 messages wait, in partitions 0/,
+    ]],
+    ["deleted before it was stored", {}, [lineAt(0, 4), lineAt(1, 5)], [
+      "lag",
+      "failure",
+      /deleted 6 messages that were not stored/,
+    ]],
+    ["a ledger that is not told", {}, new Error("no table"), undefined],
+  ];
+  for (const [name, { group, topic = TOPIC }, lines, want] of cases) {
+    await t.step(name, () => {
+      const facts: KafkaFacts = { ...KAFKA, topic, group: { ...GROUP, ...group } };
+      assertFound(kafkaFindings(facts, { settings: DEFAULTS, ledger: lines }), want);
+    });
+  }
+  await t.step("a group that is not told", () => {
+    const facts = { ...KAFKA, group: new Error("no right") };
+    assertFound(kafkaFindings(facts, { settings: DEFAULTS, ledger }), [
+      "group",
+      "failure",
+      /no right/,
+    ]);
+  });
+  await t.step("the lag is the ledger's", () => {
+    const found = kafkaFindings(KAFKA, { settings: DEFAULTS, ledger });
+    assert.match(found.at(-1)!.text, /^5 messages wait/);
+  });
+});
+
+Deno.test("postgresFindings() judges server and tables", async (t) => {
+  type Change = Partial<PostgresServerFacts> & Partial<SchemaFacts>;
+  const cases: [name: string, change: Change, want: Want | undefined][] = [
+    ["healthy", {}, undefined],
+    ["too old", { versionMajor: 12 }, ["version", "failure", /too old/]],
+    ["not tested", { versionMajor: 14 }, ["version", "warning", /not tested/]],
+    ["a standby", { isStandby: true }, ["writable", "failure", /standby/]],
+    ["read-only", { isReadOnly: true }, ["writable", "failure", /read_only=on/]],
+    ["a superuser", { isSuperuser: true }, ["role", "warning", /superuser.*postgres_roles/]],
+    ["few connections left", { connections: 91 }, [
+      "connections",
+      "warning",
+      /91 of 97 taken, a consumer takes up to 7/,
+    ]],
+    ["just enough connections", { connections: 90 }, undefined],
+    ["few connections for the role", { roleConnectionsMax: 6 }, [
+      "connections",
+      "failure",
+      /may have 6/,
+    ]],
+    ["no Unicode", { encoding: "LATIN1" }, ["encoding", "failure", /LATIN1/]],
+    ["no fsync", { hasFsync: false }, ["durability", "failure", /^fsync off/]],
+    ["no full pages", { hasFullPageWrites: false }, [
+      "durability",
+      "failure",
+      /^full_page_writes off/,
+    ]],
+    ["commits that do not wait", { synchronousCommit: "off" }, [
+      "commit",
+      "warning",
+      /ledger with them/,
+    ]],
+    ["commits that wait for one disk", { synchronousCommit: "local" }, undefined],
+    ["missing rights", { missingRights: ["INSERT on ledger", "SELECT on ledger"] }, [
+      "rights",
+      "failure",
+      /lacks INSERT on ledger, SELECT on ledger/,
+    ]],
+    ["missing key", { missingKeys: ["sensor_events (unique_reading_id)"] }, [
+      "unique keys",
+      "failure",
+      /sensor_events \(unique_reading_id\)/,
+    ]],
+    ["a table without a log", { unloggedTables: ["ledger"] }, [
+      "crash safety",
+      "failure",
+      /empties ledger/,
+    ]],
+    ["trigger off", { renewsDataSet: false }, ["data set", "failure", /renew_data_set/]],
+  ];
+  for (const [name, change, want] of cases) {
+    await t.step(name, () => {
+      const facts = {
+        ...POSTGRES,
+        server: { ...POSTGRES.server, ...change },
+        schema: { ...POSTGRES.schema, ...change },
+      };
+      assertFound(postgresFindings(facts, { settings: DEFAULTS, pending: [] }), want);
+    });
+  }
+  const nothing = { ...POSTGRES, schema: { ...POSTGRES.schema, renewsDataSet: false } };
+  await t.step("pending migrations, and nothing about tables that are not there", () => {
+    assertFound(postgresFindings(nothing, { settings: DEFAULTS, pending: ["1.sql", "2.sql"] }), [
+      "migrations",
+      "failure",
+      /2 pending: 1\.sql, 2\.sql\. Run: deno task migrate/,
+    ]);
+  });
+  await t.step("another past", () => {
+    const pending = new Error("a newer version has been here");
+    assertFound(postgresFindings(nothing, { settings: DEFAULTS, pending }), [
+      "migrations",
+      "failure",
+      /newer version/,
+    ]);
+  });
+  await t.step("a missing key is told also while migrations are pending", () => {
+    const schema = { ...POSTGRES.schema, missingKeys: ["ledger (topic)"] };
+    const found = postgresFindings({ ...POSTGRES, schema }, { settings: DEFAULTS, pending: ["3"] });
+    assert.deepEqual(
+      found.filter(({ state }) => state === "failure").map(({ check }) => check),
+      ["migrations", "unique keys"],
+    );
+  });
+  await t.step("sizes", () => {
+    const found = postgresFindings(POSTGRES, { settings: DEFAULTS, pending: [] });
+    const disk = found.find(({ check }) => check === "disk");
+    assert.match(disk?.text ?? "", /^the database has 3 GiB, 2\.5 GiB of it readings/);
+  });
+});
+
+Deno.test("redisFindings() judges the server", async (t) => {
+  const allkeys = { evictionPolicy: "allkeys-lru" };
+  const cases: [name: string, change: Partial<RedisFacts>, want: Want | undefined][] = [
+    ["healthy", {}, undefined],
+    ["volatile", { evictionPolicy: "volatile-lru" }, undefined],
+    ["evicts everything", { ...allkeys, evictedKeys: 12 }, [
+      "eviction",
+      "failure",
+      /drops last values.*12 keys.*rebuild-last/,
+    ]],
+    ["would evict everything", { ...allkeys, memoryBytesMax: 0 }, [
+      "eviction",
+      "warning",
+      /once there is a maxmemory/,
+    ]],
+    ["a replica", { role: "slave" }, ["kind", "failure", /replica/]],
+    ["a cluster", { isCluster: true }, ["kind", "failure", /Redis Cluster/]],
+    ["full", { memoryBytes: 95 * 1_024 ** 2 }, ["memory", "warning", /refuses to write/]],
+    ["full, and evicts", { memoryBytes: 95 * 1_024 ** 2, evictionPolicy: "volatile-ttl" }, [
+      "memory",
+      "warning",
+      /drops keys/,
+    ]],
+    ["unbounded", { memoryBytesMax: 0 }, undefined],
+  ];
+  for (const [name, change, want] of cases) {
+    await t.step(name, () => {
+      assertFound(redisFindings({ ...REDIS, ...change }, DEFAULTS), want);
+    });
+  }
+});
+
+Deno.test("settingsFindings() names contradictions", async (t) => {
+  const cases: [name: string, env: Record<string, string>, want: Want | undefined][] = [
+    ["none by default", {}, undefined],
+    ["fewer connections than batches", { POSTGRES_POOL_MAX: "2" }, [
+      "connections",
+      "warning",
+      /POSTGRES_POOL_MAX=2 .* BATCHES_CONCURRENT=3/,
+    ]],
+    ["a batch that Redis cannot take in time", {
+      REDIS_BUDGET_MS: "49",
+      BATCH_MESSAGES_MAX: "10000",
+    }, ["Redis budget", "warning", /REDIS_BUDGET_MS=49 .*Allow 50 ms/]],
+    ["a short budget for small batches", {
+      REDIS_BUDGET_MS: "10",
+      BATCH_MESSAGES_MAX: "2000",
+    }, undefined],
+    ["marks that die too soon", { REDIS_TTL_SECONDS: "9" }, [
+      "marks",
+      "warning",
+      /REDIS_TTL_SECONDS=9 .*KAFKA_SESSION_TIMEOUT_MS=10000/,
+    ]],
+    ["a password in the clear", {
+      KAFKA_SASL_MECHANISM: "plain",
+      KAFKA_USER: "u",
+      KAFKA_PASSWORD: "p",
+    }, ["Kafka log-in", "warning", /KAFKA_TLS=disable/]],
+    ["a password that is proved", {
+      KAFKA_SASL_MECHANISM: "scram-sha-512",
+      KAFKA_USER: "u",
+      KAFKA_PASSWORD: "p",
+    }, undefined],
+  ];
+  for (const [name, env, want] of cases) {
+    await t.step(name, () => assertFound(settingsFindings(settingsOf(env)), want));
+  }
+});
+
+Deno.test("clockFindings() judges differences as far as they are certain", async (t) => {
+  const at = (aheadMs: number, toleranceMs = 1): { aheadMs: number; toleranceMs: number } => ({
+    aheadMs,
+    toleranceMs,
+  });
+  type Times = Parameters<typeof clockFindings>[0];
+  const cases: [name: string, times: Times, want: Want | undefined][] = [
+    ["in step", { postgres: at(5), redis: at(-5) }, undefined],
+    ["one server alone", { redis: at(3) }, undefined],
+    ["a slow answer proves nothing", { postgres: at(2_500, 600) }, undefined],
+    ["PostgreSQL is ahead", { postgres: at(2_500), redis: at(900) }, [
+      "difference",
+      "warning",
+      /PostgreSQL and this computer differ by 2\.5 s/,
+    ]],
+    ["the servers differ", { postgres: at(1_500), redis: at(-1_500) }, [
+      "difference",
+      "warning",
+      /PostgreSQL and Redis differ by 3\.0 s/,
+    ]],
+    ["Redis is an hour behind", { postgres: at(0), redis: at(-3_700_000) }, [
+      "difference",
+      "failure",
+      /good readings can become dead letters/,
+    ]],
+  ];
+  for (const [name, times, want] of cases) {
+    await t.step(name, () => assertFound(clockFindings(times, DEFAULTS), want));
+  }
+  await t.step("the allowed skew decides what is wrong", () => {
+    const strict = settingsOf({ MAX_FUTURE_SKEW_SECONDS: "0" });
+    const [found] = clockFindings({ postgres: at(61_000) }, strict);
+    assert.equal(found?.state, "failure");
+    assert.equal(clockFindings({ postgres: at(59_000) }, strict)[0]?.state, "warning");
+  });
+  await t.step("nothing is said without a clock", () => {
+    assert.deepEqual(clockFindings({}, DEFAULTS), []);
+  });
+});

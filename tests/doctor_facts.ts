@@ -1,0 +1,93 @@
+/**
+ * Facts of servers with which nothing is wrong, to be changed in one point.
+ *
+ * @module
+ */
+import type { GroupFacts, KafkaFacts, TopicFacts } from "../lib/kafka/kafka_facts.ts";
+import type { LedgerLine } from "../lib/postgres/store.ts";
+import type { PostgresFacts } from "../lib/postgres/postgres_facts.ts";
+import type { RedisFacts } from "../lib/redis/redis_facts.ts";
+
+export const IDENTITY = { clusterId: "c", topic: "t", topicId: "i" };
+
+/** Settings of a topic as the brokers tell them. */
+export const TOPIC_SETTINGS: ReadonlyMap<string, string> = new Map([
+  ["cleanup.policy", "delete"],
+  ["max.message.bytes", "1048576"],
+  ["message.timestamp.type", "LogAppendTime"],
+  ["min.insync.replicas", "2"],
+  ["retention.bytes", "-1"],
+  ["retention.ms", String(7 * 86_400_000)],
+  ["unclean.leader.election.enable", "false"],
+]);
+
+export const TOPIC: TopicFacts = {
+  identity: IDENTITY,
+  partitions: [0, 1].map((partition) => ({ partition, hasLeader: true, replicas: 3, inSync: 3 })),
+  settings: TOPIC_SETTINGS,
+  watermarks: new Map([[0, { low: 10, high: 100 }], [1, { low: 0, high: 5 }]]),
+  youngOffsets: new Map([[0, 50], [1, 0]]),
+};
+
+export const GROUP: GroupFacts = {
+  state: "Stable",
+  protocol: "consumer",
+  members: 2,
+  committed: new Map([[0, 90], [1, 5]]),
+};
+
+export const KAFKA: KafkaFacts = { brokers: 3, topic: TOPIC, group: GROUP };
+
+export const POSTGRES: PostgresFacts = {
+  server: {
+    version: "15.4",
+    versionMajor: 15,
+    isStandby: false,
+    isReadOnly: false,
+    isSuperuser: false,
+    synchronousCommit: "on",
+    hasFsync: true,
+    hasFullPageWrites: true,
+    encoding: "UTF8",
+    connections: 10,
+    connectionsMax: 97,
+    roleConnectionsMax: -1,
+    databaseBytes: 3 * 1_024 ** 3,
+  },
+  schema: {
+    missingRights: [],
+    missingKeys: [],
+    unloggedTables: [],
+    renewsDataSet: true,
+    readingsBytes: 2.5 * 1_024 ** 3,
+  },
+  time: { aheadMs: 2, toleranceMs: 1 },
+};
+
+export const REDIS: RedisFacts = {
+  version: "7.0.15",
+  role: "master",
+  isCluster: false,
+  evictionPolicy: "noeviction",
+  memoryBytes: 50 * 1_024 ** 2,
+  memoryBytesMax: 100 * 1_024 ** 2,
+  evictedKeys: 0,
+  time: { aheadMs: -3, toleranceMs: 1 },
+};
+
+/** A line of the ledger of {@linkcode IDENTITY} that stands at `next`. */
+export function lineAt(partition: number, next: number): LedgerLine {
+  return {
+    topic: IDENTITY,
+    partition,
+    first: 0,
+    next,
+    inserted: next,
+    duplicates: 0,
+    deadLetters: 0,
+    skipped: 0,
+    gaps: 0,
+    rewound: 0,
+    updatedAtMs: 0,
+  };
+}

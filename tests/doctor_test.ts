@@ -1,0 +1,138 @@
+import assert from "node:assert/strict";
+import { logFindings } from "../lib/doctor/command.ts";
+import {
+  ANSWERS_MS_MAX,
+  doctorJson,
+  type DoctorParts,
+  doctorText,
+  examine,
+  isHealthy,
+} from "../lib/doctor/doctor.ts";
+import { type Finding, findingsOf } from "../lib/doctor/finding.ts";
+import { ConfigurationError, TransientError } from "../lib/errors.ts";
+import { createLog } from "../lib/log.ts";
+import { readSettings } from "../lib/settings.ts";
+import { KAFKA, POSTGRES, REDIS } from "./doctor_facts.ts";
+import { FakeClock } from "./fake_clock.ts";
+
+const SETTINGS = readSettings(() => undefined);
+
+const kafka = findingsOf("kafka");
+const FINDINGS: readonly Finding[] = [
+  kafka.ok("brokers", "3"),
+  kafka.warning("topic", "a bell\x07 rings", "Stop it."),
+  findingsOf("redis").failure("reach", "nobody answers", ""),
+];
+
+function partsOf(changes: Partial<DoctorParts> = {}): DoctorParts & { readonly clock: FakeClock } {
+  const clock = new FakeClock();
+  return {
+    kafka: () => Promise.resolve(KAFKA),
+    postgres: () => Promise.resolve(POSTGRES),
+    pending: () => Promise.resolve([]),
+    ledger: () => Promise.resolve([]),
+    redis: () => Promise.resolve(REDIS),
+    signal: new AbortController().signal,
+    ...changes,
+    clock,
+  };
+}
+
+function subjectsOf(findings: readonly Finding[]): readonly string[] {
+  return [...new Set(findings.map(({ subject }) => subject))];
+}
+
+Deno.test("examine() finds nothing wrong with servers that are well", async () => {
+  const findings = await examine(partsOf(), SETTINGS);
+  assert.deepEqual(findings.filter(({ state }) => state !== "ok"), []);
+  const subjects = ["settings", "kafka", "postgres", "redis", "clocks"];
+  assert.deepEqual(subjectsOf(findings), subjects);
+  assert(isHealthy(findings));
+});
+
+Deno.test("examine() tells of a server that is away, and judges the others", async (t) => {
+  const away = () => Promise.reject(new TransientError("Cannot connect: refused"));
+  for (
+    const [name, setting] of [
+      ["kafka", "KAFKA_BROKER"],
+      ["postgres", "POSTGRES_HOST"],
+      ["redis", "REDIS_HOST"],
+    ] as const
+  ) {
+    await t.step(name, async () => {
+      const findings = await examine(partsOf({ [name]: away }), SETTINGS);
+      const found = findings.filter(({ subject }) => subject === name);
+      assert.equal(found.length, 1);
+      assert.deepEqual([found[0]!.state, found[0]!.text], ["failure", "Cannot connect: refused"]);
+      assert.match(found[0]!.cure, new RegExp(`^Start it, or correct ${setting}`));
+      assert.equal(subjectsOf(findings).length, 5);
+      assert(!isHealthy(findings));
+    });
+  }
+  await t.step("all of them", async () => {
+    const findings = await examine(
+      partsOf({ kafka: away, postgres: away, pending: away, ledger: away, redis: away }),
+      SETTINGS,
+    );
+    assert.deepEqual(subjectsOf(findings), ["settings", "kafka", "postgres", "redis"]);
+  });
+});
+
+Deno.test("examine() leaves the cure to an error that names one", async () => {
+  const postgres = () =>
+    Promise.reject(new ConfigurationError("Cannot log in. Check the password"));
+  const findings = await examine(partsOf({ postgres }), SETTINGS);
+  assert.equal(findings.find(({ subject }) => subject === "postgres")?.cure, "");
+});
+
+Deno.test("examine() does not wait for a server that is silent", async (t) => {
+  const silent = () => new Promise<never>(() => {});
+  await t.step("for longer than the limit", async () => {
+    const parts = partsOf({ kafka: silent });
+    const examining = examine(parts, SETTINGS);
+    await parts.clock.advance(ANSWERS_MS_MAX);
+    const found = (await examining).find(({ subject }) => subject === "kafka");
+    assert.match(found?.text ?? "", /no answer within 20000 ms/);
+    assert.equal(parts.clock.sleeping, 0);
+  });
+  await t.step("once it is to stop", async () => {
+    const stop = new AbortController();
+    const parts = partsOf({ redis: silent, signal: stop.signal });
+    const examining = examine(parts, SETTINGS);
+    stop.abort();
+    const found = (await examining).find(({ subject }) => subject === "redis");
+    assert.match(found?.text ?? "", /stopped waiting/);
+  });
+});
+
+Deno.test("doctorText() is a line for each finding and their sum, fit for a terminal", () => {
+  assert.deepEqual(doctorText(FINDINGS).split("\n"), [
+    "ok       kafka  brokers  3",
+    "warning  kafka  topic    a bell\\u{7} rings. Stop it.",
+    "failure  redis  reach    nobody answers",
+    "",
+    "failures: 1, warnings: 1, ok: 1",
+  ]);
+});
+
+Deno.test("doctorJson() says the same to machines", () => {
+  const report = JSON.parse(doctorJson(FINDINGS));
+  assert.deepEqual(report, { ok: false, failures: 1, warnings: 1, findings: FINDINGS });
+  assert.equal(JSON.parse(doctorJson(FINDINGS.slice(0, 2))).ok, true);
+});
+
+Deno.test("logFindings() logs what is not ok, a line each", () => {
+  const lines: string[] = [];
+  const log = createLog({
+    level: "debug",
+    format: "json",
+    write: (line) => lines.push(line),
+    clock: new FakeClock(),
+  });
+  logFindings(FINDINGS, log);
+  const events = lines.map((line) => JSON.parse(line)).map(({ time: _, ...event }) => event);
+  assert.deepEqual(events, [
+    { level: "warn", message: "doctor: kafka, topic: a bell\x07 rings", cure: "Stop it." },
+    { level: "error", message: "doctor: redis, reach: nobody answers" },
+  ]);
+});
