@@ -10,7 +10,16 @@ import type { Answer, GroupFacts, KafkaFacts, TopicFacts } from "../lib/kafka/ka
 import type { PostgresServerFacts, SchemaFacts } from "../lib/postgres/postgres_facts.ts";
 import type { RedisFacts } from "../lib/redis/redis_facts.ts";
 import { readSettings, type Settings } from "../lib/settings.ts";
-import { GROUP, KAFKA, lineAt, POSTGRES, REDIS, TOPIC, TOPIC_SETTINGS } from "./doctor_facts.ts";
+import {
+  GROUP,
+  IDENTITY,
+  KAFKA,
+  lineAt,
+  POSTGRES,
+  REDIS,
+  TOPIC,
+  TOPIC_SETTINGS,
+} from "./doctor_facts.ts";
 
 /** What the check named `check` must say; every other check must be ok. */
 type Want = readonly [check: string, state: FindingState, says: RegExp];
@@ -159,11 +168,24 @@ Deno.test("kafkaFindings() judges the group and the lag", async (t) => {
       "warning",
       /51 messages wait, in partitions 0 for more than half/,
     ]],
-    ["waiting for long, by the group's offset", { group: { committed: new Map([[0, 20]]) } }, [], [
+    [
+      "waiting for long, by another program's offset",
+      { group: { committedByOthers: new Map([[0, 20]]) } },
+      [],
+      ["lag", "warning", /85 messages wait, in partitions 0/],
+    ],
+    [
+      "made again: another program's offset counts no more",
+      { group: { committedByOthers: new Map([[0, 95]]) } },
+      [{ ...lineAt(0, 7), topic: { ...IDENTITY, topicId: "before" } }],
+      ["lag", "warning", /95 messages wait, in partitions 0/],
+    ],
+    ["the log has lost its end", { group: { members: 0 } }, [lineAt(0, 101), lineAt(1, 5)], [
       "lag",
-      "warning",
-      /85 messages wait, in partitions 0/,
+      "failure",
+      /partitions 0 end before the ledger/,
     ]],
+    ["the ledger moved on meanwhile", {}, [lineAt(0, 101), lineAt(1, 5)], undefined],
     ["deleted before it was stored", {}, [lineAt(0, 4), lineAt(1, 5)], [
       "lag",
       "failure",

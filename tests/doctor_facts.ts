@@ -33,7 +33,7 @@ export const GROUP: GroupFacts = {
   state: "Stable",
   protocol: "consumer",
   members: 2,
-  committed: new Map([[0, 90], [1, 5]]),
+  committedByOthers: new Map(),
 };
 
 export const KAFKA: KafkaFacts = { brokers: 3, topic: TOPIC, group: GROUP };

@@ -3,8 +3,10 @@
  *
  * @module
  */
+import { decidePlacement } from "../consumer/placement.ts";
 import { describeError } from "../errors.ts";
 import type { Answer, GroupFacts, KafkaFacts, TopicFacts } from "../kafka/kafka_facts.ts";
+import { isSameTopic } from "../kafka/message.ts";
 import { ageText } from "../operations/retain.ts";
 import { type LedgerLine, linesOf } from "../postgres/store.ts";
 import type { Settings } from "../settings.ts";
@@ -292,25 +294,34 @@ function members(group: GroupFacts, topic: Answer<TopicFacts>, groupId: string):
   return kafka.ok("group", members === 0 ? "no consumer runs" : `${members} members, ${state}`);
 }
 
-/** The ledger's lag. Without a line of the ledger the group's offset is where reading starts. */
+/** The ledger's lag, from where a consumer that starts now would read. */
 function lag(
   topic: TopicFacts & {
     readonly identity: Exclude<TopicFacts["identity"], Error>;
     readonly watermarks: Exclude<TopicFacts["watermarks"], Error>;
   },
-  { committed }: GroupFacts,
+  group: GroupFacts,
   ledger: readonly LedgerLine[],
 ): Finding {
   const lines = linesOf(ledger, topic.identity);
+  const isMadeAgain = ledger.some((line) =>
+    line.topic.topic === topic.identity.topic && !isSameTopic(line.topic, topic.identity)
+  );
   const young = topic.youngOffsets instanceof Map ? topic.youngOffsets : new Map<number, number>();
-  let [messages, lost] = [0, 0];
-  const aging: number[] = [];
-  for (const [partition, { low, high }] of topic.watermarks) {
-    const line = lines.get(partition);
-    const next = line?.next ?? committed.get(partition) ?? low;
-    messages += Math.max(0, high - next);
-    if (line !== undefined) lost += Math.max(0, low - next);
-    if (next < high && next < (young.get(partition) ?? 0)) aging.push(partition);
+  let [waiting, lost] = [0, 0];
+  const [aging, shortened]: [number[], number[]] = [[], []];
+  for (const [partition, watermarks] of topic.watermarks) {
+    const start = isMadeAgain ? undefined : group.committedByOthers.get(partition);
+    const placement = decidePlacement(lines.get(partition), watermarks, start);
+    const { offset } = placement;
+    if (placement.kind === "gap") lost += offset - placement.fromOffset;
+    // With members at work the ledger can have moved on while the brokers answered.
+    if (placement.kind === "rewind") {
+      if (group.members === 0) shortened.push(partition);
+      continue;
+    }
+    waiting += watermarks.high - offset;
+    if (offset < watermarks.high && offset < (young.get(partition) ?? 0)) aging.push(partition);
   }
   if (lost > 0) {
     return kafka.failure(
@@ -319,13 +330,21 @@ function lag(
       "Raise retention.ms, and run enough consumers.",
     );
   }
+  if (shortened.length > 0) {
+    return kafka.failure(
+      "lag",
+      `partitions ${shortened.join(", ")} end before the ledger: the brokers have lost their ` +
+        "newest messages; what is left will be read again",
+      "Look at the brokers' disks and at min.insync.replicas.",
+    );
+  }
   if (aging.length > 0) {
     return kafka.warning(
       "lag",
-      `${messages} messages wait, in partitions ${aging.join(", ")} for more than half of ` +
+      `${waiting} messages wait, in partitions ${aging.join(", ")} for more than half of ` +
         "retention.ms: soon they are deleted",
       "Start consumers, or raise retention.ms.",
     );
   }
-  return kafka.ok("lag", `${messages} messages wait, by the ledger`);
+  return kafka.ok("lag", `${waiting} messages wait, by the ledger`);
 }

@@ -9,6 +9,7 @@ import { systemClock } from "../clock.ts";
 import type { Log } from "../log.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { classifyKafkaError, type KafkaConnectionSettings, openKafka } from "./connection.ts";
+import { COMMIT_METADATA } from "./kafkajs_group_member.ts";
 import type { TopicIdentity, Watermarks } from "./message.ts";
 import { type IdentityReader, openIdentityReader } from "./topic_identity.ts";
 
@@ -62,8 +63,8 @@ export interface GroupFacts {
   readonly protocol: string;
   /** Live members. */
   readonly members: number;
-  /** The committed offset of each partition that has one, whoever committed it. */
-  readonly committed: ReadonlyMap<number, number>;
+  /** Offsets that another program committed, see `GroupMember.committedByOthers`. */
+  readonly committedByOthers: ReadonlyMap<number, number>;
 }
 
 /** Settings of the topic that are judged. */
@@ -200,11 +201,10 @@ async function groupFacts(
     state: groups[0]?.state ?? "",
     protocol: groups[0]?.protocolType ?? "",
     members: groups[0]?.members.length ?? 0,
-    committed: new Map(
+    committedByOthers: new Map(
       offsets.flatMap(({ partitions }) => partitions)
-        .map(({ partition, offset }) => [partition, Number(offset)] as const)
-        // Negative means none.
-        .filter(([, offset]) => offset >= 0),
+        .filter(({ metadata, offset }) => metadata !== COMMIT_METADATA && Number(offset) >= 0)
+        .map(({ partition, offset }) => [partition, Number(offset)]),
     ),
   };
 }

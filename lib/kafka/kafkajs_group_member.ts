@@ -41,7 +41,7 @@ export interface GroupMemberSettings {
 const HANDLERS_MAX = 64;
 
 /** Tells the group's offsets that this program committed from those of another one. */
-const COMMIT_METADATA = "sensor-ledger";
+export const COMMIT_METADATA = "sensor-ledger";
 
 /** Tries of a question before its asker hears that nobody answers. */
 const ASK_RETRIES = 2;

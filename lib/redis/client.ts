@@ -7,7 +7,7 @@
  *
  * Redis needs `maxmemory-policy noeviction` or a `volatile-…` one: marks expire and may be evicted,
  * the last values may not. A user of limited rights needs `+mget +get +set +setex +del +unlink
- * +scan +zadd +zscore +zrange +eval +evalsha` on `~reading:* ~last:* ~ledger:*`.
+ * +scan +zadd +zscore +zrange +eval +evalsha +info +time` on `~reading:* ~last:* ~ledger:*`.
  *
  * @module
  */

@@ -81,6 +81,12 @@ Deno.test("the programs with exact permissions", async (t) => {
     }
   }
 
+  await t.step("doctor needs no more", async () => {
+    const flags = permissionFlags("consume", { settings, env: variable });
+    const { code, stderr, stdout } = await run("consume", flags, { args: ["doctor"] });
+    assert.equal(code, 0, stdout + stderr);
+  });
+
   await t.step("consume without the migrations", async () => {
     const [net] = permissionFlags("consume", { settings, env: variable }) as [string];
     const ended = await run("consume", [net, `--allow-read=${passwordFile}`]);

@@ -122,6 +122,16 @@ Deno.test("the programs on strict servers", async (t) => {
     assertDone(await consumer(["last", sensor_id]));
   });
 
+  await t.step("doctor may ask all that it asks", async () => {
+    const ended = await consumer(["doctor"]);
+    assertDone(ended);
+    const wrong = ended.stdout.split("\n").filter((line) => /^(warning|failure) /.test(line));
+    assert.deepEqual(wrong.map((line) => line.split(/  +/).slice(0, 3).join(" ")), [
+      "warning kafka replication",
+      "warning kafka message time",
+    ]);
+  });
+
   await t.step("Redis has the marks, so its user had the right to set them", async () => {
     const [marks] = await servers.redis.cli(
       ...["--user", "sensor-ledger", "-a", PASSWORDS.redis, "GET", "ledger:last-complete"],
