@@ -7,6 +7,7 @@ import process from "node:process";
 import { systemClock } from "./clock.ts";
 import { consume } from "./consumer/consumer.ts";
 import { parseStartFrom } from "./consumer/placement.ts";
+import { examineAtStart } from "./doctor/command.ts";
 import { ConfigurationError, describeError } from "./errors.ts";
 import { serveConsumer } from "./http/consumer_site.ts";
 import type { GroupMember } from "./kafka/group_member.ts";
@@ -71,6 +72,7 @@ export async function runConsumer(
   await cache.connected().catch((error) => {
     if (error instanceof ConfigurationError) throw error;
   });
+  await using _examination = examineAtStart(program, migrations);
   const breakers = { read: breakerOf(program, "reads"), write: breakerOf(program, "writes") };
   const flow = { member, breakers, clock: systemClock, log };
   await using site = await serveConsumer(settings, flow);

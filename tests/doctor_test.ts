@@ -12,7 +12,7 @@ import { type Finding, findingsOf } from "../lib/doctor/finding.ts";
 import { ConfigurationError, TransientError } from "../lib/errors.ts";
 import { createLog } from "../lib/log.ts";
 import { readSettings } from "../lib/settings.ts";
-import { KAFKA, POSTGRES, REDIS } from "./doctor_facts.ts";
+import { KAFKA, lineAt, POSTGRES, REDIS } from "./doctor_facts.ts";
 import { FakeClock } from "./fake_clock.ts";
 
 const SETTINGS = readSettings(() => undefined);
@@ -30,7 +30,7 @@ function partsOf(changes: Partial<DoctorParts> = {}): DoctorParts & { readonly c
     kafka: () => Promise.resolve(KAFKA),
     postgres: () => Promise.resolve(POSTGRES),
     pending: () => Promise.resolve([]),
-    ledger: () => Promise.resolve([]),
+    ledger: () => Promise.resolve([lineAt(0, 95), lineAt(1, 5)]),
     redis: () => Promise.resolve(REDIS),
     signal: new AbortController().signal,
     ...changes,

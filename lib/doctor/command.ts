@@ -12,6 +12,7 @@ import { loadMigrations, pendingMigrations } from "../postgres/migrate.ts";
 import { readPostgresFacts } from "../postgres/postgres_facts.ts";
 import { type CommandLine, EXIT, openProgram, print, type Program } from "../program.ts";
 import { openCache } from "../redis/client.ts";
+import { withTimeLimit } from "../time_limit.ts";
 import { doctorJson, doctorText, examine, isHealthy } from "./doctor.ts";
 import type { Finding } from "./finding.ts";
 
@@ -29,30 +30,25 @@ export function addDoctor(cli: CommandLine, migrations: string): void {
     });
 }
 
-/** A look at the servers that goes on in the background. */
-export interface StartExamination extends AsyncDisposable {
-  /** Resolves when everything has been said. */
-  readonly done: Promise<void>;
-}
+/** Longest that a stop waits for an examination to close its connections, ms. */
+const CLOSE_MS = 500;
 
 /**
- * Examines beside a consumer that starts, and logs what is not ok, a line each. It stops nothing:
- * whatever goes wrong here is at most a line at level debug.
+ * Examines beside a consumer that starts, and logs what is not ok, a line each. The consumer does not
+ * wait for it, and nothing that goes wrong here stops it. Disposing ends it.
  */
-export function examineAtStart(program: Program, migrations: string): StartExamination {
+export function examineAtStart(program: Program, migrations: string): AsyncDisposable {
   const ending = new AbortController();
   const signal = AbortSignal.any([program.signal, ending.signal]);
-  const done = examineServers({ ...program, signal }, migrations).then(
-    (findings) => {
-      if (!signal.aborted) logFindings(findings, program.log);
-    },
-    (error) => program.log.debug("the servers were not examined", { error }),
-  );
+  const done = examineServers({ ...program, signal }, migrations).then((findings) => {
+    // The group is just about to take this consumer in.
+    const lasting = findings.filter(({ check }) => check !== "group");
+    if (!signal.aborted) logFindings(lasting, program.log);
+  }).catch((error) => program.log.debug("the servers were not examined", { error }));
   return {
-    done,
     [Symbol.asyncDispose]: async () => {
       ending.abort();
-      await done;
+      await withTimeLimit(done, { clock: systemClock, limitMs: CLOSE_MS }).catch(() => {});
     },
   };
 }

@@ -6,6 +6,7 @@
  */
 import type * as kafkajs from "kafkajs";
 import { systemClock } from "../clock.ts";
+import { TransientError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { classifyKafkaError, type KafkaConnectionSettings, openKafka } from "./connection.ts";
@@ -81,11 +82,17 @@ const SETTING_NAMES = [
 /** The protocol's number for a topic where settings are asked for. */
 const TOPIC_RESOURCE = 2;
 
+/** Tries of one question. */
+const ASK_RETRIES = 2;
+
 /**
- * Tries of one question, 1.5 s in all. A cluster that nobody has asked for a group before needs a
- * moment to make the topic that holds the groups.
+ * How long the group is asked for, ms. A cluster that nobody has asked for a group before takes some
+ * seconds to make the topic that holds the groups, and knows of none until then.
  */
-const ASK_RETRIES = 4;
+const GROUP_MS_MAX = 10_000;
+
+/** Pause between two questions for the group, ms. */
+const GROUP_PAUSE_MS = 250;
 
 /** How long closing the connections may take, ms. */
 const CLOSE_MS = 2_000;
@@ -114,7 +121,7 @@ export async function readKafkaFacts(
     return {
       brokers: brokers.length,
       topic: known,
-      group: await answerOf(() => groupFacts(admin, groupId, topics)),
+      group: await answerOf(() => patiently(() => groupFacts(admin, groupId, topics))),
     };
   } finally {
     const closing = Promise.allSettled([admin.disconnect(), identityReader.close()]).then(() => {});
@@ -214,6 +221,19 @@ async function ask<T>(action: string, question: () => Promise<T>): Promise<T> {
     return await question();
   } catch (error) {
     throw classifyKafkaError(action, error);
+  }
+}
+
+async function patiently<T>(question: () => Promise<T>): Promise<T> {
+  const startMs = systemClock.elapsedMs();
+  while (true) {
+    try {
+      return await question();
+    } catch (error) {
+      const isOver = systemClock.elapsedMs() - startMs > GROUP_MS_MAX;
+      if (isOver || !(error instanceof TransientError)) throw error;
+      await systemClock.sleep(GROUP_PAUSE_MS);
+    }
   }
 }
 

@@ -68,6 +68,16 @@ Deno.test("main_consumer.ts doctor names what is wrong with real servers", async
     const report = await examine(pipeline);
     assert.deepEqual(wrong(report), [...STACK_WARNINGS, "redis eviction: failure"]);
     assert.equal(report.code, 1);
+  });
+
+  await t.step("a consumer that starts logs it, a line each, and goes on", async () => {
+    await using consumer = pipeline.consumer(["run"]);
+    const hasSpoken = (): boolean => consumer.said(/^doctor: redis, eviction: /) > 0;
+    await consumer.until("it has spoken", hasSpoken, DONE_MS);
+    await pipeline.reached(consumer, 20);
+    assert.equal(consumer.said(/^doctor: /), STACK_WARNINGS.length + 1, consumer.stderr);
+    consumer.signal("SIGTERM");
+    await consumer.succeeded(DONE_MS);
     await pipeline.redis.cli("CONFIG", "SET", "maxmemory-policy", "noeviction");
   });
 
