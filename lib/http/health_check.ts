@@ -1,0 +1,48 @@
+/**
+ * Asks a program on this computer for its health, as the images' health check does.
+ *
+ * @module
+ */
+import type { Clock } from "../clock.ts";
+import { describeError } from "../errors.ts";
+import { withTimeLimit } from "../time_limit.ts";
+
+/** Where the program serves. */
+export interface HealthAddress {
+  /** What it listens on; an address that stands for all is asked on the loopback. */
+  readonly host: string;
+  /** TCP port; 0: it serves nothing. */
+  readonly port: number;
+}
+
+/** How it came out. */
+export interface HealthAnswer {
+  /** False: it says that it has to be restarted, or says nothing. */
+  readonly ok: boolean;
+  /** What it says. */
+  readonly text: string;
+}
+
+/** Longest wait for the answer, ms. It is less than the images give their check. */
+const ANSWER_MS_MAX = 3_000;
+
+const LOOPBACK = new Map([["0.0.0.0", "127.0.0.1"], ["::", "[::1]"]]);
+
+/** Asks for `/healthz`. A program that serves nothing counts as well, for there is nobody to ask. */
+export async function checkHealth(
+  { host, port }: HealthAddress,
+  clock: Clock,
+): Promise<HealthAnswer> {
+  if (port === 0) return { ok: true, text: "not served" };
+  const name = LOOPBACK.get(host) ?? (host.includes(":") ? `[${host}]` : host);
+  const giveUp = new AbortController();
+  const asking = fetch(`http://${name}:${port}/healthz`, { signal: giveUp.signal })
+    .then(async (answer) => ({ ok: answer.ok, text: await answer.text() }));
+  try {
+    return await withTimeLimit(asking, { clock, limitMs: ANSWER_MS_MAX });
+  } catch (error) {
+    return { ok: false, text: describeError(error) };
+  } finally {
+    giveUp.abort();
+  }
+}
