@@ -270,20 +270,30 @@ Deno.test("postgresFindings() judges server and tables", async (t) => {
         server: { ...POSTGRES.server, ...change },
         schema: { ...POSTGRES.schema, ...change },
       };
-      assertFound(postgresFindings(facts, { settings: DEFAULTS, pending: [] }), want);
+      assertFound(
+        postgresFindings(facts, { settings: DEFAULTS, pending: [], readFault: null }),
+        want,
+      );
     });
   }
   const nothing = { ...POSTGRES, schema: { ...POSTGRES.schema, renewsDataSet: false } };
   await t.step("pending migrations, and nothing about tables that are not there", () => {
-    assertFound(postgresFindings(nothing, { settings: DEFAULTS, pending: ["1.sql", "2.sql"] }), [
-      "migrations",
-      "failure",
-      /2 pending: 1\.sql, 2\.sql\. Run: deno task migrate/,
-    ]);
+    assertFound(
+      postgresFindings(nothing, {
+        settings: DEFAULTS,
+        pending: ["1.sql", "2.sql"],
+        readFault: null,
+      }),
+      [
+        "migrations",
+        "failure",
+        /2 pending: 1\.sql, 2\.sql\. Run: deno task migrate/,
+      ],
+    );
   });
   await t.step("another past", () => {
     const pending = new Error("a newer version has been here");
-    assertFound(postgresFindings(nothing, { settings: DEFAULTS, pending }), [
+    assertFound(postgresFindings(nothing, { settings: DEFAULTS, pending, readFault: null }), [
       "migrations",
       "failure",
       /newer version/,
@@ -291,14 +301,34 @@ Deno.test("postgresFindings() judges server and tables", async (t) => {
   });
   await t.step("a missing key is told also while migrations are pending", () => {
     const schema = { ...POSTGRES.schema, missingKeys: ["ledger (topic)"] };
-    const found = postgresFindings({ ...POSTGRES, schema }, { settings: DEFAULTS, pending: ["3"] });
+    const found = postgresFindings({ ...POSTGRES, schema }, {
+      settings: DEFAULTS,
+      pending: ["3"],
+      readFault: null,
+    });
     assert.deepEqual(
       found.filter(({ state }) => state === "failure").map(({ check }) => check),
       ["migrations", "unique keys"],
     );
   });
+  const withReader = settingsOf({ POSTGRES_READ_USER: "r", POSTGRES_READ_PASSWORD: "p" });
+  await t.step("a read role that may not read", () => {
+    const readFault = new Error("permission denied");
+    const context = { settings: withReader, pending: [], readFault };
+    assertFound(postgresFindings(POSTGRES, context), [
+      "read role",
+      "failure",
+      /permission denied.*POSTGRES_READ_USER/,
+    ]);
+    assertFound(postgresFindings(POSTGRES, { ...context, readFault: null }), undefined);
+  });
+  await t.step("a read role takes the dashboard's connections", () => {
+    const limited = { ...POSTGRES, server: { ...POSTGRES.server, roleConnectionsMax: 4 } };
+    const context = { settings: withReader, pending: [], readFault: null };
+    assertFound(postgresFindings(limited, context), undefined);
+  });
   await t.step("sizes", () => {
-    const found = postgresFindings(POSTGRES, { settings: DEFAULTS, pending: [] });
+    const found = postgresFindings(POSTGRES, { settings: DEFAULTS, pending: [], readFault: null });
     const disk = found.find(({ check }) => check === "disk");
     assert.match(disk?.text ?? "", /^the database has 3 GiB, 2\.5 GiB of it readings/);
   });
@@ -362,6 +392,12 @@ Deno.test("settingsFindings() names contradictions", async (t) => {
       KAFKA_USER: "u",
       KAFKA_PASSWORD: "p",
     }, ["Kafka log-in", "warning", /KAFKA_TLS=disable/]],
+    ["pages for everybody", { HTTP_HOST: "0.0.0.0" }, ["pages", "warning", /no HTTP_TOKEN/]],
+    ["pages for whoever has the token", {
+      HTTP_HOST: "0.0.0.0",
+      HTTP_TOKEN: "0123456789abcdef",
+    }, undefined],
+    ["no pages", { HTTP_HOST: "0.0.0.0", HTTP_PORT: "0" }, undefined],
     ["a password that is proved", {
       KAFKA_SASL_MECHANISM: "scram-sha-512",
       KAFKA_USER: "u",

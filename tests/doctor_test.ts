@@ -30,6 +30,7 @@ function partsOf(changes: Partial<DoctorParts> = {}): DoctorParts & { readonly c
     kafka: () => Promise.resolve(KAFKA),
     postgres: () => Promise.resolve(POSTGRES),
     pending: () => Promise.resolve([]),
+    readAsReader: () => Promise.resolve(),
     ledger: () => Promise.resolve([lineAt(0, 95), lineAt(1, 5)]),
     redis: () => Promise.resolve(REDIS),
     signal: new AbortController().signal,

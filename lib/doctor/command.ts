@@ -9,6 +9,7 @@ import { readKafkaFacts } from "../kafka/kafka_facts.ts";
 import { createLog, type Log } from "../log.ts";
 import { openStore } from "../postgres/client.ts";
 import { loadMigrations, pendingMigrations } from "../postgres/migrate.ts";
+import { openPool } from "../postgres/pool.ts";
 import { readPostgresFacts } from "../postgres/postgres_facts.ts";
 import { type CommandLine, EXIT, openProgram, print, type Program } from "../program.ts";
 import { openCache } from "../redis/client.ts";
@@ -78,6 +79,7 @@ async function examineServers(
     kafka: () => readKafkaFacts(connection, settings.kafka, log),
     postgres: () => readPostgresFacts(store.pool, systemClock),
     pending: async () => pendingMigrations(store.pool, await loadMigrations(migrations)),
+    readAsReader: () => readAsReader(settings.postgres),
     ledger: () => store.readLedger(),
     redis: async () => {
       await cache.connected();
@@ -86,4 +88,19 @@ async function examineServers(
     clock: systemClock,
     signal,
   }, settings);
+}
+
+/** Reads of every table that the dashboard shows, as the dashboard does. */
+async function readAsReader(settings: Program["settings"]["postgres"]): Promise<void> {
+  const { readUser: user, readPassword: password } = settings;
+  if (user === undefined || password === undefined) return;
+  const pool = openPool({ ...settings, user, password, access: "read_only", poolMax: 1 });
+  try {
+    await pool.query({
+      action: "read as POSTGRES_READ_USER",
+      text: "SELECT FROM ledger, sensor_events, dead_letters, row_corrections LIMIT 0",
+    });
+  } finally {
+    await pool.close();
+  }
 }

@@ -31,6 +31,8 @@ export interface DoctorParts {
   readonly postgres: () => Promise<PostgresFacts>;
   /** Migrations that have not been applied. */
   readonly pending: () => Promise<readonly string[]>;
+  /** A look at the tables as the role of the dashboard; at once if there is none. */
+  readonly readAsReader: () => Promise<void>;
   /** All lines of the ledger. */
   readonly ledger: () => Promise<readonly LedgerLine[]>;
   /** Redis. */
@@ -54,10 +56,11 @@ export async function examine(
     withTimeLimit(question(), { clock, signal, limitMs: ANSWERS_MS_MAX }).catch((error) =>
       error instanceof Error ? error : new Error(describeError(error))
     );
-  const [kafka, postgres, pending, ledger, redis] = await Promise.all([
+  const [kafka, postgres, pending, read, ledger, redis] = await Promise.all([
     within(parts.kafka),
     within(parts.postgres),
     within(parts.pending),
+    within(parts.readAsReader),
     within(parts.ledger),
     within(parts.redis),
   ]);
@@ -68,7 +71,7 @@ export async function examine(
       : kafkaFindings(kafka, { settings, ledger })),
     ...(postgres instanceof Error
       ? [unreached("postgres", postgres)]
-      : postgresFindings(postgres, { settings, pending })),
+      : postgresFindings(postgres, { settings, pending, readFault: read ?? null })),
     ...(redis instanceof Error ? [unreached("redis", redis)] : redisFindings(redis, settings)),
     ...clockFindings({
       ...(!(postgres instanceof Error) && { postgres: postgres.time }),

@@ -20,6 +20,8 @@ export interface PostgresContext {
   readonly settings: Pick<Settings, "postgres" | "http">;
   /** Migrations that have not been applied; an error: the database's past does not fit. */
   readonly pending: Answer<readonly string[]>;
+  /** What became of a look as `POSTGRES_READ_USER`; null: it succeeded, or there is no such role. */
+  readonly readFault: Error | null;
 }
 
 const postgres = findingsOf("postgres");
@@ -36,7 +38,7 @@ const SITE_CONNECTIONS = 3;
 /** Judges all of it, in the order in which a person would ask. */
 export function postgresFindings(
   { server, schema }: PostgresFacts,
-  { settings, pending }: PostgresContext,
+  { settings, pending, readFault }: PostgresContext,
 ): readonly Finding[] {
   const found = [
     version(server),
@@ -54,7 +56,8 @@ export function postgresFindings(
   if (pending instanceof Error || pending.length > 0) {
     return [...found, ...tables.filter(({ state }) => state !== "ok")];
   }
-  return [...found, ...tables, dataSet(schema)];
+  const readers = settings.postgres.readUser === undefined ? [] : [readRole(readFault)];
+  return [...found, ...tables, dataSet(schema), ...readers];
 }
 
 function version({ version, versionMajor }: PostgresServerFacts): Finding {
@@ -96,14 +99,16 @@ function role({ isSuperuser }: PostgresServerFacts): Finding {
 
 function connections(
   server: PostgresServerFacts,
-  { postgres: { poolMax }, http }: PostgresContext["settings"],
+  { postgres: { poolMax, readUser }, http }: PostgresContext["settings"],
 ): Finding {
   const needed = poolMax + (http.port === 0 ? 0 : SITE_CONNECTIONS);
+  // Those of the dashboard can be another role's.
+  const ownNeeded = readUser === undefined ? needed : poolMax;
   const { connections: used, connectionsMax, roleConnectionsMax } = server;
-  if (roleConnectionsMax >= 0 && roleConnectionsMax < needed) {
+  if (roleConnectionsMax >= 0 && roleConnectionsMax < ownNeeded) {
     return postgres.failure(
       "connections",
-      `this role may have ${roleConnectionsMax}, and a consumer takes up to ${needed}`,
+      `this role may have ${roleConnectionsMax}, and a consumer takes up to ${ownNeeded}`,
       "Raise its CONNECTION LIMIT, or lower POSTGRES_POOL_MAX.",
     );
   }
@@ -170,6 +175,15 @@ function rights({ missingRights }: SchemaFacts): Finding {
     "rights",
     `POSTGRES_USER lacks ${missingRights.join(", ")}`,
     "Run security/postgres_roles.sql, or grant them.",
+  );
+}
+
+function readRole(fault: Error | null): Finding {
+  if (fault === null) return postgres.ok("read role", "POSTGRES_READ_USER reads the tables");
+  return postgres.failure(
+    "read role",
+    describeError(fault),
+    "Check POSTGRES_READ_USER, POSTGRES_READ_PASSWORD and the role's rights.",
   );
 }
 

@@ -54,11 +54,24 @@ function pace({ kafka, postgres, redis, consumer }: Settings): readonly Finding[
   return found;
 }
 
-function security({ kafka }: Settings): readonly Finding[] {
-  if (kafka.saslMechanism !== "plain" || kafka.tls !== "disable") return [];
-  return [settingsFinding.warning(
-    "Kafka log-in",
-    "KAFKA_SASL_MECHANISM=plain sends the password, and KAFKA_TLS=disable shows it to the network",
-    "Set KAFKA_TLS=verify-full, or use scram-sha-512.",
-  )];
+/** Addresses that nobody else on the network reaches. */
+const LOOPBACK = /^(localhost|127(\.\d+){3}|::1)$/;
+
+function security({ kafka, http }: Settings): readonly Finding[] {
+  const found: Finding[] = [];
+  if (kafka.saslMechanism === "plain" && kafka.tls === "disable") {
+    found.push(settingsFinding.warning(
+      "Kafka log-in",
+      "KAFKA_SASL_MECHANISM=plain sends the password, and KAFKA_TLS=disable shows it to the network",
+      "Set KAFKA_TLS=verify-full, or use scram-sha-512.",
+    ));
+  }
+  if (http.port !== 0 && http.token === undefined && !LOOPBACK.test(http.host)) {
+    found.push(settingsFinding.warning(
+      "pages",
+      `HTTP_HOST=${http.host} serves the network, and there is no HTTP_TOKEN: whoever reaches it reads`,
+      "Set HTTP_TOKEN, or let HTTP_HOST be 127.0.0.1.",
+    ));
+  }
+  return found;
 }

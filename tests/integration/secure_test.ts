@@ -132,6 +132,12 @@ Deno.test("the programs on strict servers", async (t) => {
     ]);
   });
 
+  await t.step("doctor looks as the dashboard's role, too", async () => {
+    const { code, stdout } = await consumer(["doctor"], { POSTGRES_READ_PASSWORD: "mistaken" });
+    assert.equal(code, 1);
+    assert.match(stdout, /^failure +postgres +read role +.*password authentication failed/m);
+  });
+
   await t.step("Redis has the marks, so its user had the right to set them", async () => {
     const [marks] = await servers.redis.cli(
       ...["--user", "sensor-ledger", "-a", PASSWORDS.redis, "GET", "ledger:last-complete"],
