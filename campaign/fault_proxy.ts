@@ -22,10 +22,10 @@ export type LinkMode =
   | { readonly kind: "half open" }
   /** Every connection is reset, and so is each new one. */
   | { readonly kind: "reset" }
-  /** Each piece of up to 64 KiB takes its time, in both directions. */
+  /** Bytes take their time, in both directions. */
   | {
     readonly kind: "slow";
-    /** Wait before each piece, ms. */
+    /** Wait before bytes that come after a pause; those right behind them do not wait again, ms. */
     readonly latencyMs: number;
     /** Largest rate of one direction of one connection. */
     readonly bytesPerSecondMax: number;
@@ -181,9 +181,11 @@ export class FaultProxy implements AsyncDisposable {
     { from, to }: { readonly from: Socket; readonly to: Socket },
   ): Promise<"done" | "reply lost"> {
     const { signal } = connection.cut;
+    let passedAtMs = -Infinity;
     for await (const piece of from.iterator({ destroyOnReturn: false })) {
       if (connection.losesReply && from === connection.server) return "reply lost";
-      await this.#mayPass(piece.length);
+      await this.#mayPass(piece.length, passedAtMs);
+      passedAtMs = this.#clock.elapsedMs();
       signal.throwIfAborted();
       if (!to.write(piece)) await once(to, "drain", { signal });
     }
@@ -192,11 +194,16 @@ export class FaultProxy implements AsyncDisposable {
     return "done";
   }
 
-  /** Waits as long as the mode wants it for so many bytes. */
-  async #mayPass(bytes: number): Promise<void> {
+  /**
+   * Waits as long as the mode wants it for so many bytes.
+   *
+   * @param passedAtMs when the bytes before them passed
+   */
+  async #mayPass(bytes: number, passedAtMs = 0): Promise<void> {
     if (this.#mode.kind === "slow" && bytes > 0) {
       const { latencyMs, bytesPerSecondMax } = this.#mode;
-      const waitMs = latencyMs + bytes * 1_000 / bytesPerSecondMax;
+      const isBehind = this.#clock.elapsedMs() - passedAtMs < latencyMs;
+      const waitMs = (isBehind ? 0 : latencyMs) + bytes * 1_000 / bytesPerSecondMax;
       await this.#clock.sleep(waitMs, this.#modeEnd.signal);
     }
     while (this.#mode.kind === "half open") await once(this.#modeEnd.signal, "abort");

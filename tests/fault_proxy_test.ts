@@ -105,6 +105,21 @@ Deno.test("FaultProxy slow waits for the latency and the rate, each way", async 
   assert.equal(await answer, "12345");
 });
 
+Deno.test("FaultProxy slow makes bytes that follow closely wait for the rate alone", async () => {
+  const clock = new FakeClock();
+  await using bed = await EchoBed.open(clock);
+  bed.proxy.setMode({ kind: "slow", latencyMs: 100, bytesPerSecondMax: 1_000 });
+  using client = await bed.connect();
+  await writeBytes(client, new TextEncoder().encode("a"));
+  await until(() => clock.sleeping === 1);
+  await clock.advance(101);
+  await until(() => bed.heard.length === 1 && clock.sleeping === 1);
+  await writeBytes(client, new TextEncoder().encode("bb"));
+  await until(() => clock.sleeping === 2);
+  await clock.advance(2);
+  await until(() => bed.heard.length === 2);
+});
+
 Deno.test("FaultProxy slow ends at once with the mode", async () => {
   const clock = new FakeClock();
   await using bed = await EchoBed.open(clock);

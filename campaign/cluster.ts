@@ -1,0 +1,79 @@
+/**
+ * The brokers of a bed as an administrator sees them, on connections that no fault of a link touches.
+ *
+ * @module
+ */
+import { systemClock } from "../lib/clock.ts";
+import { type KafkaClient, openKafka } from "../lib/kafka/connection.ts";
+import { createLog } from "../lib/log.ts";
+import type { Bed } from "./bed.ts";
+import { waitUntil } from "./wait_until.ts";
+
+/** Where a partition's copies are. */
+export interface PartitionState {
+  /** Number of the partition. */
+  readonly partition: number;
+  /** Node id of the broker that leads it; -1: none. */
+  readonly leader: number;
+  /** How many brokers have all of it. */
+  readonly inSync: number;
+}
+
+/** The administrator's client of the library. */
+export type KafkaAdmin = ReturnType<KafkaClient["admin"]>;
+
+/** Copies that a message needs before it is acknowledged. */
+const IN_SYNC_MIN = 2;
+
+/** Copying what was missed, and electing, take some seconds each. */
+const SETTLE_MS_MAX = 90_000;
+
+/** Makes a client that goes straight to the brokers. It gives up soon. */
+export function openDirectly({ direct }: Bed): KafkaClient {
+  const log = createLog({ level: "error", format: "json", write: () => {}, clock: systemClock });
+  return openKafka({ brokers: direct.brokers, clientId: "campaign", retries: 5 }, log);
+}
+
+/** Runs `work` with a connection of an administrator. */
+export async function asKafkaAdmin<T>(
+  bed: Bed,
+  work: (admin: KafkaAdmin) => Promise<T>,
+): Promise<T> {
+  const admin = openDirectly(bed).admin();
+  try {
+    await admin.connect();
+    return await work(admin);
+  } finally {
+    await admin.disconnect().catch(() => {});
+  }
+}
+
+/** Where the copies of the topic's partitions are. */
+export async function partitionStates(bed: Bed): Promise<readonly PartitionState[]> {
+  return await asKafkaAdmin(bed, async (admin) => {
+    const { topics } = await admin.fetchTopicMetadata({ topics: [bed.topic] });
+    return topics.flatMap(({ partitions }) => partitions).map((state) => ({
+      partition: state.partitionId,
+      leader: state.leader,
+      inSync: state.isr.length,
+    }));
+  });
+}
+
+/** Waits until every partition takes messages: it has a leader and enough copies. */
+export async function untilWritable(bed: Bed): Promise<void> {
+  await untilCopies(bed, Math.min(IN_SYNC_MIN, bed.brokers.length));
+}
+
+/** Waits until every broker has all of every partition, so that a fault now is a single one. */
+export async function untilWhole(bed: Bed): Promise<void> {
+  await untilCopies(bed, bed.brokers.length);
+}
+
+async function untilCopies(bed: Bed, inSyncMin: number): Promise<void> {
+  await waitUntil(`${inSyncMin} copies in sync of each partition`, SETTLE_MS_MAX, async () => {
+    const states = await partitionStates(bed);
+    return states.length === bed.partitions &&
+      states.every(({ leader, inSync }) => leader > 0 && inSync >= inSyncMin);
+  });
+}

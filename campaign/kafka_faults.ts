@@ -1,0 +1,183 @@
+/**
+ * What can happen to brokers and to the topic. Each fault begins with all copies in sync, so that
+ * it is a single one.
+ *
+ * @module
+ */
+import { ensureTopic } from "../lib/kafka/kafkajs_topic_writer.ts";
+import { openIdentityReader } from "../lib/kafka/topic_identity.ts";
+import type { Random } from "../lib/producer/random.ts";
+import { type Server, signalServer, startServer, stopServer } from "../tools/stack/server.ts";
+import type { Bed } from "./bed.ts";
+import {
+  asKafkaAdmin,
+  openDirectly,
+  partitionStates,
+  untilWhole,
+  untilWritable,
+} from "./cluster.ts";
+import { NotPossibleError } from "./not_possible.ts";
+import { EVENT, nothingToHeal, type OffsetRange, type ServerFault } from "./server_fault.ts";
+import { waitUntil } from "./wait_until.ts";
+
+/** A silent broker loses its partitions after 9 s. */
+const UNNOTICED_MS = 9_000;
+
+/** How long messages may take to gather that nobody has read. */
+const BACKLOG_MS_MAX = 10_000;
+
+/** So many of them make a truncation. */
+const BACKLOG_MIN = 10;
+
+/** Faults of Kafka that are not faults of a link. */
+export const KAFKA_FAULTS: readonly ServerFault[] = [
+  {
+    name: "Leader of a partition killed",
+    party: "Kafka",
+    holdMs: { short: UNNOTICED_MS + 3_000, long: UNNOTICED_MS + 20_000 },
+    inject: async ({ bed }, random) => {
+      const broker = await leader(bed, random);
+      await stopServer(broker, "SIGKILL");
+      return { heal: () => start(bed, [broker]) };
+    },
+  },
+  {
+    name: "Leader of a partition frozen",
+    party: "Kafka",
+    holdMs: { short: UNNOTICED_MS + 6_000, long: UNNOTICED_MS + 30_000 },
+    inject: async ({ bed }, random) => {
+      const broker = await leader(bed, random);
+      await signalServer(broker, "SIGSTOP");
+      return {
+        heal: async () => {
+          await signalServer(broker, "SIGCONT");
+          await untilWritable(bed);
+        },
+      };
+    },
+  },
+  {
+    name: "A broker restarted in good order",
+    party: "Kafka",
+    holdMs: EVENT,
+    inject: async ({ bed }, random) => {
+      await untilWhole(bed);
+      const broker = random.pick(bed.brokers);
+      await stopServer(broker);
+      return { heal: () => start(bed, [broker]) };
+    },
+  },
+  {
+    name: "Two brokers of three away: nothing is acknowledged",
+    party: "Kafka",
+    holdMs: { short: 10_000, long: 30_000 },
+    inject: async ({ bed }, random) => {
+      await untilWhole(bed);
+      const spared = random.pick(bed.brokers);
+      const gone = bed.brokers.filter((broker) => broker !== spared);
+      if (gone.length < 2) {
+        throw new NotPossibleError(`it takes three brokers, not ${gone.length + 1}`);
+      }
+      // One after the other and in good order: so the last one leads everything, and refuses.
+      for (const broker of gone) await stopServer(broker);
+      return { heal: () => start(bed, gone) };
+    },
+  },
+  {
+    name: "All brokers away",
+    party: "Kafka",
+    holdMs: { short: 15_000, long: 60_000 },
+    inject: async ({ bed }) => {
+      await untilWhole(bed);
+      await Promise.all(bed.brokers.map((broker) => stopServer(broker, "SIGKILL")));
+      return { heal: () => start(bed, bed.brokers) };
+    },
+  },
+  {
+    name: "Messages deleted before they were read",
+    party: "Kafka",
+    holdMs: EVENT,
+    needs: "consumers frozen",
+    inject: async ({ bed }, random) => {
+      await untilWhole(bed);
+      const range = await chooseUnread(bed, random);
+      await asKafkaAdmin(bed, async (admin) => {
+        // Only to make the library learn who leads the partition.
+        await admin.fetchTopicOffsets(bed.topic);
+        const partitions = [{ partition: range.partition, offset: String(range.to) }];
+        await admin.deleteTopicRecords({ topic: bed.topic, partitions });
+      });
+      return { deleted: [range], heal: nothingToHeal };
+    },
+  },
+  {
+    name: "Topic deleted and made again",
+    party: "Kafka",
+    holdMs: EVENT,
+    needs: "topic drained",
+    inject: async ({ bed }) => {
+      await untilWhole(bed);
+      await asKafkaAdmin(bed, async (admin) => {
+        await admin.deleteTopics({ topics: [bed.topic] });
+        await waitUntil(
+          "the topic is gone",
+          BACKLOG_MS_MAX,
+          async () => !(await admin.listTopics()).includes(bed.topic),
+        );
+      });
+      return {
+        heal: async () => {
+          await ensureTopic(openDirectly(bed), bed.topic, bed.partitions);
+          await untilWritable(bed);
+        },
+      };
+    },
+  },
+];
+
+async function start(bed: Bed, brokers: readonly Server[]): Promise<void> {
+  await Promise.all(brokers.map((broker) => startServer(broker)));
+  await untilWritable(bed);
+}
+
+async function leader(bed: Bed, random: Random): Promise<Server> {
+  await untilWhole(bed);
+  const { leader } = random.pick(await partitionStates(bed));
+  return bed.brokers[leader - 1]!;
+}
+
+/**
+ * Offsets that the ledger has not passed: at most the first third of those in a partition, so that
+ * whoever noted the unread messages shortly before knows all of these.
+ */
+async function chooseUnread(bed: Bed, random: Random): Promise<OffsetRange> {
+  let found: readonly OffsetRange[] = [];
+  await waitUntil(`${BACKLOG_MIN} unread messages`, BACKLOG_MS_MAX, async () => {
+    found = (await unreadRanges(bed)).filter(({ from, to }) => to - from >= BACKLOG_MIN);
+    return found.length > 0;
+  });
+  const { partition, from, to } = random.pick(found);
+  return { partition, from, to: from + Math.floor((to - from) / 3) };
+}
+
+async function unreadRanges(bed: Bed): Promise<readonly OffsetRange[]> {
+  const next = await ledgerPositions(bed);
+  const offsets = await asKafkaAdmin(bed, (admin) => admin.fetchTopicOffsets(bed.topic));
+  return offsets.map(({ partition, low, high }) => ({
+    partition,
+    from: Math.max(Number(low), next.get(partition) ?? 0),
+    to: Number(high),
+  }));
+}
+
+async function ledgerPositions(bed: Bed): Promise<ReadonlyMap<number, number>> {
+  const identities = openIdentityReader(openDirectly(bed));
+  const { clusterId, topicId } = await identities.read(bed.topic).finally(identities.close);
+  return await bed.postgres.asSuperuser(bed.direct.postgres.database, async (session) => {
+    const { rows } = await session.query(
+      "SELECT kafka_partition, next_offset FROM ledger WHERE cluster_id = $1 AND topic_id = $2",
+      [clusterId, topicId],
+    );
+    return new Map(rows.map((row) => [Number(row.kafka_partition), Number(row.next_offset)]));
+  });
+}
