@@ -116,7 +116,8 @@ async function lockLedger(bed: Bed): Promise<() => Promise<void>> {
   const released = Promise.withResolvers<void>();
   const holding = inDatabase(bed, async (session) => {
     await session.query("BEGIN");
-    await session.query("LOCK TABLE ledger IN ACCESS EXCLUSIVE MODE");
+    // Nobody can move it. Who watches can still read it.
+    await session.query("LOCK TABLE ledger IN EXCLUSIVE MODE");
     locked.resolve();
     await released.promise;
     await session.query("ROLLBACK");

@@ -84,11 +84,13 @@ export function kafkaServer(cluster: Cluster, broker: BrokerPlace): Server {
       const classPath = join(await kafkaLibs(report), "*");
       await Deno.mkdir(broker.dir, { recursive: true });
       await Deno.writeTextFile(properties, brokerProperties(cluster, broker));
-      const format = ["kafka.tools.StorageTool", "format", "--ignore-formatted"];
-      await runProgram([
-        ...[java, ...TOOL_OPTIONS, "-cp", classPath, ...format],
-        ...["--cluster-id", cluster.id, "--config", properties],
-      ]);
+      if (!await isFormatted(broker)) {
+        const format = ["kafka.tools.StorageTool", "format", "--ignore-formatted"];
+        await runProgram([
+          ...[java, ...TOOL_OPTIONS, "-cp", classPath, ...format],
+          ...["--cluster-id", cluster.id, "--config", properties],
+        ]);
+      }
       return [java, ...BROKER_OPTIONS, "-cp", classPath, "kafka.Kafka", properties];
     },
     ask: async () => {
@@ -112,7 +114,7 @@ export function brokerProperties(cluster: Cluster, broker: BrokerPlace): string 
     "advertised.listeners": `PLAINTEXT://127.0.0.1:${broker.port}`,
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
-    "log.dirs": join(broker.dir, "data"),
+    "log.dirs": dataDir(broker),
     "default.replication.factor": copies,
     "min.insync.replicas": copies > 1 ? 2 : 1,
     "offsets.topic.replication.factor": copies,
@@ -213,6 +215,15 @@ const TOOL_OPTIONS = [
   ...["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"],
   "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 ];
+
+function dataDir(broker: BrokerPlace): string {
+  return join(broker.dir, "data");
+}
+
+/** The tool that formats would find this out, too, but takes a second for it at each start. */
+async function isFormatted(broker: BrokerPlace): Promise<boolean> {
+  return await Deno.stat(join(dataDir(broker), "meta.properties")).then(() => true, () => false);
+}
 
 async function countBrokers(port: number): Promise<number> {
   return brokersInMetadata(await exchange(port, METADATA_REQUEST, METADATA_HEAD_BYTES));
