@@ -78,8 +78,9 @@ function lostReplies(party: Party): ServerFault {
 async function loseReply(links: readonly FaultProxy[]): Promise<void> {
   const count = (): number => links.reduce((sum, link) => sum + link.repliesLost, 0);
   const before = count();
-  for (const link of links) link.setMode({ kind: "lose replies" });
   await waitUntil("a reply that can be lost", SILENCE_MS_MAX, () => {
+    // At each look, for whoever has connected since the last one.
+    for (const link of links) link.setMode({ kind: "lose replies" });
     return Promise.resolve(count() > before);
   });
 }
