@@ -6,6 +6,7 @@
 import { systemClock } from "../lib/clock.ts";
 import { type KafkaClient, openKafka } from "../lib/kafka/connection.ts";
 import { createLog } from "../lib/log.ts";
+import type { Random } from "../lib/producer/random.ts";
 import type { Bed } from "./bed.ts";
 import { waitUntil } from "./wait_until.ts";
 
@@ -68,6 +69,15 @@ export async function untilWritable(bed: Bed): Promise<void> {
 /** Waits until every broker has all of every partition, so that a fault now is a single one. */
 export async function untilWhole(bed: Bed): Promise<void> {
   await untilCopies(bed, bed.brokers.length);
+}
+
+/**
+ * Draws a partition and gives the index, among the bed's brokers, of the one that leads it. After a
+ * restart a broker can lead nothing for minutes, and then hardly anybody talks to it.
+ */
+export async function drawLeader(bed: Bed, random: Random): Promise<number> {
+  await untilWhole(bed);
+  return random.pick(await partitionStates(bed)).leader - 1;
 }
 
 async function untilCopies(bed: Bed, inSyncMin: number): Promise<void> {

@@ -9,13 +9,7 @@ import { openIdentityReader } from "../lib/kafka/topic_identity.ts";
 import type { Random } from "../lib/producer/random.ts";
 import { type Server, signalServer, startServer, stopServer } from "../tools/stack/server.ts";
 import type { Bed } from "./bed.ts";
-import {
-  asKafkaAdmin,
-  openDirectly,
-  partitionStates,
-  untilWhole,
-  untilWritable,
-} from "./cluster.ts";
+import { asKafkaAdmin, drawLeader, openDirectly, untilWhole, untilWritable } from "./cluster.ts";
 import { NotPossibleError } from "./not_possible.ts";
 import { EVENT, nothingToHeal, type OffsetRange, type ServerFault } from "./server_fault.ts";
 import { waitUntil } from "./wait_until.ts";
@@ -141,9 +135,7 @@ async function start(bed: Bed, brokers: readonly Server[]): Promise<void> {
 }
 
 async function leader(bed: Bed, random: Random): Promise<Server> {
-  await untilWhole(bed);
-  const { leader } = random.pick(await partitionStates(bed));
-  return bed.brokers[leader - 1]!;
+  return bed.brokers[await drawLeader(bed, random)]!;
 }
 
 /**

@@ -5,6 +5,7 @@
  */
 import type { Random } from "../lib/producer/random.ts";
 import type { Bed } from "./bed.ts";
+import { drawLeader } from "./cluster.ts";
 import type { FaultProxy, LinkMode } from "./fault_proxy.ts";
 import { EVENT, nothingToHeal, type ServerFault } from "./server_fault.ts";
 import { waitUntil } from "./wait_until.ts";
@@ -47,12 +48,11 @@ function modeFault(
     name: `${linkName(party)} ${what}`,
     party,
     holdMs,
-    inject: ({ bed }, random) => {
-      const link = random.pick(linksTo(bed, party));
+    inject: async ({ bed }, random) => {
+      const links = linksTo(bed, party);
+      const link = links[party === "Kafka" ? await drawLeader(bed, random) : 0]!;
       link.setMode(mode(random));
-      return Promise.resolve({
-        heal: () => Promise.resolve(link.setMode({ kind: "pass" })),
-      });
+      return { heal: () => Promise.resolve(link.setMode({ kind: "pass" })) };
     },
   };
 }
