@@ -11,7 +11,13 @@ import { type Server, signalServer, startServer, stopServer } from "../tools/sta
 import type { Bed } from "./bed.ts";
 import { asKafkaAdmin, drawLeader, openDirectly, untilWhole, untilWritable } from "./cluster.ts";
 import { NotPossibleError } from "./not_possible.ts";
-import { EVENT, nothingToHeal, type OffsetRange, type ServerFault } from "./server_fault.ts";
+import {
+  EVENT,
+  nothingToHeal,
+  type OffsetRange,
+  type ServerFault,
+  type ServerStage,
+} from "./server_fault.ts";
 import { waitUntil } from "./wait_until.ts";
 
 /** A silent broker loses its partitions after 9 s. */
@@ -92,9 +98,10 @@ export const KAFKA_FAULTS: readonly ServerFault[] = [
     party: "Kafka",
     holdMs: EVENT,
     needs: "consumers frozen",
-    inject: async ({ bed }, random) => {
+    inject: async (stage, random) => {
+      const { bed } = stage;
       await untilWhole(bed);
-      const range = await chooseUnread(bed, random);
+      const range = await chooseUnread(stage, random);
       await asKafkaAdmin(bed, async (admin) => {
         // Only to make the library learn who leads the partition.
         await admin.fetchTopicOffsets(bed.topic);
@@ -139,26 +146,26 @@ async function leader(bed: Bed, random: Random): Promise<Server> {
 }
 
 /**
- * Offsets that the ledger has not passed: at most the first third of those in a partition, so that
- * whoever noted the unread messages shortly before knows all of these.
+ * Three of four offsets that the ledger has not passed, in one partition: more than the consumers
+ * have already fetched, if they were frozen for a while.
  */
-async function chooseUnread(bed: Bed, random: Random): Promise<OffsetRange> {
+async function chooseUnread(stage: ServerStage, random: Random): Promise<OffsetRange> {
   let found: readonly OffsetRange[] = [];
   await waitUntil(`${BACKLOG_MIN} unread messages`, BACKLOG_MS_MAX, async () => {
-    found = (await unreadRanges(bed)).filter(({ from, to }) => to - from >= BACKLOG_MIN);
+    found = (await unreadRanges(stage)).filter(({ from, to }) => to - from >= BACKLOG_MIN);
     return found.length > 0;
   });
   const { partition, from, to } = random.pick(found);
-  return { partition, from, to: from + Math.floor((to - from) / 3) };
+  return { partition, from, to: from + Math.floor((to - from) * 3 / 4) };
 }
 
-async function unreadRanges(bed: Bed): Promise<readonly OffsetRange[]> {
+async function unreadRanges({ bed, notedEnds }: ServerStage): Promise<readonly OffsetRange[]> {
   const next = await ledgerPositions(bed);
   const offsets = await asKafkaAdmin(bed, (admin) => admin.fetchTopicOffsets(bed.topic));
   return offsets.map(({ partition, low, high }) => ({
     partition,
     from: Math.max(Number(low), next.get(partition) ?? 0),
-    to: Number(high),
+    to: Math.min(Number(high), notedEnds?.get(partition) ?? Infinity),
   }));
 }
 

@@ -24,6 +24,19 @@ export interface ServerFaultInForce {
   heal(): Promise<void>;
 }
 
+/** Where faults of servers happen. */
+export interface ServerStage {
+  /** The servers. */
+  readonly bed: Bed;
+  /**
+   * Where partitions ended when the caller took note of what stood in them, by partition. What came
+   * later is not deleted, so the caller knows all that is.
+   *
+   * @default no bound
+   */
+  readonly notedEnds?: ReadonlyMap<number, number>;
+}
+
 /** Something that can happen to a server, or on the way to it. */
 export interface ServerFault {
   /** In words that a reader of the report understands. */
@@ -39,7 +52,7 @@ export interface ServerFault {
    *
    * @throws {NotPossibleError} If this machine does not allow it.
    */
-  inject(stage: { readonly bed: Bed }, random: Random): Promise<ServerFaultInForce>;
+  inject(stage: ServerStage, random: Random): Promise<ServerFaultInForce>;
 }
 
 /** An event is over when it has happened. */
