@@ -91,6 +91,11 @@ function stopSignal(log: Log): AbortSignal {
   return stop.signal;
 }
 
+/** Ends the process after a time, ms, with the exit code that is set then, if it has not ended. */
+export function exitWithin(limitMs: number): void {
+  void systemClock.sleep(limitMs).then(() => process.exit(process.exitCode ?? EXIT.ok));
+}
+
 /** Waits between tries to reach a server, ms. */
 const REACH_BACKOFF = { minMs: 200, maxMs: 5_000 } as const;
 

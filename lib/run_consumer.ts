@@ -15,10 +15,13 @@ import { type OpenGroupMember, openGroupMember } from "./kafka/kafkajs_group_mem
 import { openStore, type PostgresStore } from "./postgres/client.ts";
 import { loadMigrations, pendingMigrations } from "./postgres/migrate.ts";
 import type { Store } from "./postgres/store.ts";
-import { EXIT, openProgram, type Program, reach } from "./program.ts";
+import { EXIT, exitWithin, openProgram, type Program, reach } from "./program.ts";
 import { Breaker } from "./redis/breaker.ts";
 import type { Cache } from "./redis/cache.ts";
 import { openCache } from "./redis/client.ts";
+
+/** How long a stuck consumer may take to close its connections, ms. */
+const CLOSE_STUCK_MS = 3_000;
 
 /** Flags of the command. */
 export interface RunFlags {
@@ -91,7 +94,9 @@ export async function runConsumer(
       signal,
     },
   );
-  if (!summary.stoppedInTime) process.exitCode = EXIT.failed;
+  if (summary.ended !== "cleanly") process.exitCode = EXIT.failed;
+  // What is stuck may not let itself be closed either.
+  if (summary.ended === "stuck") exitWithin(CLOSE_STUCK_MS);
 }
 
 /** Makes the store. Nothing connects yet. */

@@ -112,6 +112,8 @@ export interface Settings {
     readonly batchMessagesMax: number;
     /** Longest that a stop may take, ms. */
     readonly shutdownDeadlineMs: number;
+    /** No progress for this long although messages wait ends the consumer, seconds; 0: never. */
+    readonly watchdogSeconds: number;
   };
   /** How the producer works. */
   readonly producer: {
@@ -328,6 +330,12 @@ const TABLE: Table = {
       "How long a stop may wait for the batch under way before it leaves it to the next owner",
       { fallback: 5_000, min: 1_000, max: 300_000, unit: "ms" },
     ),
+    watchdogSeconds: whole(
+      "WATCHDOG_SECONDS",
+      "A consumer that makes no progress for this long although messages wait and the servers are " +
+        "there ends with exit code 1, so that its supervisor starts it anew. 0: never",
+      { fallback: 45, min: 0, max: 3_600, unit: "s" },
+    ),
   },
   producer: {
     enableDuplicates: flag(
@@ -438,7 +446,9 @@ export function readSettings(
 }
 
 /** What cannot be meant, though each value alone is good. */
-function contradictions({ kafka, postgres, redis }: Settings): readonly string[] {
+function contradictions(settings: Settings): readonly string[] {
+  const { kafka, postgres, redis, consumer } = settings;
+  const watchdogMs = consumer.watchdogSeconds === 0 ? Infinity : consumer.watchdogSeconds * 1_000;
   const faults: [isFault: boolean, text: string][] = [
     [
       kafka.ca !== undefined && kafka.tls !== "verify-full",
@@ -467,6 +477,15 @@ function contradictions({ kafka, postgres, redis }: Settings): readonly string[]
     [
       redis.user !== undefined && redis.password === undefined,
       "REDIS_USER is set: set REDIS_PASSWORD, too",
+    ],
+    [
+      watchdogMs <= kafka.sessionTimeoutMs,
+      "WATCHDOG_SECONDS must be longer than KAFKA_SESSION_TIMEOUT_MS: the group waits that long",
+    ],
+    [
+      watchdogMs <= postgres.connectTimeoutMs + postgres.statementTimeoutMs,
+      "WATCHDOG_SECONDS must be longer than POSTGRES_CONNECT_TIMEOUT_MS and " +
+      "POSTGRES_STATEMENT_TIMEOUT_MS together: a batch may take that long",
     ],
   ];
   return faults.filter(([isFault]) => isFault).map(([_, text]) => text);

@@ -30,6 +30,8 @@ const REST_MS_MAX = 45_000;
 const REST_CHECK_MS = 250;
 /** A member that was killed loses its partitions after this long. */
 const SESSION_MS = 3_000;
+/** A consumer that does nothing for this long although messages wait ends. */
+const WATCHDOG_SECONDS = 15;
 /** Consumers that can run at the same time. */
 const CONSUMERS_MAX = 4;
 /** Events that a trace shows. */
@@ -273,6 +275,7 @@ class World {
       startFrom: { kind: "committed" },
       until: "never",
       shutdownDeadlineMs: 2_000,
+      watchdogSeconds: WATCHDOG_SECONDS,
       signal: stop.signal,
     }).then(
       () => this.#onEnd(consumer, "left"),

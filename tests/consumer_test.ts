@@ -42,7 +42,7 @@ Deno.test("consume() stores every message of every partition and commits", async
     duplicates: 0,
     deadLetters: 1,
     skipped: 0,
-    stoppedInTime: true,
+    ended: "cleanly",
   });
   assert.deepEqual(pipeline.kafka.committed.get(GROUP), new Map([[0, 250], [1, 31]]));
   assert.deepEqual(pipeline.logged, []);
@@ -356,7 +356,7 @@ Deno.test("consume() when stopped finishes the batch under way and no further", 
   await pipeline.clock.advance(500);
   slow.resolve();
   const summary = await pipeline.stop(consumer);
-  assert.deepEqual([summary.inserted, summary.stoppedInTime], [100, true]);
+  assert.deepEqual([summary.inserted, summary.ended], [100, "cleanly"]);
   assert.equal(pipeline.kafka.committed.get(GROUP)?.get(0), 100);
 });
 
@@ -367,7 +367,7 @@ Deno.test("consume() when stopped leaves a hanging batch after its deadline", as
   const consumer = pipeline.start();
   await pipeline.clock.advance(500);
   const summary = await pipeline.stop(consumer);
-  assert.equal(summary.stoppedInTime, false);
+  assert.equal(summary.ended, "late");
 });
 
 Deno.test("consume() rejects when the member dies for good", async () => {

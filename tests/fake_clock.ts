@@ -64,6 +64,11 @@ export class FakeClock implements Clock {
     this.#elapsedMs = endMs;
   }
 
+  /** Lets `ms` pass in which nobody can wake, as in a process that SIGSTOP has stopped. */
+  freeze(ms: number): void {
+    this.#elapsedMs += ms;
+  }
+
   /** Moves the wall clock alone, as an administrator or a time server does. */
   jump(ms: number): void {
     this.#epochMs += ms;

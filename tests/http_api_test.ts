@@ -53,6 +53,7 @@ class TestSite {
       startFrom: { kind: "beginning" },
       until: "end",
       shutdownDeadlineMs: 60_000,
+      watchdogSeconds: 0,
       signal: new AbortController().signal,
     }).finally(() => isDone = true);
     while (!isDone) await clock.advance(10);

@@ -61,9 +61,13 @@ export class MemoryPipeline {
     };
   }
 
-  /** Starts a consumer; {@linkcode MemoryPipeline.stop} ends it. */
-  start(options: Partial<ConsumerOptions> = {}): RunningConsumer {
+  /** Starts a consumer; {@linkcode MemoryPipeline.stop} ends it. `change` sees its member first. */
+  start(
+    options: Partial<ConsumerOptions> = {},
+    change: (member: MemoryMember) => void = () => {},
+  ): RunningConsumer {
     const member = this.kafka.member(GROUP);
+    change(member);
     const stop = new AbortController();
     const done = consume({ ...this.parts(), member }, {
       batchMessagesMax: 100,
@@ -72,6 +76,7 @@ export class MemoryPipeline {
       startFrom: { kind: "committed" },
       until: "never",
       shutdownDeadlineMs: 5_000,
+      watchdogSeconds: 45,
       signal: stop.signal,
       ...options,
     });

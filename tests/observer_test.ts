@@ -45,6 +45,7 @@ async function watch(pipeline: MemoryPipeline, done: () => boolean): Promise<Wit
     startFrom: { kind: "beginning" },
     until: "never",
     shutdownDeadlineMs: 5_000,
+    watchdogSeconds: 45,
     signal: stop.signal,
   });
   await pipeline.until("what is waited for", done);

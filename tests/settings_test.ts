@@ -74,7 +74,12 @@ Deno.test("readSettings() gives every default", () => {
       budgetMs: 250,
     },
     limits: { futureSkewSecondsMax: 3_600, pastDaysMax: 3_650 },
-    consumer: { batchesConcurrent: 3, batchMessagesMax: 5_000, shutdownDeadlineMs: 5_000 },
+    consumer: {
+      batchesConcurrent: 3,
+      batchMessagesMax: 5_000,
+      shutdownDeadlineMs: 5_000,
+      watchdogSeconds: 45,
+    },
     producer: {
       enableDuplicates: true,
       lingerMs: 5,
@@ -93,6 +98,12 @@ Deno.test("readSettings() reads values", async (t) => {
     ["a number between spaces", { REDIS_PORT: " 6380\t" }, (s) => s.redis.port, 6380],
     ["the lowest number", { KAFKA_FETCH_WAIT_MS: "1" }, (s) => s.kafka.fetchWaitMs, 1],
     ["the highest number", { POSTGRES_POOL_MAX: "50" }, (s) => s.postgres.poolMax, 50],
+    [
+      "no watchdog beside a long session",
+      { WATCHDOG_SECONDS: "0", KAFKA_SESSION_TIMEOUT_MS: "300000" },
+      (s) => s.kafka.sessionTimeoutMs,
+      300_000,
+    ],
     ["0 where it is allowed", { MAX_PAST_DAYS: "0" }, (s) => s.limits.pastDaysMax, 0],
     [
       "a flag in any case",
@@ -332,6 +343,15 @@ Deno.test("readSettings() refuses settings that contradict each other", async (t
     [
       { POSTGRES_READ_USER: "u" },
       "POSTGRES_READ_USER and POSTGRES_READ_PASSWORD go together: set both or none",
+    ],
+    [
+      { KAFKA_SESSION_TIMEOUT_MS: "45000" },
+      "WATCHDOG_SECONDS must be longer than KAFKA_SESSION_TIMEOUT_MS: the group waits that long",
+    ],
+    [
+      { WATCHDOG_SECONDS: "13", POSTGRES_CONNECT_TIMEOUT_MS: "5000" },
+      "WATCHDOG_SECONDS must be longer than POSTGRES_CONNECT_TIMEOUT_MS and " +
+      "POSTGRES_STATEMENT_TIMEOUT_MS together: a batch may take that long",
     ],
   ];
   for (const [variables, want] of rows) {

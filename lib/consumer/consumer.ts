@@ -29,6 +29,7 @@ import type { Cache } from "../redis/cache.ts";
 import { backoffMs } from "../retry.ts";
 import { Slots } from "./slots.ts";
 import { withTimeLimit } from "../time_limit.ts";
+import { type Standing, type Stuck, Watchdog } from "./watchdog.ts";
 
 /** What the loop works with. Opening and closing them is the caller's. */
 export interface ConsumerParts {
@@ -68,6 +69,8 @@ export interface ConsumerOptions {
   readonly until: "end" | "never";
   /** How long stopping may take, ms. */
   readonly shutdownDeadlineMs: number;
+  /** No progress for this long although messages wait ends the loop, seconds; 0: never. */
+  readonly watchdogSeconds: number;
   /** Ends the loop: the batch under way is finished, offsets are committed, the group is left. */
   readonly signal: AbortSignal;
 }
@@ -82,8 +85,11 @@ export interface ConsumeSummary {
   readonly deadLetters: number;
   /** Offsets without a message. */
   readonly skipped: number;
-  /** False if stopping took longer than it may, so that work was left for the next owner. */
-  readonly stoppedInTime: boolean;
+  /**
+   * `cleanly`: nothing was left undone. `late`: stopping took longer than it may, so that work was
+   * left for the next owner. `stuck`: there was no progress, and only a new process can help.
+   */
+  readonly ended: "cleanly" | "late" | "stuck";
 }
 
 const TICK_MS = 250;
@@ -131,7 +137,8 @@ class Consumer {
   readonly #parts: ConsumerParts;
   readonly #options: ConsumerOptions;
   readonly #commits: PendingCommits;
-  readonly #processor: Omit<ProcessorParts, "noteCommit">;
+  readonly #watchdog: Watchdog;
+  readonly #processor: Omit<ProcessorParts, "store" | "noteCommit">;
   /** Partitions that are placed. Replaced, never changed, when a partition is placed anew. */
   readonly #places = new Map<number, Place>();
   /** Assigned partitions that wait to be placed. */
@@ -142,7 +149,8 @@ class Consumer {
   readonly #background = new Map<string, Promise<void>>();
   readonly #sayTrouble: (trouble: string) => void;
   readonly #totals = { inserted: 0, duplicates: 0, deadLetters: 0, skipped: 0 };
-  #assigned: readonly number[] = [];
+  /** Undefined before the group has let us in. */
+  #assigned: readonly number[] | undefined;
   #isPlacing = false;
   /** Failures in a row, which make the waiting longer, and the step that fails. */
   #failures = 0;
@@ -150,6 +158,7 @@ class Consumer {
   /** Failures ever. */
   #troubles = 0;
   #crash: Error | undefined;
+  #stuck: Stuck | undefined;
   #end: ReadonlyMap<number, number> | undefined;
   #repairWanted = true;
   #lastCompleteFor: string | null = null;
@@ -159,9 +168,14 @@ class Consumer {
     this.#parts = parts;
     this.#options = options;
     this.#commits = new PendingCommits(parts.member);
+    this.#watchdog = new Watchdog({
+      clock: parts.clock,
+      member: parts.member,
+      standing: (topic) => this.#standing(topic),
+      quietMsMax: options.watchdogSeconds * 1_000,
+    });
     this.#slots = new Slots(options.batchesConcurrent);
     this.#processor = {
-      store: parts.store,
       cache: parts.cache,
       breakers: parts.breakers,
       clock: parts.clock,
@@ -180,20 +194,46 @@ class Consumer {
     if (this.#options.signal.aborted) abort();
     try {
       if (this.#options.until === "end") this.#end = await this.#endOffsets();
-      if (!this.#stop.signal.aborted) {
-        await this.#parts.member.start({
-          assigned: (partitions) => this.#onAssigned(partitions),
-          batch: (batch) => this.#onBatch(batch),
-          crashed: (error) => this.#onCrashed(error),
-        });
-      }
+      if (this.#options.watchdogSeconds > 0) void this.#keepWatch();
+      if (!this.#stop.signal.aborted) await this.#join();
       await this.#tickUntilStopped();
     } finally {
       this.#options.signal.removeEventListener("abort", abort);
     }
-    const stoppedInTime = await this.#shutDown();
+    const ended = await this.#shutDown();
     if (this.#crash !== undefined) throw this.#crash;
-    return { ...this.#totals, stoppedInTime };
+    return { ...this.#totals, ended };
+  }
+
+  /** Joins the group, or gives it up when told to stop. */
+  async #join(): Promise<void> {
+    const stopped = Promise.withResolvers<void>();
+    this.#stop.signal.addEventListener("abort", () => stopped.resolve(), { once: true });
+    await Promise.race([
+      stopped.promise,
+      this.#parts.member.start({
+        assigned: (partitions) => this.#onAssigned(partitions),
+        batch: (batch) => this.#onBatch(batch),
+        crashed: (error) => this.#onCrashed(error),
+      }),
+    ]);
+  }
+
+  async #keepWatch(): Promise<void> {
+    this.#stuck = await this.#watchdog.run(this.#stop.signal);
+    if (this.#stuck === undefined) return;
+    const { what, partitions, lagMessages, quietMs } = this.#stuck;
+    this.#parts.log.error(
+      "stuck: no progress although messages wait; it ends so that its supervisor starts it anew",
+      { what, seconds: Math.round(quietMs / 1_000), lagMessages, partitions: partitions.join(",") },
+    );
+    this.#stop.abort();
+  }
+
+  /** Until the group has let us in, every partition can be ours. */
+  #standing(topic: Iterable<number>): Standing {
+    const ours = this.#assigned ?? [...topic];
+    return new Map(ours.map((partition) => [partition, this.#places.get(partition)?.position]));
   }
 
   async #endOffsets(): Promise<ReadonlyMap<number, number>> {
@@ -204,6 +244,7 @@ class Consumer {
   #onAssigned(partitions: readonly number[]): void {
     this.#parts.log.info("partitions assigned", { partitions: partitions.join(",") });
     this.#parts.observer?.assigned(partitions);
+    this.#watchdog.sign();
     this.#assigned = partitions;
     this.#places.clear();
     this.#unplaced.clear();
@@ -238,6 +279,7 @@ class Consumer {
         await clock.sleep(backoffMs(this.#failures, { ...BACKOFF, random }), this.#stop.signal);
       }
       try {
+        using _ = this.#watchdog.watch("placing");
         await this.#placeOnce();
         // If storing fails, only a stored batch shows that the trouble is over.
         if (this.#failing === "placing") this.#succeeded();
@@ -407,6 +449,7 @@ class Consumer {
   }
 
   async #process(batch: Batch, place: Place): Promise<BatchOutcome | undefined> {
+    using work = this.#watchdog.watch(batch.partition);
     const noteCommit = (partition: number, nextOffset: number): void => {
       // Placed anew meanwhile, here or elsewhere, the partition can have been committed further.
       if (this.#places.get(partition) === place) this.#commits.note(partition, nextOffset);
@@ -414,7 +457,11 @@ class Consumer {
     this.#parts.observer?.batchBegan(batch.partition);
     try {
       const troublesBefore = this.#troubles;
-      const outcome = await processBatch(batch, { ...this.#processor, noteCommit });
+      // A batch can take many statements, and each answer shows that it goes on.
+      const storeBatch: Store["storeBatch"] = (part) =>
+        this.#parts.store.storeBatch(part).finally(work.goesOn);
+      const parts = { ...this.#processor, store: { storeBatch }, noteCommit };
+      const outcome = await processBatch(batch, parts);
       // A batch that was under way when the trouble began says nothing about its end.
       if (outcome.kind === "stored" && this.#troubles === troublesBefore) this.#succeeded();
       return outcome;
@@ -514,7 +561,7 @@ class Consumer {
 
   /** A database that went back to an older state is noticed also where no message comes. */
   async #checkLedger(): Promise<void> {
-    const before = this.#standing();
+    const before = this.#positions();
     const lines = await this.#parts.store.readLedger();
     const lost = before.filter(({ partition, place, position }) => {
       const line = linesOf(lines, place.topic).get(partition);
@@ -530,7 +577,7 @@ class Consumer {
 
   /** Messages that the brokers lost are noticed also if they were the last. */
   async #checkLog(): Promise<void> {
-    const before = this.#standing();
+    const before = this.#positions();
     const watermarks = await this.#parts.member.watermarks();
     const lost = before.filter(({ partition, place, position }) => {
       const { low = 0, high = Infinity } = watermarks.get(partition) ?? {};
@@ -546,7 +593,7 @@ class Consumer {
    * Where the places stand now, to be compared with what a server answers afterwards: what is stored
    * in between lies above an older answer.
    */
-  #standing(): readonly { partition: number; place: Place; position: number }[] {
+  #positions(): readonly { partition: number; place: Place; position: number }[] {
     return Array.from(this.#places, ([partition, place]) => {
       return { partition, place, position: place.position };
     });
@@ -598,11 +645,13 @@ class Consumer {
     if (ended) this.#stop.abort();
   }
 
-  /** Lets batches finish, then commits and leaves the group. False if the batches took too long. */
-  async #shutDown(): Promise<boolean> {
+  /** Lets batches finish, then commits and leaves the group. */
+  async #shutDown(): Promise<ConsumeSummary["ended"]> {
     const { member, log } = this.#parts;
-    member.pause(this.#assigned);
-    const drained = await this.#within(this.#options.shutdownDeadlineMs, async () => {
+    member.pause(this.#assigned ?? []);
+    // What is stuck does not finish.
+    const drainMs = this.#stuck === undefined ? this.#options.shutdownDeadlineMs : 0;
+    const drained = await this.#within(drainMs, async () => {
       await Promise.all(this.#running);
     });
     // Advisory, both: with the brokers away the group finds out by itself.
@@ -612,17 +661,20 @@ class Consumer {
       await this.#commits.flush();
       await member.stop();
     });
-    if (!drained) log.error("a batch did not finish in time; its next owner repeats it");
+    if (!drained && this.#stuck === undefined) {
+      log.error("a batch did not finish in time; its next owner repeats it");
+    }
     if (!left) log.warn("the brokers did not answer in time to a commit or to leaving the group");
     await this.#repairAtEnd();
     log.info("stopped", { ...this.#totals });
-    return drained;
+    if (this.#stuck !== undefined) return "stuck";
+    return drained ? "cleanly" : "late";
   }
 
   /** After a run that ends by itself no tick and perhaps no other run comes to repair anything. */
   async #repairAtEnd(): Promise<void> {
     const { until, signal } = this.#options;
-    if (until !== "end" || signal.aborted || this.#crash !== undefined) return;
+    if (until !== "end" || signal.aborted || this.#crash || this.#stuck) return;
     const givingUp = new AbortController();
     const either = AbortSignal.any([signal, givingUp.signal]);
     const repaired = await this.#within(REPAIR_AT_END_MS, async () => {

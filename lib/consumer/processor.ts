@@ -68,7 +68,7 @@ export type BatchOutcome =
 /** What the processor works with. */
 export interface ProcessorParts {
   /** Decides and keeps. */
-  readonly store: Store;
+  readonly store: Pick<Store, "storeBatch">;
   /** Saves the store work. */
   readonly cache: Cache;
   /** Keep Redis within its time budget; apart, for it can refuse writes and answer reads. */
@@ -176,7 +176,7 @@ async function lookUp(
  * One statement, and again with more suspects while the database reports conflicts that came
  * without a dead letter. A refused attempt has stored nothing.
  */
-async function store(work: BatchWork, target: Store): Promise<StoreOutcome> {
+async function store(work: BatchWork, target: ProcessorParts["store"]): Promise<StoreOutcome> {
   const suspected = new Set(work.suspected);
   const groupIdByOffset = new Map<number, string>();
   for (;;) {

@@ -139,6 +139,8 @@ async function run(parts: FlowParts, options: RunOptions): Promise<VerifyReport>
     startFrom: { kind: "beginning" },
     until: "never",
     shutdownDeadlineMs: DRAIN_MS,
+    // Nobody would start it anew.
+    watchdogSeconds: 0,
     signal: stop.signal,
   });
   const trimming = trimAgain(parts, stop.signal);

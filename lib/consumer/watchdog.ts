@@ -1,0 +1,214 @@
+/**
+ * The watchdog ends a consumer that makes no progress although messages wait and the brokers answer:
+ * a call that never returns, a client that has silently stopped to fetch. Nothing inside the process
+ * can mend that; a supervisor that starts it anew can.
+ *
+ * An outage is something else. While a server is away, tries end in failures, and each end is a sign
+ * of life; while the brokers do not answer, nobody knows whether a message waits. Neither is helped
+ * by a restart, so neither causes one.
+ *
+ * @module
+ */
+import type { Clock } from "../clock.ts";
+import type { GroupMember } from "../kafka/group_member.ts";
+import type { Watermarks } from "../kafka/message.ts";
+import { withTimeLimit } from "../time_limit.ts";
+
+/** What the watchdog looks at. */
+export interface WatchdogParts {
+  /** Paces the looks. */
+  readonly clock: Clock;
+  /** Knows the ends of the log. */
+  readonly member: Pick<GroupMember, "watermarks">;
+  /**
+   * Which of the topic's partitions are ours and up to where they are stored; undefined: not placed.
+   */
+  readonly standing: (topic: Iterable<number>) => Standing;
+  /** A consumer that shows no sign of life for this long is stuck, ms. */
+  readonly quietMsMax: number;
+}
+
+/** Up to where each partition of this member is stored; undefined: not placed yet. */
+export type Standing = ReadonlyMap<number, number | undefined>;
+
+/** Something that must come to an end. Disposing of it says that it has, whatever came of it. */
+export interface WatchedWork extends Disposable {
+  /** A part of it has come to an end. */
+  goesOn(): void;
+}
+
+/** A consumer that will not move again by itself. */
+export interface Stuck {
+  /** What does not come to an end. */
+  readonly what: string;
+  /** Partitions of which messages wait, ascending. */
+  readonly partitions: readonly number[];
+  /** How many messages wait in them. */
+  readonly lagMessages: number;
+  /** How long nothing has happened, ms. */
+  readonly quietMs: number;
+}
+
+/** What is known at one moment. All times are the watchdog's own, ms. */
+export interface Sight {
+  /** The moment. */
+  readonly nowMs: number;
+  /** When anything came to an end last. */
+  readonly signMs: number;
+  /** Work under way, and when it showed a sign of life last. */
+  readonly works: Iterable<{ readonly on: WorkPlace; readonly signMs: number }>;
+  /** Our partitions in which messages wait. */
+  readonly behind: ReadonlyMap<number, Behind>;
+}
+
+/** Where work is done: on one partition, or on all that are not placed. */
+export type WorkPlace = number | "placing";
+
+/** Messages that wait in a partition. */
+export interface Behind {
+  /** Since when there has been one at every look, ms. */
+  readonly sinceMs: number;
+  /** How many. */
+  readonly messages: number;
+  /** Whether it is known where the partition is read from. */
+  readonly isPlaced: boolean;
+}
+
+/** How often it is looked whether something is quiet, ms. */
+const CHECK_MS = 1_000;
+
+/** The brokers are asked at most this often, and only if something has been quiet for as long, ms. */
+const LOOK_MS = 5_000;
+
+/** Brokers that do not answer for this long are in trouble, ms. */
+const ANSWER_MS_MAX = 5_000;
+
+/** Time between two checks counts at most as this long: a frozen process was not quiet, ms. */
+const STEP_MS_MAX = 10_000;
+
+/**
+ * Decides whether a consumer is stuck. Work under way is stuck by itself, whatever the others do; a
+ * partition without any can wait for its turn, so there it counts when anything ended last.
+ */
+export function findStuck(sight: Sight, quietMsMax: number): Stuck | undefined {
+  const { nowMs, behind } = sight;
+  let found: { readonly what: string; readonly quietMs: number } | undefined;
+  for (const [partition, { sinceMs, isPlaced }] of behind) {
+    const on = isPlaced ? partition : "placing";
+    const own = [...sight.works].filter((work) => work.on === on).map(({ signMs }) => signMs);
+    const quietMs = nowMs - Math.max(sinceMs, own.length > 0 ? Math.min(...own) : sight.signMs);
+    if (quietMs < quietMsMax || quietMs <= (found?.quietMs ?? 0)) continue;
+    found = { what: own.length > 0 ? describe(on) : "nothing is fetched", quietMs };
+  }
+  if (found === undefined) return undefined;
+  const lagMessages = [...behind.values()].reduce((sum, { messages }) => sum + messages, 0);
+  return { ...found, partitions: [...behind.keys()].sort((a, b) => a - b), lagMessages };
+}
+
+function describe(on: WorkPlace): string {
+  return on === "placing"
+    ? "placing partitions does not come to an end"
+    : `a batch of partition ${on} does not come to an end`;
+}
+
+/** Collects signs of life and looks, until it finds the consumer stuck. */
+export class Watchdog {
+  readonly #parts: WatchdogParts;
+  readonly #works = new Set<{ readonly on: WorkPlace; signMs: number }>();
+  #behind: ReadonlyMap<number, Behind> = new Map();
+  #signMs = 0;
+  /** When it was known last whether messages wait; without an answer, when that became clear. */
+  #lookedMs = 0;
+  #awakeMs = 0;
+  #checkedMs: number;
+
+  /** Counts from now. */
+  constructor(parts: WatchdogParts) {
+    this.#parts = parts;
+    this.#checkedMs = parts.clock.elapsedMs();
+  }
+
+  /** Something has come to an end. */
+  sign(): void {
+    this.#signMs = this.#nowMs();
+  }
+
+  /** Work begins that must come to an end. */
+  watch(on: WorkPlace): WatchedWork {
+    const work = { on, signMs: this.#nowMs() };
+    this.#works.add(work);
+    const goesOn = (): void => {
+      this.sign();
+      work.signMs = this.#signMs;
+    };
+    return {
+      goesOn,
+      [Symbol.dispose]: () => {
+        this.sign();
+        this.#works.delete(work);
+      },
+    };
+  }
+
+  /** Looks until the consumer is stuck, or the signal aborts. */
+  async run(signal: AbortSignal): Promise<Stuck | undefined> {
+    const { clock, quietMsMax } = this.#parts;
+    while (!signal.aborted) {
+      await clock.sleep(CHECK_MS, signal);
+      if (signal.aborted) break;
+      this.#passTime();
+      const quietSinceMs = Math.min(
+        this.#signMs,
+        ...Array.from(this.#works, (work) => work.signMs),
+      );
+      const nextLookMs = Math.max(quietSinceMs, this.#lookedMs) + LOOK_MS;
+      if (this.#awakeMs < nextLookMs) continue;
+      await this.#look();
+      const sight = { works: this.#works, behind: this.#behind, signMs: this.#signMs };
+      const stuck = findStuck({ ...sight, nowMs: this.#awakeMs }, quietMsMax);
+      if (stuck !== undefined) return stuck;
+    }
+    return undefined;
+  }
+
+  async #look(): Promise<void> {
+    const { clock, member, standing } = this.#parts;
+    try {
+      const answer = withTimeLimit(member.watermarks(), { clock, limitMs: ANSWER_MS_MAX });
+      const watermarks = await answer;
+      this.#behind = this.#findBehind(watermarks, standing(watermarks.keys()));
+    } catch {
+      // Whoever needs the brokers says so.
+      this.#behind = new Map();
+    }
+    this.#passTime();
+    this.#lookedMs = this.#awakeMs;
+  }
+
+  /** What we have stored since the question is newer than the answer, and rightly counts. */
+  #findBehind(
+    watermarks: ReadonlyMap<number, Watermarks>,
+    standing: Standing,
+  ): ReadonlyMap<number, Behind> {
+    const behind = new Map<number, Behind>();
+    for (const [partition, position] of standing) {
+      const { low = 0, high = 0 } = watermarks.get(partition) ?? {};
+      const messages = high - Math.max(position ?? low, low);
+      if (messages <= 0) continue;
+      // The first one came at some time after the look before.
+      const sinceMs = this.#behind.get(partition)?.sinceMs ?? this.#lookedMs;
+      behind.set(partition, { sinceMs, messages, isPlaced: position !== undefined });
+    }
+    return behind;
+  }
+
+  /** The watchdog's own time: that in which it was awake. */
+  #nowMs(): number {
+    return this.#awakeMs + Math.min(STEP_MS_MAX, this.#parts.clock.elapsedMs() - this.#checkedMs);
+  }
+
+  #passTime(): void {
+    this.#awakeMs = this.#nowMs();
+    this.#checkedMs = this.#parts.clock.elapsedMs();
+  }
+}
