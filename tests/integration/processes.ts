@@ -84,6 +84,11 @@ export class Program implements AsyncDisposable {
     return new Program("main_producer.ts", args, { env, flags });
   }
 
+  /** Starts another program, with the permissions of a consumer. */
+  static start(file: string, env: Environment): Program {
+    return new Program(file, [], { env });
+  }
+
   /** What it has written to standard error so far. */
   get stderr(): string {
     return this.#stderr;
