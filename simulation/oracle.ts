@@ -10,7 +10,8 @@
  * - I4 every bad message is a dead letter once, and nothing else is.
  * - I5 each line of the ledger adds up, and its parts agree with the tables and the log.
  * - I6 a last value never goes back and names a stored row; in the end it is the newest one.
- * - I7 everything below an offset committed to Kafka is durable, at any instant.
+ * - I7 everything below an offset committed to Kafka is durable, at any instant; so is each batch
+ *   that the program says it has stored.
  * - I8 a mark stands for a row.
  * - I9 after the faults everything is stored and committed within a bound of time.
  * - I10 messages that were deleted unread are counted as gaps, and nothing else is.
@@ -111,6 +112,8 @@ export class Oracle {
   readonly #durableUpTo = new Map<string, number>();
   /** Per life and partition: offsets deleted at a time when the ledger had not passed them. */
   readonly #deletedUnread = new Map<string, Set<number>>();
+  /** Batches that took effect and were not told of yet, by partition and end. */
+  readonly #untold = new Map<string, number>();
   readonly #acknowledged: object[] = [];
   #databaseLost: "nothing" | "commits" | "table" = "nothing";
   #topicsDeleted = 0;
@@ -205,12 +208,25 @@ export class Oracle {
 
   /** A batch took effect: what lies in its range and is settled now is durable. */
   stored(topicId: string, partition: number, from: number, to: number): void {
+    const key = `${partition}:${to}`;
+    this.#untold.set(key, (this.#untold.get(key) ?? 0) + 1);
     for (let offset = from; offset < to; offset++) {
       const entry = this.journal.at(topicId, partition, offset) ??
         // Read under the name of an older life, see I4.
         this.journal.at(this.#scene.life(), partition, offset);
       if (entry !== undefined && this.#isSettled(entry)) entry.wasSettled = true;
     }
+  }
+
+  /**
+   * The program says that it has stored a batch (I7). Nothing later shows a lie about the last batch
+   * of a partition: the program finds its ledger too low, and reads the batch again.
+   */
+  toldStored(partition: number, nextOffset: number): void {
+    const key = `${partition}:${nextOffset}`;
+    const untold = this.#untold.get(key) ?? 0;
+    if (untold > 0) this.#untold.set(key, untold - 1);
+    else this.#complain(`I7 a batch up to ${key} is said to be stored, and was not`);
   }
 
   /** Redis took marks and last values (I6, I8). */

@@ -187,6 +187,16 @@ const STORE_BUGS: readonly PlantedBug[] = [
     })),
   },
   {
+    name: "an error of the store is passed over for the last batch of a partition",
+    consumer: withStore((store, _, { servers }) => ({
+      storeBatch: (batch) =>
+        store.storeBatch(batch).catch((error) => {
+          if (batch.nextOffset < servers.kafka.partition(batch.partition).next) throw error;
+          return storedAsIf(batch);
+        }),
+    })),
+  },
+  {
     name: "the ledger is set whatever it says",
     consumer: withStore((store) => ({
       storeBatch: async (batch) => {

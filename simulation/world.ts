@@ -12,6 +12,7 @@ import type { MemoryMember } from "../lib/kafka/memory.ts";
 import type { MessageToSend } from "../lib/kafka/message.ts";
 import type { TopicWriter } from "../lib/kafka/topic_writer.ts";
 import type { Log } from "../lib/log.ts";
+import { FlowStatistics } from "../lib/monitor/statistics.ts";
 import type { Store } from "../lib/postgres/store.ts";
 import { produce } from "../lib/producer/producer.ts";
 import { createRandom, type Random } from "../lib/producer/random.ts";
@@ -267,6 +268,11 @@ class World {
       breakers: { read: breaker(), write: breaker() },
       clock,
       log: this.#logOf(process),
+      observer: new FlowStatistics({
+        clock,
+        onStored: ({ partition, nextOffset }) =>
+          this.#servers.oracle.toldStored(partition, nextOffset),
+      }),
       random,
     }, {
       batchMessagesMax: this.#weather.batchMessagesMax,

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { PLANTED_BUGS } from "../simulation/planted_bugs.ts";
 import { type Find, runJob } from "../simulation/run_seeds.ts";
+import { Servers } from "../simulation/servers.ts";
 import { VirtualProcess, VirtualTime } from "../simulation/virtual_time.ts";
 import { runWorld } from "../simulation/world.ts";
+import { batchOf } from "./contracts/store.ts";
 
 /** Seeds in the unit tests. `deno task simulate` runs thousands. */
 const SEEDS = 200;
@@ -55,6 +57,17 @@ async function assertFoundAgain(bugName: string, { seed, violation }: Find): Pro
 
 Deno.test("PLANTED_BUGS have a name each", () => {
   assert.equal(new Set(PLANTED_BUGS.map(({ name }) => name)).size, PLANTED_BUGS.length);
+});
+
+Deno.test("Oracle.toldStored() wants a stored batch for each one that it is told of", async () => {
+  const { store, kafka, oracle } = new Servers(new VirtualProcess(new VirtualTime(), "servers"), 1);
+  const topic = kafka.identity();
+  await store.openLedgerLine(topic, 0, 0);
+  await store.storeBatch(batchOf(await store.dataSetId(), { topic, skipped: 3 }));
+  oracle.toldStored(0, 3);
+  assert.deepEqual(oracle.violations, []);
+  oracle.toldStored(0, 3);
+  assert.match(oracle.violations.join(), /I7 a batch up to 0:3 is said to be stored, and was not/);
 });
 
 Deno.test("VirtualTime.run() lets events happen by their time, equal ones as they came", async () => {
