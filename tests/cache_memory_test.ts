@@ -19,7 +19,7 @@ cacheContract("MemoryCache", async (use) => {
   };
   await use({
     cache,
-    passLifeOfMark: () => clock.advance(TTL_SECONDS * 1_000),
+    passLifeOfMark: (part = 1) => clock.advance(TTL_SECONDS * 1_000 * part),
     flush: () => Promise.resolve(cache.flush()),
     goAway: setAway(true),
     comeBack: setAway(false),

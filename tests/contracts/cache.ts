@@ -10,8 +10,12 @@ import type { Cache, LastValue, LastValueReader } from "../../lib/redis/cache.ts
 /** A cache, and the ways to look behind it and to do it harm. */
 export interface CacheUnderTest {
   readonly cache: Cache & LastValueReader;
-  /** Lets the life of a mark pass. */
-  passLifeOfMark(): Promise<void>;
+  /**
+   * Lets the life of a mark pass, or a part of it.
+   *
+   * @param part from 0 to 1 @default 1
+   */
+  passLifeOfMark(part?: number): Promise<void>;
   /** Takes everything away, as `FLUSHALL` does. */
   flush(): Promise<void>;
   /** Makes the server unreachable; its data may be lost. */
@@ -99,6 +103,14 @@ export function cacheContract(
     assert.equal(await cache.lastValue(SENSOR), last.text);
   });
 
+  law("remember() gives a mark its whole life again", async ({ cache, passLifeOfMark }) => {
+    await cache.remember([{ id: ID_A, value: "a" }, { id: ID_B, value: "b" }], []);
+    await passLifeOfMark(0.7);
+    await cache.remember([{ id: ID_A, value: "a" }], []);
+    await passLifeOfMark(0.4);
+    assert.deepEqual(await cache.marks([ID_A, ID_B]), ["a", null]);
+  });
+
   const early = lastValueAt(DAY_US, ID_B);
   const late = lastValueAt(DAY_US + 1, ID_A);
   const equalLow = lastValueAt(DAY_US, ID_A);
@@ -138,6 +150,16 @@ export function cacheContract(
       assert.deepEqual(await cache.lastTexts([]), []);
     },
   );
+
+  law("a last value ends with the newest of many that come at once", async ({ cache, index }) => {
+    const candidates = Array.from(
+      { length: 64 },
+      (_, n) => lastValueAt(DAY_US + n * 37 % 64, ID_A),
+    );
+    await Promise.all(candidates.map((candidate) => cache.remember([], [candidate])));
+    assert.equal(await cache.lastValue(SENSOR), lastValueAt(DAY_US + 63, ID_A).text);
+    assert.deepEqual([...await index()], [[SENSOR, DAY_US + 63]]);
+  });
 
   law("lastValue() is null for an unknown sensor", async ({ cache }) => {
     assert.equal(await cache.lastValue("nobody"), null);

@@ -182,6 +182,114 @@ const LAWS: readonly [string, Law][] = [
       await member.stop();
     },
   ],
+  ["a fetch beyond the end starts at the first message", async (topic) => {
+    await topic.append(0, ["a", "b", "c"]);
+    await topic.deleteRecords(0, 1);
+    const member = await topic.member("beyond");
+    const witness = new Witness();
+    witness.onAssigned = () => member.seek(0, 99);
+    await member.start(witness);
+    await until(topic, "the end", () => witness.next(0) === 3);
+    assert.equal(witness.batches[0]?.fetchedOffset, 1);
+    assert.deepEqual(witness.values(0), ["b", "c"]);
+    await member.stop();
+  }],
+  ["reading starts at the group's commit, without one at the first message kept", async (topic) => {
+    await topic.append(0, ["a", "b", "c"]);
+    await topic.append(1, ["d", "e", "f"]);
+    await topic.deleteRecords(1, 1);
+    await topic.commitAsAnother("resuming", 0, 2);
+    const member = await topic.member("resuming");
+    const witness = new Witness();
+    await member.start(witness);
+    await until(topic, "both ends", () => witness.next(0) === 3 && witness.next(1) === 3);
+    assert.deepEqual([witness.values(0), witness.values(1)], [["c"], ["e", "f"]]);
+    await member.stop();
+  }],
+  ["pause() stops one partition, and the others go on", async (topic) => {
+    const member = await topic.member("pausing one");
+    const witness = new Witness();
+    witness.onAssigned = () => member.pause([0]);
+    await member.start(witness);
+    await until(topic, "an assignment", () => witness.assignments.length > 0);
+    for (let count = 1; count <= 3; count++) {
+      await topic.append(0, ["a"]);
+      await topic.append(1, ["b"]);
+      await until(topic, "the other one", () => witness.next(1) === count);
+    }
+    assert.deepEqual(witness.values(0), []);
+    member.resume([0]);
+    await until(topic, "all of the first", () => witness.next(0) === 3);
+    await member.stop();
+  }],
+  [
+    "seek() wins over what a batch under way resolves, which is not current any more",
+    async (topic) => {
+      await topic.append(0, ["a", "b"]);
+      const member = await topic.member("seeking back");
+      const witness = new Witness();
+      const current: boolean[] = [];
+      witness.onBatch = (batch) => {
+        current.push(batch.isCurrent());
+        if (witness.batches.length === 1) {
+          member.seek(0, 1);
+          current.push(batch.isCurrent());
+        }
+        batch.resolve(batch.nextOffset);
+        return Promise.resolve();
+      };
+      await member.start(witness);
+      await until(topic, "a second batch", () => witness.batches.length > 1);
+      assert.deepEqual(witness.batches.map((batch) => batch.fetchedOffset), [0, 1]);
+      assert.deepEqual(current, [true, false, true]);
+      await member.stop();
+    },
+  ],
+  [
+    "batches of one partition come one after the other, those of two side by side",
+    async (topic) => {
+      const member = await topic.member("overlapping");
+      const witness = new Witness();
+      const open = new Map<number, number>();
+      const most = { ofOne: 0, inAll: 0 };
+      witness.onBatch = async (batch) => {
+        open.set(batch.partition, (open.get(batch.partition) ?? 0) + 1);
+        const counts = [...open.values()];
+        most.ofOne = Math.max(most.ofOne, ...counts);
+        most.inAll = Math.max(most.inAll, counts.reduce((sum, count) => sum + count, 0));
+        for (let passes = 0; passes < 20; passes++) await topic.pass();
+        open.set(batch.partition, open.get(batch.partition)! - 1);
+        batch.resolve(batch.nextOffset);
+      };
+      await Promise.all([topic.append(0, ["a"]), topic.append(1, ["b"])]);
+      await member.start(witness);
+      await until(topic, "a batch", () => witness.batches.length > 0);
+      // More comes while the first ones are at work.
+      await Promise.all([topic.append(0, ["c"]), topic.append(1, ["d"])]);
+      await until(topic, "both ends", () => witness.next(0) === 2 && witness.next(1) === 2);
+      assert.deepEqual(most, { ofOne: 1, inAll: 2 });
+      await member.stop();
+    },
+  ],
+  ["stop() waits for a handler at work, and nothing is handed over afterwards", async (topic) => {
+    await topic.append(0, ["a"]);
+    const member = await topic.member("stopping");
+    const witness = new Witness();
+    const work = Promise.withResolvers<void>();
+    witness.onBatch = () => work.promise;
+    await member.start(witness);
+    await until(topic, "a batch", () => witness.batches.length > 0);
+    let hasStopped = false;
+    const stopped = member.stop().then(() => hasStopped = true);
+    for (let passes = 0; passes < 5; passes++) await topic.pass();
+    assert.deepEqual([hasStopped, witness.batches[0]?.isCurrent()], [false, false]);
+    work.resolve();
+    await until(topic, "a stop", () => hasStopped);
+    await stopped;
+    await topic.append(0, ["b"]);
+    for (let passes = 0; passes < 5; passes++) await topic.pass();
+    assert.deepEqual(witness.values(0), ["a"]);
+  }],
   ["commit() commits for the group, and keeps offsets of other partitions", async (topic) => {
     await topic.append(0, ["a", "b"]);
     await topic.append(1, ["c"]);

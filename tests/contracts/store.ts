@@ -180,7 +180,7 @@ const EMPTY_LINE = {
 };
 
 /** Everything that a batch could change. */
-async function stateOf(subject: StoreUnderTest): Promise<unknown> {
+async function stateOf(subject: StoreUnderTest): Promise<Record<string, unknown>> {
   return {
     ledger: await ledgerOf(subject.store),
     rows: await subject.rows(),
@@ -234,6 +234,30 @@ const LEDGER_LAWS: readonly Law[] = [
     assert.equal(await store.moveLedgerLine(TOPIC, 0, move), false);
     assert.equal(await store.moveLedgerLine(TOPIC, 1, move), false);
     assert.deepEqual(await ledgerOf(store), [{ ...EMPTY_LINE, first: 10, next: 10 }]);
+  }],
+  ["openLedgerLine() from two sides at once opens one line", async ({ store }) => {
+    const firsts = [3, 5, 8];
+    const answers = await Promise.all(
+      firsts.map((first) => store.openLedgerLine(TOPIC, 0, first)),
+    );
+    const [line] = await ledgerOf(store);
+    assert.ok(line !== undefined && firsts.includes(line.first), `first ${line?.first}`);
+    assert.deepEqual(answers, firsts.map(() => line.first));
+    assert.deepEqual(await ledgerOf(store), [{
+      ...EMPTY_LINE,
+      first: line.first,
+      next: line.first,
+    }]);
+  }],
+  ["moveLedgerLine() lets one of two equal moves through", async ({ store }) => {
+    await store.openLedgerLine(TOPIC, 0, 10);
+    const move = { fromOffset: 10, toOffset: 15 };
+    const moved = await Promise.all([
+      store.moveLedgerLine(TOPIC, 0, move),
+      store.moveLedgerLine(TOPIC, 0, move),
+    ]);
+    assert.deepEqual(moved.toSorted(), [false, true]);
+    assert.deepEqual(await ledgerOf(store), [{ ...EMPTY_LINE, first: 10, next: 15, gaps: 5 }]);
   }],
 ];
 
@@ -512,6 +536,50 @@ const REFUSAL_LAWS: readonly Law[] = [
     const outcomes = await Promise.all([s.store.storeBatch(batch), s.store.storeBatch(batch)]);
     assert.deepEqual(outcomes.map(({ kind }) => kind).toSorted(), ["fenced", "stored"]);
     assert.deepEqual(await ledgerOf(s.store), [{ ...EMPTY_LINE, next: 1, inserted: 1 }]);
+  }],
+  ["storeBatch() from two partitions at once stores a reading once", async (s) => {
+    const dataSetId = await s.store.dataSetId();
+    const numbers = Array.from({ length: 50 }, (_, n) => n);
+    const batches = [0, 1].map((partition) =>
+      batchOf(dataSetId, {
+        partition,
+        // Against each other's order, as producers that do not know of each other send them.
+        readings: numbers.map((n) => readingAt(n, partition === 0 ? n : 49 - n)),
+      })
+    );
+    for (const partition of [0, 1]) await s.store.openLedgerLine(TOPIC, partition, 0);
+    await Promise.all(batches.map((batch) => s.store.storeBatch(batch)));
+    assert.equal((await s.rows()).length, 50);
+    const lines = await ledgerOf(s.store);
+    assert.deepEqual(lines.map(({ next }) => next), [50, 50]);
+    const sum = (count: "inserted" | "duplicates"): number =>
+      lines.reduce((total, line) => total + line[count], 0);
+    assert.deepEqual([sum("inserted"), sum("duplicates")], [50, 50]);
+  }],
+  ["storeBatch() again after a rewind finds duplicates, and changes no row", async (s) => {
+    const readings = [readingAt(0, 1), readingAt(1, 2)];
+    await storeFirst(s.store, { readings });
+    const before = await s.rows();
+    await s.store.moveLedgerLine(TOPIC, 0, { fromOffset: 2, toOffset: 0 });
+    await storeFirst(s.store, { readings: [...readings, readingAt(2, 3)] });
+    assert.deepEqual((await s.rows()).slice(0, 2), before);
+    const counts = { next: 3, inserted: 3, duplicates: 2, rewound: 2 };
+    assert.deepEqual(await ledgerOf(s.store), [{ ...EMPTY_LINE, ...counts }]);
+  }],
+  ["storeBatch() stores a reading anew when the table was emptied; the rest stands", async (s) => {
+    await storeFirst(s.store, {
+      readings: [readingAt(0, 1)],
+      deadLetters: [deadLetterAt(1, "{")],
+    });
+    const before = await stateOf(s);
+    await s.emptyReadings();
+    assert.deepEqual(await stateOf(s), { ...before, rows: [] });
+    const outcome = await s.store.storeBatch(batchOf(await s.store.dataSetId(), {
+      fromOffset: 2,
+      readings: [readingAt(2, 1)],
+    }));
+    assert.equal(outcome.kind === "stored" && outcome.inserted, 1);
+    assert.deepEqual((await s.rows()).map(({ offset }) => offset), [2]);
   }],
   ["storeBatch() refuses a batch that was prepared for another data set", async (s) => {
     const dataSetId = await s.store.dataSetId();

@@ -3,6 +3,7 @@ import { ConfigResourceTypes, Kafka, logLevel } from "kafkajs";
 import { type OpenGroupMember, openGroupMember } from "../../lib/kafka/kafkajs_group_member.ts";
 import { createLog } from "../../lib/log.ts";
 import { systemClock } from "../../lib/clock.ts";
+import { retryForever } from "../../lib/retry.ts";
 import { groupMemberContract, type TopicUnderTest } from "../contracts/group_member.ts";
 import { testSettings } from "./test_stack.ts";
 
@@ -21,8 +22,21 @@ async function openTopic(): Promise<TopicUnderTest> {
   const admin = kafka.admin();
   await admin.connect();
   const topic = `contract-${crypto.randomUUID()}`;
-  const topics = [{ topic, numPartitions: PARTITIONS }];
-  await admin.createTopics({ topics, waitForLeaders: true });
+  // After a deletion, which is done in the background, the name is free a little later. A broker
+  // that has not heard of the new topic yet makes kafkajs throw, and the topic is there all the same.
+  const createTopic = async (): Promise<void> => {
+    for (let tries = 0; tries < 100; tries++) {
+      try {
+        await admin.createTopics({ topics: [{ topic, numPartitions: PARTITIONS }] });
+        await admin.fetchTopicOffsets(topic);
+        return;
+      } catch {
+        await systemClock.sleep(PASS_MS);
+      }
+    }
+    throw new Error(`Cannot make topic ${topic}`);
+  };
+  await createTopic();
   const log = createLog({ level: "error", format: "text", write: () => {}, clock: systemClock });
   const opened: OpenGroupMember[] = [];
 
@@ -82,16 +96,7 @@ async function openTopic(): Promise<TopicUnderTest> {
     },
     recreate: async () => {
       await admin.deleteTopics({ topics: [topic] });
-      // Deleting is done in the background; until it is, the name is taken.
-      for (let tries = 0; tries < 100; tries++) {
-        try {
-          await admin.createTopics({ topics, waitForLeaders: true });
-          return;
-        } catch {
-          await systemClock.sleep(PASS_MS);
-        }
-      }
-      throw new Error(`Cannot make topic ${topic} again`);
+      await createTopic();
     },
     setRetention: async (retentionMs) => {
       const value = retentionMs === Infinity ? "-1" : String(retentionMs);
@@ -114,7 +119,11 @@ async function openTopic(): Promise<TopicUnderTest> {
         fetchWaitMs: 20,
         fetchPartitionBytes: 1_048_576,
       };
-      const member = await openGroupMember({ brokers, clientId: "member" }, settings, log);
+      // A new cluster's first group has to wait for its coordinator. The program tries again, too.
+      const member = await retryForever(
+        () => openGroupMember({ brokers, clientId: "member" }, settings, log),
+        { clock: systemClock, signal: new AbortController().signal, minMs: PASS_MS, maxMs: 500 },
+      );
       opened.push(member);
       return member;
     },
