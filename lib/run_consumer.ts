@@ -6,6 +6,7 @@
 import process from "node:process";
 import { systemClock } from "./clock.ts";
 import { consume } from "./consumer/consumer.ts";
+import { tellAll } from "./consumer/observer.ts";
 import { parseStartFrom } from "./consumer/placement.ts";
 import { examineAtStart } from "./doctor/command.ts";
 import { ConfigurationError, describeError } from "./errors.ts";
@@ -19,6 +20,7 @@ import { EXIT, exitWithin, openProgram, type Program, reach } from "./program.ts
 import { Breaker } from "./redis/breaker.ts";
 import type { Cache } from "./redis/cache.ts";
 import { openCache } from "./redis/client.ts";
+import { BatchSpans } from "./traces.ts";
 
 /** How long a stuck consumer may take to close its connections, ms. */
 const CLOSE_STUCK_MS = 3_000;
@@ -84,7 +86,7 @@ export async function runConsumer(
     {
       ...flow,
       ...wrap({ member, store, cache }),
-      ...(site !== undefined && { observer: site.observer }),
+      observer: tellAll([site?.observer ?? {}, new BatchSpans(settings.kafka)]),
     },
     {
       ...settings.consumer,

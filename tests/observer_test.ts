@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { TransientError } from "../lib/errors.ts";
-import type { BatchReport, FlowObserver } from "../lib/consumer/observer.ts";
+import { type BatchReport, type FlowObserver, tellAll } from "../lib/consumer/observer.ts";
 import { consume } from "../lib/consumer/consumer.ts";
 import { GROUP, MemoryPipeline, messageText, messageTexts } from "./memory_pipeline.ts";
 
@@ -111,4 +111,38 @@ Deno.test("consume() tells its observer of failures, and of the end of the batch
     "stored 0 to 2",
     "ended 0",
   ]);
+});
+
+Deno.test("tellAll() tells each what it wants to hear", () => {
+  const witness = new Witness();
+  const stored: BatchReport[] = [];
+  const all = tellAll([{ stored: (report) => stored.push(report) }, {}, witness]);
+  const report: BatchReport = {
+    partition: 0,
+    nextOffset: 1,
+    messages: [],
+    inserted: 0,
+    duplicates: 0,
+    rejections: new Map(),
+    skipped: 1,
+    stageMs: { parse: 0, redis: 0, store: 0, mark: 0 },
+    storedAtMs: 0,
+  };
+  all.ticked();
+  all.assigned([0]);
+  all.placed(0, 5);
+  all.batchBegan(0);
+  all.stored(report);
+  all.failed("storing", "x");
+  all.batchEnded(0);
+  assert.equal(witness.ticks, 1);
+  assert.deepEqual(witness.told, [
+    "assigned 0",
+    "placed 0 at 5",
+    "began 0",
+    "stored 0 to 1",
+    "failed storing: x",
+    "ended 0",
+  ]);
+  assert.deepEqual(stored, [report]);
 });

@@ -55,3 +55,17 @@ export interface FlowObserver {
   /** A step failed and will be tried again. */
   failed(step: TroubledStep, error: unknown): void;
 }
+
+/** An observer that tells several, each what it wants to hear. */
+export function tellAll(observers: readonly Partial<FlowObserver>[]): FlowObserver {
+  const tell = (told: (observer: Partial<FlowObserver>) => void): void => observers.forEach(told);
+  return {
+    ticked: () => tell((each) => each.ticked?.()),
+    assigned: (partitions) => tell((each) => each.assigned?.(partitions)),
+    placed: (partition, nextOffset) => tell((each) => each.placed?.(partition, nextOffset)),
+    batchBegan: (partition) => tell((each) => each.batchBegan?.(partition)),
+    batchEnded: (partition) => tell((each) => each.batchEnded?.(partition)),
+    stored: (report) => tell((each) => each.stored?.(report)),
+    failed: (step, error) => tell((each) => each.failed?.(step, error)),
+  };
+}
