@@ -90,7 +90,7 @@ Deno.test("SensorDirectory.page() goes on where the page before ended", async ()
   assert.deepEqual(seen, Array.from({ length: SENSORS }, (_, index) => `s${index}`));
 });
 
-Deno.test("SensorDirectory.page() asks Redis for new values alone", async () => {
+Deno.test("SensorDirectory.page() asks Redis for the new values of the page alone", async (t) => {
   const { cache, clock, directory: sensors } = await directory();
   await sensors.page(ALL);
   const asked: string[] = [];
@@ -99,12 +99,73 @@ Deno.test("SensorDirectory.page() asks Redis for new values alone", async () => 
     asked.push(...ids);
     return lastTexts.call(cache, ids);
   };
-  const newer = { ...readingOf(5), timestamp: "2026-11-24T12:00:00.500000+00:00", value: 99 };
-  await cache.remember([], [lastValueOf(newer)]);
-  assert.equal((await sensors.page({ ...ALL, search: "s5" })).sensors[0]?.value, 5, "still fresh");
+  const newer = (index: number): LastValue =>
+    lastValueOf({
+      ...readingOf(index),
+      timestamp: "2026-11-24T12:00:00.500000+00:00",
+      value: 90 + index,
+    });
+  await cache.remember([], [newer(2), newer(5)]);
+  const valueOfS5 = async (): Promise<number | undefined> =>
+    (await sensors.page({ ...ALL, search: "s5" })).sensors[0]?.value;
+  await t.step("still fresh", async () => assert.equal(await valueOfS5(), 5));
+  await t.step("a second later", async () => {
+    await clock.advance(1_001);
+    assert.equal(await valueOfS5(), 95);
+    assert.deepEqual(asked, ["s5"]);
+  });
+  await t.step("a sensor that is on no page reports again, too", async () => {
+    assert.equal((await sensors.page({ ...ALL, search: "s5" })).silent, 0);
+    assert.equal((await sensors.page({ ...ALL, limit: 1 })).silent, 2);
+    assert.deepEqual(asked, ["s5"]);
+  });
+  await t.step("Redis goes away in between: the value before stays", async () => {
+    cache.failNext("lastTexts");
+    cache.lastTexts = lastTexts;
+    assert.equal((await sensors.page({ ...ALL, search: "s2" })).sensors[0]?.value, 2);
+    assert.equal((await sensors.page({ ...ALL, search: "s2" })).sensors[0]?.value, 92);
+  });
+});
+
+Deno.test("SensorDirectory.page() notices sensors that come and go", async () => {
+  const { cache, clock, directory: sensors } = await directory();
+  await sensors.page(ALL);
+  cache.lastValues.delete("s4");
+  await cache.remember([], [lastValueOf({ ...readingOf(5), sensor_id: "s35" })]);
   await clock.advance(1_001);
-  assert.equal((await sensors.page({ ...ALL, search: "s5" })).sensors[0]?.value, 99);
-  assert.deepEqual(asked, ["s5"]);
+  const page = await sensors.page(ALL);
+  assert.deepEqual(
+    page.sensors.map(({ sensorId }) => sensorId),
+    ["s0", "s1", "s2", "s3", "s35", "s5", "s6", "s7", "s8", "s9"],
+  );
+});
+
+Deno.test("SensorDirectory.page() shows each of 10,000 sensors once while all report", async () => {
+  const { cache, clock, directory: sensors } = await directory();
+  const reading = readingOf(5);
+  const many = (value: number): LastValue[] => {
+    const timestamp = new Date(clock.now()).toISOString();
+    return Array.from({ length: 10_000 }, (_, index) => {
+      const sensor_id = `many-${(index * 7_919) % 10_000}`;
+      return lastValueOf({ ...reading, sensor_id, timestamp, value });
+    });
+  };
+  let value = 0;
+  const seen = new Set<string>();
+  let after: SensorQuery["after"];
+  for (let pages = 1; pages <= 20; pages++) {
+    if (pages % 5 === 1) await cache.remember([], many(++value));
+    await clock.advance(1_001);
+    const page = await sensors.page({ ...ALL, search: "many", after, limit: 500 });
+    assert.equal(page.sensors.length, 500);
+    for (const sensor of page.sensors) {
+      assert.equal(sensor.value, value);
+      seen.add(sensor.sensorId);
+    }
+    after = page.next;
+  }
+  assert.equal(after, undefined);
+  assert.equal(seen.size, 10_000);
 });
 
 Deno.test("SensorDirectory.page() leaves out what is no reading", async (t) => {

@@ -1,6 +1,7 @@
 /**
- * All sensors with their last values, kept in this process while somebody looks, so that filtering,
- * searching and paging cost the servers nothing.
+ * All sensors, kept in this process while somebody looks, so that filtering, searching and paging cost
+ * the servers nothing. When each was heard last is asked for all of them at once; values are asked for
+ * those of the page that is shown. So ten thousand sensors that all report cost a few milliseconds.
  *
  * @module
  */
@@ -99,10 +100,20 @@ const TEXTS_MAX = 1_000;
 const READINGS_MAX = 500;
 const POSTGRES_SENSORS_MAX = 10_000;
 
+/** What is kept of a sensor. Only the directory writes. */
+interface Sensor {
+  readonly sensorId: string;
+  /** Event time of its last value, ms since 1970. */
+  atMs: number;
+  /** The last value that was looked at: it can be older. */
+  line: SensorLine;
+}
+
 /** Keeps the sensors. */
 export class SensorDirectory {
   readonly #parts: DirectoryParts;
-  #lines = new Map<string, SensorLine>();
+  /** In the order of their ids. */
+  #sensors: ReadonlyMap<string, Sensor> = new Map();
   #source: "redis" | "postgres" = "redis";
   #freshUntilMs = -Infinity;
   #refreshing: Promise<void> | undefined;
@@ -119,8 +130,11 @@ export class SensorDirectory {
    */
   async page(query: SensorQuery): Promise<SensorPage> {
     await this.#refresh();
-    const lines = [...this.#lines.values()];
-    return { ...pageOf(lines, query, this.#parts.clock.now()), source: this.#source };
+    const source = this.#source;
+    const { shown, ...rest } = pageOf(this.#sensors, query, this.#parts.clock.now());
+    if (source === "redis") await this.#readValues(shown.map(({ sensor }) => sensor));
+    const sensors = shown.map(({ sensor, isSilent }) => ({ ...sensor.line, isSilent }));
+    return { sensors, ...rest, source };
   }
 
   /** Several that ask at the same time wait for one answer. */
@@ -144,43 +158,75 @@ export class SensorDirectory {
     this.#freshUntilMs = this.#parts.clock.elapsedMs() + FRESH_MS[this.#source];
   }
 
-  /** Asks for the values of those sensors alone whose time is another one than before. */
+  /** Asks for the times of all, and for the values of those alone that it does not know. */
   async #loadFromRedis(): Promise<void> {
-    const { cache } = this.#parts;
-    const times = await cache.lastTimes(DIRECTORY_SENSORS_MAX);
-    const lines = new Map<string, SensorLine>();
-    const changed: string[] = [];
+    const times = await this.#parts.cache.lastTimes(DIRECTORY_SENSORS_MAX);
+    const unknown: string[] = [];
     for (const [sensorId, us] of times) {
-      const known = this.#lines.get(sensorId);
-      if (known !== undefined && known.atMs === us / 1_000) lines.set(sensorId, known);
-      else changed.push(sensorId);
+      const sensor = this.#sensors.get(sensorId);
+      if (sensor === undefined) unknown.push(sensorId);
+      else sensor.atMs = us / 1_000;
     }
-    for (let start = 0; start < changed.length; start += TEXTS_MAX) {
-      const ids = changed.slice(start, start + TEXTS_MAX);
-      const texts = await cache.lastTexts(ids);
+    const lines = await this.#linesOf(unknown);
+    const gone = this.#sensors.size - (times.size - unknown.length);
+    if (lines.length === 0 && gone === 0) return;
+    const staying = Array.from(this.#sensors.values()).filter(({ sensorId }) =>
+      times.has(sensorId)
+    );
+    this.#sensors = inOrder([...staying, ...lines.map(sensorOf)]);
+  }
+
+  /** Brings these up to date. A value that cannot be had now stays as it was. */
+  async #readValues(sensors: readonly Sensor[]): Promise<void> {
+    const changed = sensors.filter(({ atMs, line }) => line.atMs < atMs);
+    try {
+      for (const line of await this.#linesOf(changed.map(({ sensorId }) => sensorId))) {
+        const sensor = this.#sensors.get(line.sensorId);
+        if (sensor !== undefined) sensor.line = line;
+      }
+    } catch (error) {
+      if (!(error instanceof TransientError)) throw error;
+    }
+  }
+
+  /** What Redis has of these, without those that are no readings. */
+  async #linesOf(sensorIds: readonly string[]): Promise<readonly SensorLine[]> {
+    const lines: SensorLine[] = [];
+    for (let start = 0; start < sensorIds.length; start += TEXTS_MAX) {
+      const ids = sensorIds.slice(start, start + TEXTS_MAX);
+      const texts = await this.#parts.cache.lastTexts(ids);
       for (const [index, sensorId] of ids.entries()) {
         const line = lineOfText(texts[index] ?? null, sensorId);
-        if (line !== undefined) lines.set(sensorId, line);
+        if (line !== undefined) lines.push(line);
       }
     }
-    this.#lines = lines;
+    return lines;
   }
 
   async #loadFromPostgres(): Promise<void> {
-    const lines = new Map<string, SensorLine>();
+    const sensors: Sensor[] = [];
     let after = "";
-    while (lines.size < POSTGRES_SENSORS_MAX) {
+    while (sensors.length < POSTGRES_SENSORS_MAX) {
       const readings = await this.#parts.store.lastReadings(after, READINGS_MAX);
       const last = readings.at(-1);
       if (last === undefined) break;
       for (const reading of readings) {
         const line = lineOf(reading);
-        if (line !== undefined) lines.set(line.sensorId, line);
+        if (line !== undefined) sensors.push(sensorOf(line));
       }
       after = last.sensor_id;
     }
-    this.#lines = lines;
+    this.#sensors = inOrder(sensors);
   }
+}
+
+function sensorOf(line: SensorLine): Sensor {
+  return { sensorId: line.sensorId, atMs: line.atMs, line };
+}
+
+function inOrder(sensors: Sensor[]): ReadonlyMap<string, Sensor> {
+  sensors.sort((a, b) => a.sensorId < b.sensorId ? -1 : 1);
+  return new Map(sensors.map((sensor) => [sensor.sensorId, sensor]));
 }
 
 /** Anybody can write to Redis: what is no reading is left out. */
@@ -212,35 +258,50 @@ function lineOf(reading: Partial<Reading> | null): SensorLine | undefined {
   };
 }
 
-function pageOf(
-  lines: readonly SensorLine[],
-  query: SensorQuery,
-  nowMs: number,
-): Omit<SensorPage, "source"> {
-  const { sensorType, search = "", silentAfterMs, after, limit } = query;
-  const wanted = search.toLowerCase();
-  const placed = lines
-    .filter((line) => sensorType === undefined || line.sensorType === sensorType)
-    .filter((line) => line.sensorId.toLowerCase().includes(wanted))
-    .map((line) => ({ line, place: placeOf(line, nowMs - silentAfterMs) }))
-    .sort((a, b) => comparePlaces(a.place, b.place));
-  const start = after === undefined
-    ? 0
-    : placed.findIndex(({ place }) => comparePlaces(place, after) > 0);
-  const shown = start < 0 ? [] : placed.slice(start, start + limit);
-  const hasMore = start >= 0 && start + limit < placed.length;
-  return {
-    sensors: shown.map(({ line, place }) => ({ ...line, isSilent: place.silentAtMs < Infinity })),
-    next: hasMore ? shown.at(-1)?.place : undefined,
-    total: lines.length,
-    matching: placed.length,
-    silent: placed.filter(({ place }) => place.silentAtMs < Infinity).length,
-    types: [...new Set(lines.map((line) => line.sensorType))].sort(),
-  };
+/** A page whose values have not been read yet. */
+interface PlacedPage extends Omit<SensorPage, "sensors" | "source"> {
+  readonly shown: readonly { readonly sensor: Sensor; readonly isSilent: boolean }[];
 }
 
-function placeOf({ atMs, sensorId }: SensorLine, silentBeforeMs: number): SensorPlace {
-  return { silentAtMs: atMs < silentBeforeMs ? atMs : Infinity, sensorId };
+function pageOf(
+  sensors: ReadonlyMap<string, Sensor>,
+  query: SensorQuery,
+  nowMs: number,
+): PlacedPage {
+  const { sensorType, search = "", silentAfterMs, after, limit } = query;
+  const wanted = search.toLowerCase();
+  const silentBeforeMs = nowMs - silentAfterMs;
+  const types = new Set<string>();
+  const silent: Sensor[] = [];
+  const reporting: Sensor[] = [];
+  for (const sensor of sensors.values()) {
+    types.add(sensor.line.sensorType);
+    if (sensorType !== undefined && sensor.line.sensorType !== sensorType) continue;
+    if (wanted !== "" && !sensor.sensorId.toLowerCase().includes(wanted)) continue;
+    (sensor.atMs < silentBeforeMs ? silent : reporting).push(sensor);
+  }
+  // The sort is stable: of the same time, they stay in the order of their ids.
+  silent.sort((a, b) => a.atMs - b.atMs);
+  const placed = silent.concat(reporting);
+  const placeAt = (index: number): SensorPlace => {
+    const { atMs, sensorId } = placed[index]!;
+    return { silentAtMs: index < silent.length ? atMs : Infinity, sensorId };
+  };
+  const start = after === undefined
+    ? 0
+    : placed.findIndex((_, index) => comparePlaces(placeAt(index), after) > 0);
+  const end = start < 0 ? 0 : Math.min(start + limit, placed.length);
+  return {
+    shown: placed.slice(Math.max(0, start), end).map((sensor, index) => ({
+      sensor,
+      isSilent: start + index < silent.length,
+    })),
+    next: end > 0 && end < placed.length ? placeAt(end - 1) : undefined,
+    total: sensors.size,
+    matching: placed.length,
+    silent: silent.length,
+    types: [...types].sort(),
+  };
 }
 
 function comparePlaces(a: SensorPlace, b: SensorPlace): number {

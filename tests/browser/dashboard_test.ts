@@ -11,6 +11,7 @@ import { systemClock } from "../../lib/clock.ts";
 import { createLog } from "../../lib/log.ts";
 import type { VerifyReport } from "../../lib/postgres/verify.ts";
 import { type Demo, openDemo } from "../../tools/demo/demo.ts";
+import { sampleText, utf8 } from "../sample_message.ts";
 
 const CHROMIUM = Deno.env.get("CHROMIUM") ?? "/usr/bin/chromium";
 const SCREENSHOTS = Deno.env.get("SCREENSHOTS");
@@ -298,4 +299,42 @@ Deno.test("dashboard with a token works for a browser that knows it", async () =
   } finally {
     await browser.close();
   }
+});
+
+/** How many sensors have to fit. */
+const MANY_SENSORS = 10_000;
+
+Deno.test("dashboard with 10,000 sensors shows a page of them", async (t) => {
+  const report = await withStage(async ({ demo, open, faults }) => {
+    const messages = Array.from({ length: MANY_SENSORS }, (_, index) => ({
+      key: null,
+      value: utf8(sampleText({
+        unique_reading_id: crypto.randomUUID(),
+        sensor_id: `field-${String(index).padStart(5, "0")}`,
+        timestamp: new Date().toISOString(),
+      })),
+    }));
+    demo.kafka.append(0, messages);
+    const page = await open();
+    const ids = page.locator("#sensor-rows .open");
+    await t.step("all are counted, and twenty are on the page", async () => {
+      await shows(page, "#sensor-count", /^10,0\d\d ·/);
+      assert.equal(await ids.count(), 20);
+    });
+    await t.step("one of them is found", async () => {
+      await page.locator("#sensor-search").fill("FIELD-07654");
+      await waitUntil("one sensor", async () => await ids.count() === 1);
+      await shows(page, "#sensor-count", /^1 of 10,0/);
+    });
+    await t.step("page follows page", async () => {
+      await page.locator("#sensor-search").fill("field-");
+      for (const first of ["field-00000", "field-00020", "field-00040"]) {
+        await waitUntil(first, async () => await ids.first().textContent() === first);
+        await page.locator("#sensors-next").click();
+      }
+      assert.equal(await ids.count(), 20);
+    });
+    assert.deepEqual(faults, []);
+  });
+  assert.deepEqual(report.problems, []);
 });
