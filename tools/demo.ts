@@ -39,7 +39,7 @@ const cli = new Command("demo")
   .option("--keep <dir>", "keep the database in this directory (default: in memory)")
   .addHelpText(
     "after",
-    "\nIn memory it grows by about 20 MB a minute: use --keep for more than a quarter of an hour." +
+    "\nIn memory it keeps the newest rows, about 120,000; what it deletes is counted." +
       "\nThe dashboard is at HTTP_HOST and HTTP_PORT, or at a free port." +
       "\nExit code: 0 if every message is accounted for, 1 if not.",
   )

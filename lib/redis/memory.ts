@@ -83,8 +83,7 @@ export class MemoryCache implements Cache, LastValueReader {
     if (lastValues.some(({ sensorId }) => sensorId === INDEX_NAME)) {
       throw new TransientError(`Cannot remember a sensor called ${INDEX_NAME}`);
     }
-    const expiresAtMs = this.#clock.elapsedMs() + this.#ttlMs;
-    for (const { id, value } of marks) this.#marks.set(id, { value, expiresAtMs });
+    this.#rememberMarks(marks);
     for (const candidate of lastValues) {
       const known = this.lastValues.get(candidate.sensorId);
       if (known === undefined || isNewer(candidate, known)) {
@@ -126,6 +125,20 @@ export class MemoryCache implements Cache, LastValueReader {
   async lastTexts(sensorIds: readonly string[]): Promise<readonly (string | null)[]> {
     await this.#enter("lastTexts");
     return sensorIds.map((id) => this.lastValues.get(id)?.text ?? null);
+  }
+
+  /** The map is in the order of expiry, so that what has expired goes at no cost. */
+  #rememberMarks(marks: readonly Mark[]): void {
+    const nowMs = this.#clock.elapsedMs();
+    const expiresAtMs = nowMs + this.#ttlMs;
+    for (const { id, value } of marks) {
+      this.#marks.delete(id);
+      this.#marks.set(id, { value, expiresAtMs });
+    }
+    for (const [id, mark] of this.#marks) {
+      if (mark.expiresAtMs > nowMs) break;
+      this.#marks.delete(id);
+    }
   }
 
   async #enter(method: CacheMethod): Promise<void> {

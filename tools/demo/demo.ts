@@ -14,6 +14,7 @@ import {
   openConsumerSite,
 } from "../../lib/http/consumer_site.ts";
 import { MemoryKafka } from "../../lib/kafka/memory.ts";
+import type { TopicWriter } from "../../lib/kafka/topic_writer.ts";
 import type { Log } from "../../lib/log.ts";
 import { storeOn } from "../../lib/postgres/client.ts";
 import { loadMigrations, migrate } from "../../lib/postgres/migrate.ts";
@@ -23,6 +24,7 @@ import { produce, type ProduceObserver } from "../../lib/producer/producer.ts";
 import { Breaker } from "../../lib/redis/breaker.ts";
 import { MemoryCache } from "../../lib/redis/memory.ts";
 import { simulate } from "../../lib/producer/simulator.ts";
+import { keepSmall, rowsKeptMs } from "./housekeeping.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres, withoutNames } from "./embedded_postgres.ts";
 
 /** What to show. */
@@ -68,12 +70,13 @@ export const DEMO_RATIOS = { duplicate: 0.1, conflict: 0.02, bad: 0.02, late: 0.
 const PARTITIONS = 4;
 const GROUP = "demo";
 const SEED = 1;
-const MARK_TTL_SECONDS = 3_600;
+/** The simulator repeats readings of the last seconds. */
+const MARK_TTL_SECONDS = 10;
 const REDIS_BUDGET_MS = 250;
 
-/** How many stored messages of a partition stay in the topic. */
-const MESSAGES_KEPT = 2_000;
-const TRIM_MS = 10_000;
+/** Messages of a partition that wait to be stored; when there are more, the producer waits. */
+const BACKLOG_MESSAGES_MAX = 3_000;
+const BACKLOG_LOOK_MS = 20;
 
 /** How long the last messages may take once nothing more is sent. */
 const DRAIN_MS = 10_000;
@@ -143,11 +146,14 @@ async function run(parts: FlowParts, options: RunOptions): Promise<VerifyReport>
     watchdogSeconds: 0,
     signal: stop.signal,
   });
-  const trimming = trimAgain(parts, stop.signal);
-  const { ratePerSecond, sensors, signal, observer } = options;
+  const { ratePerSecond, sensors, keepDir, signal, observer } = options;
+  const cleaning = keepSmall({ ...parts, group: GROUP }, {
+    rowsOlderThanMs: keepDir === undefined ? rowsKeptMs(ratePerSecond) : undefined,
+    signal: stop.signal,
+  });
   const salt = crypto.getRandomValues(new Uint32Array(1))[0]!;
   const messages = simulate({ clock, seed: SEED, salt, sensors, ratios: DEMO_RATIOS });
-  await produce(messages, kafka.writer(), {
+  await produce(messages, patientWriter(kafka, clock), {
     clock,
     signal,
     drainMs: DRAIN_MS,
@@ -161,8 +167,24 @@ async function run(parts: FlowParts, options: RunOptions): Promise<VerifyReport>
   const endMs = clock.elapsedMs() + DRAIN_MS;
   while (!isStored(kafka) && clock.elapsedMs() < endMs) await clock.sleep(DRAIN_LOOK_MS);
   stop.abort();
-  await Promise.all([consuming, trimming]);
+  await Promise.all([consuming, cleaning]);
   return await verifyLedger(pool);
+}
+
+/** Writes to the topic, and waits while too much in it is not stored. */
+function patientWriter(kafka: MemoryKafka, clock: Clock): TopicWriter {
+  const writer = kafka.writer();
+  const isFull = (number: number): boolean =>
+    kafka.partition(number).next - (kafka.committed.get(GROUP)?.get(number) ?? 0) >
+      BACKLOG_MESSAGES_MAX;
+  return {
+    partitions: writer.partitions,
+    close: () => writer.close(),
+    send: async (number, messages) => {
+      while (isFull(number)) await clock.sleep(BACKLOG_LOOK_MS);
+      await writer.send(number, messages);
+    },
+  };
 }
 
 /** Whether the group has committed everything that is in the topic. */
@@ -171,16 +193,4 @@ function isStored(kafka: MemoryKafka): boolean {
   return kafka.partitionNumbers().every((number) =>
     (committed?.get(number) ?? 0) >= kafka.partition(number).next
   );
-}
-
-/** Keeps what lies in memory small: messages that are stored, and PostgreSQL's log of its changes. */
-async function trimAgain({ kafka, pool, clock }: FlowParts, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    await clock.sleep(TRIM_MS, signal);
-    for (const [number, nextOffset] of kafka.committed.get(GROUP) ?? []) {
-      kafka.deleteRecords(number, nextOffset - MESSAGES_KEPT);
-    }
-    // While it is away there is nothing to trim.
-    await pool.query({ action: "write a checkpoint", text: "CHECKPOINT" }).catch(() => {});
-  }
 }

@@ -53,11 +53,11 @@ async function obey(command: WorkerCommand): Promise<void> {
   switch (command.kind) {
     case "start":
       connectionsMax = command.connectionsMax;
-      database = await PGlite.create(
-        command.dataDir === undefined ? {} : {
-          dataDir: command.dataDir,
-        },
-      );
+      database = await PGlite.create({
+        ...(command.dataDir !== undefined && { dataDir: command.dataDir }),
+        initDbStartParams: ["--wal-segsize=1"],
+        startParams: [...PGlite.defaultStartParams, "-c", "shared_buffers=32MB"],
+      });
       return await listen(database);
     case "pause":
       await server?.stop();
