@@ -162,6 +162,10 @@ function registerGauges(registry: Registry, { statistics, monitor }: MetricsPart
         return [name, state === "away" || state === "degraded" ? 1 : 0];
       }),
   });
+  gauge(registry, "sensor_ledger_dead_letter_flood", {
+    help: "1 while many of the last messages are dead letters, see DEAD_LETTER_ALARM_SHARE.",
+    values: () => [["", statistics.flood === undefined ? 0 : 1]],
+  });
   gauge(registry, "sensor_ledger_last_progress_timestamp_seconds", {
     help: "When a batch was stored last, since 1970; the start of the process if none was.",
     values: () => [["", (statistics.lastProgressAtMs ?? statistics.startedAtMs) / 1_000]],

@@ -114,6 +114,10 @@ export interface Settings {
     readonly shutdownDeadlineMs: number;
     /** No progress for this long although messages wait ends the consumer, seconds; 0: never. */
     readonly watchdogSeconds: number;
+    /** More dead letters than this share of the last messages are an alarm, 0 to 1; 0: never. */
+    readonly deadLetterAlarmShare: number;
+    /** How many the last messages are. */
+    readonly deadLetterAlarmMessages: number;
   };
   /** How the producer works. */
   readonly producer: {
@@ -336,6 +340,18 @@ const TABLE: Table = {
         "there ends with exit code 1, so that its supervisor starts it anew. 0: never",
       { fallback: 45, min: 0, max: 3_600, unit: "s" },
     ),
+    deadLetterAlarmShare: share(
+      "DEAD_LETTER_ALARM_SHARE",
+      "More dead letters than this share of the last messages are an alarm in log, metrics and " +
+        "dashboard. 0: never",
+      "0.2",
+    ),
+    deadLetterAlarmMessages: whole("DEAD_LETTER_ALARM_MESSAGES", "How many the last messages are", {
+      fallback: 1_000,
+      min: 1,
+      max: 100_000,
+      unit: "messages",
+    }),
   },
   producer: {
     enableDuplicates: flag(
@@ -662,6 +678,15 @@ function whole(
     return value >= min && value <= max ? value : new Fault(`a whole number from ${allowed}`);
   };
   return { name, about, fallback: String(fallback), allowed, source: "value", parse };
+}
+
+function share(name: string, about: string, fallback: string): Setting<number> {
+  const allowed = "0 to 1";
+  const parse = (given: string): number | Fault => {
+    const value = /^[0-9]{0,2}(\.[0-9]{1,9})?$/.test(given) ? Number(given) : NaN;
+    return value >= 0 && value <= 1 ? value : new Fault(`a number from ${allowed}`);
+  };
+  return { name, about, fallback, allowed, source: "value", parse };
 }
 
 function text(

@@ -282,6 +282,8 @@ class World {
       until: "never",
       shutdownDeadlineMs: 2_000,
       watchdogSeconds: WATCHDOG_SECONDS,
+      deadLetterAlarmShare: 0,
+      deadLetterAlarmMessages: 1_000,
       signal: stop.signal,
     }).then(
       () => this.#onEnd(consumer, "left"),

@@ -54,6 +54,8 @@ class TestSite {
       until: "end",
       shutdownDeadlineMs: 60_000,
       watchdogSeconds: 0,
+      deadLetterAlarmShare: 0,
+      deadLetterAlarmMessages: 1_000,
       signal: new AbortController().signal,
     }).finally(() => isDone = true);
     while (!isDone) await clock.advance(10);

@@ -77,6 +77,8 @@ export class MemoryPipeline {
       until: "never",
       shutdownDeadlineMs: 5_000,
       watchdogSeconds: 45,
+      deadLetterAlarmShare: 0.5,
+      deadLetterAlarmMessages: 1_000,
       signal: stop.signal,
       ...options,
     });

@@ -82,7 +82,8 @@ async function scrapes(
 }
 
 Deno.test("ConsumerMetrics tell what the flow has done", async () => {
-  await scrapes(async ({ scrape, clock }) => {
+  await scrapes(async ({ scrape, statistics, clock }) => {
+    statistics.flooded({ deadLetters: 2, messages: 2, reasons: [] });
     const { series } = await scrape();
     const wanted: Record<string, number> = {
       'sensor_ledger_messages_total{outcome="inserted"}': 6,
@@ -100,6 +101,7 @@ Deno.test("ConsumerMetrics tell what the flow has done", async () => {
       'sensor_ledger_lag_messages{partition="99"}': 99,
       sensor_ledger_assigned_partitions: PARTITIONS,
       sensor_ledger_unaccounted_offsets: 0,
+      sensor_ledger_dead_letter_flood: 1,
       sensor_ledger_last_progress_timestamp_seconds: (clock.now() - 2_500) / 1_000,
     };
     for (const [name, value] of Object.entries(wanted)) {
@@ -107,6 +109,8 @@ Deno.test("ConsumerMetrics tell what the flow has done", async () => {
     }
     // A second scrape gives the same counters: they are set and not added up.
     assert.equal((await scrape()).series.get("sensor_ledger_rebalances_total"), 1);
+    statistics.flooded(undefined);
+    assert.equal((await scrape()).series.get("sensor_ledger_dead_letter_flood"), 0);
   });
 });
 

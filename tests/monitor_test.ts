@@ -352,6 +352,12 @@ Deno.test("liveStatus() says in words how the flow is", async (t) => {
     await breakers.write.attempt(() => Promise.resolve());
     await watched.seconds(2);
   });
+  await t.step("degraded: many messages are no readings", () => {
+    statistics.flooded({ deadLetters: 700, messages: 1_000, reasons: [["json", 650], ["id", 50]] });
+    says("degraded", /Of the last 1000 messages 700 are no readings: json 650, id 50\./);
+    statistics.flooded(undefined);
+    says("idle", /Up to date/);
+  });
   await t.step("waiting: a step fails", () => {
     statistics.failed("storing", new TransientError("disk full"));
     says("waiting", /Trying again: disk full/);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { TransientError } from "../lib/errors.ts";
+import type { Flood } from "../lib/consumer/flood_guard.ts";
 import { type BatchReport, type FlowObserver, tellAll } from "../lib/consumer/observer.ts";
 import { consume } from "../lib/consumer/consumer.ts";
 import { GROUP, MemoryPipeline, messageText, messageTexts } from "./memory_pipeline.ts";
@@ -32,6 +33,9 @@ class Witness implements FlowObserver {
   failed(step: string, error: unknown): void {
     this.told.push(`failed ${step}: ${error}`);
   }
+  flooded(flood: Flood | undefined): void {
+    this.told.push(`flooded: ${flood?.deadLetters}`);
+  }
 }
 
 async function watch(pipeline: MemoryPipeline, done: () => boolean): Promise<Witness> {
@@ -46,6 +50,8 @@ async function watch(pipeline: MemoryPipeline, done: () => boolean): Promise<Wit
     until: "never",
     shutdownDeadlineMs: 5_000,
     watchdogSeconds: 45,
+    deadLetterAlarmShare: 0.5,
+    deadLetterAlarmMessages: 1_000,
     signal: stop.signal,
   });
   await pipeline.until("what is waited for", done);
@@ -93,6 +99,15 @@ Deno.test("consume() tells its observer of every step", async () => {
   );
 });
 
+Deno.test("consume() tells its observer when many messages are dead letters", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, [...Array.from({ length: 600 }, () => "{"), ...messageTexts(1, 1)]);
+  const witness = await watch(pipeline, () => pipeline.store.readings.size === 1);
+  // Each batch has 100 messages, and more than 500 of 1,000 are too many.
+  const told = witness.told.filter((what) => what.startsWith("flooded"));
+  assert.deepEqual(told, ["flooded: 600", "flooded: 600"]);
+});
+
 Deno.test("consume() tells its observer of failures, and of the end of the batch", async () => {
   const pipeline = new MemoryPipeline(1);
   pipeline.append(0, messageTexts(1, 2));
@@ -135,6 +150,7 @@ Deno.test("tellAll() tells each what it wants to hear", () => {
   all.stored(report);
   all.failed("storing", "x");
   all.batchEnded(0);
+  all.flooded({ deadLetters: 9, messages: 10, reasons: [] });
   assert.equal(witness.ticks, 1);
   assert.deepEqual(witness.told, [
     "assigned 0",
@@ -143,6 +159,7 @@ Deno.test("tellAll() tells each what it wants to hear", () => {
     "stored 0 to 1",
     "failed storing: x",
     "ended 0",
+    "flooded: 9",
   ]);
   assert.deepEqual(stored, [report]);
 });

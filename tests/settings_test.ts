@@ -79,6 +79,8 @@ Deno.test("readSettings() gives every default", () => {
       batchMessagesMax: 5_000,
       shutdownDeadlineMs: 5_000,
       watchdogSeconds: 45,
+      deadLetterAlarmShare: 0.2,
+      deadLetterAlarmMessages: 1_000,
     },
     producer: {
       enableDuplicates: true,
@@ -104,6 +106,8 @@ Deno.test("readSettings() reads values", async (t) => {
       (s) => s.kafka.sessionTimeoutMs,
       300_000,
     ],
+    ["a share", { DEAD_LETTER_ALARM_SHARE: ".05" }, (s) => s.consumer.deadLetterAlarmShare, 0.05],
+    ["a whole share", { DEAD_LETTER_ALARM_SHARE: "1" }, (s) => s.consumer.deadLetterAlarmShare, 1],
     ["0 where it is allowed", { MAX_PAST_DAYS: "0" }, (s) => s.limits.pastDaysMax, 0],
     [
       "a flag in any case",
@@ -154,6 +158,16 @@ Deno.test("readSettings() refuses values, names the variable and what is allowed
       "hexadecimal",
       { BATCH_MESSAGES_MAX: "0x10" },
       `BATCH_MESSAGES_MAX: "0x10" is not a whole number from 1 to 10000 messages`,
+    ],
+    [
+      "a share above 1",
+      { DEAD_LETTER_ALARM_SHARE: "1.01" },
+      `DEAD_LETTER_ALARM_SHARE: "1.01" is not a number from 0 to 1`,
+    ],
+    [
+      "a share in percent",
+      { DEAD_LETTER_ALARM_SHARE: "20%" },
+      `DEAD_LETTER_ALARM_SHARE: "20%" is not a number from 0 to 1`,
     ],
     [
       "a topic that Kafka refuses",

@@ -16,6 +16,7 @@
 import type { Clock } from "../clock.ts";
 import { PendingCommits } from "./commits.ts";
 import { describeError, TransientError } from "../errors.ts";
+import { FloodGuard, type FloodSettings } from "./flood_guard.ts";
 import type { FetchedBatch, GroupMember } from "../kafka/group_member.ts";
 import { isSameTopic, type TopicIdentity } from "../kafka/message.ts";
 import { repairLastValues } from "./last_values.ts";
@@ -56,7 +57,7 @@ export interface ConsumerParts {
 }
 
 /** How the loop works. */
-export interface ConsumerOptions {
+export interface ConsumerOptions extends FloodSettings {
   /** Most messages in one transaction. */
   readonly batchMessagesMax: number;
   /** Most transactions at the same time, each of another partition. */
@@ -175,12 +176,18 @@ class Consumer {
       quietMsMax: options.watchdogSeconds * 1_000,
     });
     this.#slots = new Slots(options.batchesConcurrent);
+    const floodGuard = new FloodGuard(options, parts);
     this.#processor = {
       cache: parts.cache,
       breakers: parts.breakers,
       clock: parts.clock,
       limits: options.limits,
-      observer: parts.observer,
+      observer: {
+        stored: (report) => {
+          floodGuard.stored(report);
+          parts.observer?.stored(report);
+        },
+      },
     };
     this.#sayTrouble = sayOnChange("", (trouble, previous) => {
       if (trouble !== "") parts.log.warn(`waiting: ${trouble}`);

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Flood } from "./flood_guard.ts";
 import type { Message } from "../kafka/message.ts";
 import type { RejectionReason } from "../reading/rejection.ts";
 
@@ -54,6 +55,8 @@ export interface FlowObserver {
   stored(report: BatchReport): void;
   /** A step failed and will be tried again. */
   failed(step: TroubledStep, error: unknown): void;
+  /** Many of the last messages are dead letters; undefined: not any more. */
+  flooded(flood: Flood | undefined): void;
 }
 
 /** An observer that tells several, each what it wants to hear. */
@@ -67,5 +70,6 @@ export function tellAll(observers: readonly Partial<FlowObserver>[]): FlowObserv
     batchEnded: (partition) => tell((each) => each.batchEnded?.(partition)),
     stored: (report) => tell((each) => each.stored?.(report)),
     failed: (step, error) => tell((each) => each.failed?.(step, error)),
+    flooded: (flood) => tell((each) => each.flooded?.(flood)),
   };
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Flood } from "../consumer/flood_guard.ts";
 import { type Stage, STAGES } from "../consumer/observer.ts";
 import type { LedgerLine } from "../postgres/store.ts";
 import type { Clock } from "../clock.ts";
@@ -24,7 +25,7 @@ export type FlowState =
   | "idle"
   /** More is waiting than comes in a few seconds. */
   | "behind"
-  /** It goes on, with less than it should have. */
+  /** It goes on, with less than it should have, or with much that is no reading. */
   | "degraded"
   /** It waits for a server. */
   | "waiting";
@@ -172,7 +173,7 @@ export function liveStatus(parts: LiveStatusParts): LiveStatus {
     ledger: monitor.ledger === undefined ? null : ledgerSums(monitor.ledger),
     history: monitor.ratePoints,
   };
-  return { ...withoutSummary, summary: summaryOf(withoutSummary) };
+  return { ...withoutSummary, summary: summaryOf(withoutSummary, statistics.flood) };
 }
 
 /** Sums up lines of the ledger. */
@@ -225,7 +226,10 @@ function quantilesOf(histogram: SlidingHistogram): Quantiles | null {
   return p50 === undefined || p99 === undefined ? null : { p50, p99 };
 }
 
-function summaryOf(status: Omit<LiveStatus, "summary">): LiveStatus["summary"] {
+function summaryOf(
+  status: Omit<LiveStatus, "summary">,
+  flood: Flood | undefined,
+): LiveStatus["summary"] {
   const { servers, rates, lag, trouble, ledger } = status;
   const rate = `${Math.round(rates.storedPerSecond)} messages/s`;
   if (servers.postgres.state === "away") {
@@ -238,6 +242,7 @@ function summaryOf(status: Omit<LiveStatus, "summary">): LiveStatus["summary"] {
     return { state: "waiting", text: "Kafka does not answer. Everything read so far is stored." };
   }
   if (trouble !== null) return { state: "waiting", text: `Trying again: ${trouble.text}` };
+  if (flood !== undefined) return { state: "degraded", text: floodText(flood) };
   if (servers.redis.state === "away") {
     return {
       state: "degraded",
@@ -262,4 +267,10 @@ function summaryOf(status: Omit<LiveStatus, "summary">): LiveStatus["summary"] {
   return rates.storedPerSecond > 0
     ? { state: "working", text: `Up to date. Storing ${rate}.` }
     : { state: "idle", text: "Up to date. No messages come at the moment." };
+}
+
+function floodText({ deadLetters, messages, reasons }: Flood): string {
+  const named = reasons.map(([reason, count]) => `${reason} ${count}`).join(", ");
+  return `Of the last ${messages} messages ${deadLetters} are no readings: ${named}. ` +
+    "They are kept as dead letters.";
 }

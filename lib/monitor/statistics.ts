@@ -5,6 +5,7 @@
  */
 import type { Clock } from "../clock.ts";
 import { describeError } from "../errors.ts";
+import type { Flood } from "../consumer/flood_guard.ts";
 import {
   type BatchReport,
   type FlowObserver,
@@ -90,6 +91,7 @@ export class FlowStatistics implements FlowObserver {
   #lastTickMs: number;
   #lastProgressAtMs: number | undefined;
   #trouble: Trouble | undefined;
+  #flood: Flood | undefined;
 
   /** Starts to count. */
   constructor({ clock, onStored }: FlowStatisticsOptions) {
@@ -121,6 +123,11 @@ export class FlowStatistics implements FlowObserver {
   /** What keeps the flow from going on; undefined: nothing. */
   get trouble(): Trouble | undefined {
     return this.#trouble;
+  }
+
+  /** Set while many of the messages are dead letters. */
+  get flood(): Flood | undefined {
+    return this.#flood;
   }
 
   /** How long the loop has not ticked, ms. */
@@ -192,5 +199,10 @@ export class FlowStatistics implements FlowObserver {
     this.totals.retries[step]++;
     const sinceMs = this.#trouble?.sinceMs ?? this.#clock.now();
     this.#trouble = { step, text: describeError(error), sinceMs };
+  }
+
+  /** See {@linkcode FlowObserver.flooded}. */
+  flooded(flood: Flood | undefined): void {
+    this.#flood = flood;
   }
 }

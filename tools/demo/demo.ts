@@ -144,6 +144,8 @@ async function run(parts: FlowParts, options: RunOptions): Promise<VerifyReport>
     shutdownDeadlineMs: DRAIN_MS,
     // Nobody would start it anew.
     watchdogSeconds: 0,
+    deadLetterAlarmShare: 0.5,
+    deadLetterAlarmMessages: 1_000,
     signal: stop.signal,
   });
   const { ratePerSecond, sensors, keepDir, signal, observer } = options;
