@@ -50,6 +50,8 @@ async function storedTopic(pool: SqlPool): Promise<{ kafka: MemoryKafka; clock: 
       until: "end",
       shutdownDeadlineMs: 60_000,
       watchdogSeconds: 0,
+      deadLetterAlarmShare: 0,
+      deadLetterAlarmMessages: 1_000,
       signal: new AbortController().signal,
     }),
   );
