@@ -1,0 +1,255 @@
+/**
+ * A campaign from its start to its report: servers and programs come up, faults are played one
+ * after the other while readings flow, and at the end everything is looked for.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { createRandom, type Random } from "../lib/producer/random.ts";
+import { MIXED } from "../tests/integration/generated_messages.ts";
+import { type Bed, openBed } from "./bed.ts";
+import { type Fault, type InjectedFault, ROWS_WITHIN_MS, type Stage } from "./fault.ts";
+import { Fleet } from "./fleet.ts";
+import {
+  type Ending,
+  lookForEverything,
+  waitForLastValues,
+  waitUntilDrained,
+} from "./ending.ts";
+import { ProgressWatch, type Sighting } from "./progress.ts";
+import { readUnread } from "./unread.ts";
+
+/** How a campaign is played. */
+export interface CampaignOptions {
+  /** Decides victims and times. */
+  readonly seed: number;
+  /** The faults, in their order. */
+  readonly schedule: readonly Fault[];
+  /** Which of the two times each fault holds. */
+  readonly hold: "short" | "long";
+  /** Messages per second of all producers together. */
+  readonly rate: number;
+  /** Holds servers, logs and journals; must not exist. */
+  readonly dir: string;
+  /** Is told each step, for people. */
+  readonly say: (line: string) => void;
+  /** Ends the campaign early, with a report of what was played. */
+  readonly signal: AbortSignal;
+}
+
+/** A fault that was played. Times are ms since 1970. */
+export interface PlayedFault {
+  /** Its name. */
+  readonly name: string;
+  /** Whose fault it was. */
+  readonly party: Fault["party"];
+  /** The rows of the table that count it. */
+  readonly countsFor: readonly string[];
+  /** When it began. */
+  readonly injectedAtMs: number;
+  /** When it was healed. */
+  readonly healedAtMs: number;
+  /** When new rows came after that; undefined: not in time. */
+  readonly rowsAtMs: number | undefined;
+  /** When every partition had moved after that; undefined: not in time. */
+  readonly allMovedAtMs: number | undefined;
+  /** Longest time without a new row, ms. */
+  readonly longestStallMs: number;
+  /** How soon after healing rows had to come, ms. */
+  readonly rowsWithinMs: number;
+  /** Why it could not be played. */
+  readonly failure?: string;
+}
+
+/** What a campaign saw. */
+export interface CampaignReport {
+  /** Its seed. */
+  readonly seed: number;
+  /** When it began, ms since 1970. */
+  readonly startedAtMs: number;
+  /** How long it took, ms. */
+  readonly durationMs: number;
+  /** In their order. */
+  readonly played: readonly PlayedFault[];
+  /** Processes that were ended by SIGKILL. */
+  readonly kills: number;
+  /** Programs that ended with an error and were not killed. */
+  readonly oddEnds: Fleet["oddEnds"];
+  /** Acknowledged messages by time. */
+  readonly acknowledged: readonly { readonly atMs: number; readonly messages: number }[];
+  /** What the ledger had counted by time. */
+  readonly sightings: readonly Sighting[];
+  /** What was found at the end. */
+  readonly ending: Ending;
+}
+
+const PARTITIONS = 12;
+const CONSUMERS = 4;
+const PRODUCERS = 2;
+/** A flow that has not come back in this time does not come back, ms. */
+const RECOVERED_MS_MAX = 90_000;
+/** Between two faults there is so much peace, ms. */
+const PEACE_MS = 500;
+const LOOK_MS = 50;
+const SAMPLE_MS = 500;
+
+/** Plays a campaign. The servers are ended and removed; logs and journals stay. */
+export async function runCampaign(options: CampaignOptions): Promise<CampaignReport> {
+  const { dir, say, rate, seed } = options;
+  const startedAtMs = Date.now();
+  await using bed = await openBed({ dir: join(dir, "servers"), partitions: PARTITIONS, report: say });
+  const logs = join(dir, "programs");
+  await Deno.mkdir(logs, { recursive: true });
+  await using fleet = new Fleet(logs, bed.settings);
+  await fleet.migrate();
+  await using watch = new ProgressWatch(bed.direct.postgres);
+  const run = new CampaignRun(options, { bed, fleet, rate }, watch);
+  for (let count = 0; count < CONSUMERS; count++) fleet.addConsumer();
+  run.addProducers();
+  const acknowledged: { atMs: number; messages: number }[] = [];
+  const sampling = setInterval(() => {
+    acknowledged.push({ atMs: Date.now(), messages: fleet.acknowledged });
+  }, SAMPLE_MS);
+  try {
+    await run.recovered(startedAtMs);
+    say(`readings flow, ${rate} messages/s; seed ${seed}`);
+    const played = await run.playAll();
+    await fleet.retireProducers();
+    await waitUntilDrained(bed);
+    const lastValueProblems = await waitForLastValues(bed);
+    await fleet.retireConsumers();
+    const found = await lookForEverything({ bed, fleet, deleted: run.deleted });
+    const ending = { ...found, lastValueProblems };
+    const durationMs = Date.now() - startedAtMs;
+    const { kills, oddEnds } = fleet;
+    const { sightings } = watch;
+    return { seed, startedAtMs, durationMs, played, kills, oddEnds, acknowledged, sightings, ending };
+  } finally {
+    clearInterval(sampling);
+  }
+}
+
+/** The part of a campaign in which readings flow. */
+class CampaignRun {
+  readonly #options: CampaignOptions;
+  readonly #stage: Stage;
+  readonly #watch: ProgressWatch;
+  readonly #random: Random;
+  /** Names of messages that were deleted from the topic before anybody had read them. */
+  readonly deleted = new Set<string>();
+
+  constructor(options: CampaignOptions, stage: Stage, watch: ProgressWatch) {
+    this.#options = options;
+    this.#stage = stage;
+    this.#watch = watch;
+    this.#random = createRandom(options.seed, 2);
+  }
+
+  addProducers(): void {
+    const rate = this.#options.rate / PRODUCERS;
+    for (let count = 0; count < PRODUCERS; count++) {
+      this.#stage.fleet.addProducer({ seed: this.#random.uint32() % 4_000, rate, ratios: MIXED });
+    }
+  }
+
+  async playAll(): Promise<readonly PlayedFault[]> {
+    const { schedule, say, signal } = this.#options;
+    const played: PlayedFault[] = [];
+    for (const [index, fault] of schedule.entries()) {
+      if (signal.aborted) break;
+      const one = await this.#play(fault);
+      played.push(one);
+      say(playedText(one, `${index + 1}/${schedule.length}`));
+      if (one.allMovedAtMs === undefined && one.failure === undefined) break;
+      await sleep(PEACE_MS);
+    }
+    return played;
+  }
+
+  async #play(fault: Fault): Promise<PlayedFault> {
+    const injectedAtMs = Date.now();
+    const rowsWithinMs = fault.rowsWithinMs ?? ROWS_WITHIN_MS[fault.party];
+    let injected: InjectedFault | undefined;
+    let failure: string | undefined;
+    try {
+      injected = await this.#withNeeds(fault, async () => {
+        const done = await fault.inject(this.#stage, this.#random);
+        await sleep(fault.holdMs[this.#options.hold]);
+        await done.heal();
+        return done;
+      });
+    } catch (error) {
+      failure = error instanceof Error ? error.message : String(error);
+    }
+    const healedAtMs = Date.now();
+    const allMovedAtMs = await this.recovered(healedAtMs);
+    return {
+      name: fault.name,
+      party: fault.party,
+      countsFor: injected?.countsFor ?? [fault.name],
+      injectedAtMs,
+      healedAtMs,
+      rowsAtMs: this.#watch.firstRowsSince(healedAtMs),
+      allMovedAtMs,
+      longestStallMs: this.#watch.longestStallMs(injectedAtMs, allMovedAtMs ?? Date.now()),
+      rowsWithinMs,
+      ...failure !== undefined && { failure },
+    };
+  }
+
+  /** When every partition had moved since then; undefined: that took too long. */
+  async recovered(sinceMs: number): Promise<number | undefined> {
+    while (!this.#watch.haveMovedSince(sinceMs, PARTITIONS)) {
+      if (Date.now() - sinceMs > RECOVERED_MS_MAX) return undefined;
+      await sleep(LOOK_MS);
+    }
+    return Date.now();
+  }
+
+  async #withNeeds(fault: Fault, play: () => Promise<InjectedFault>): Promise<InjectedFault> {
+    if (fault.needs === "topic drained") {
+      await this.#stage.fleet.retireProducers();
+      await waitUntilDrained(this.#stage.bed);
+      try {
+        return await play();
+      } finally {
+        this.addProducers();
+      }
+    }
+    if (fault.needs === "consumers frozen") return await this.#withFrozenConsumers(play);
+    return await play();
+  }
+
+  async #withFrozenConsumers(play: () => Promise<InjectedFault>): Promise<InjectedFault> {
+    const { bed, fleet } = this.#stage;
+    for (const { child } of fleet.consumers) child.signal("SIGSTOP");
+    try {
+      await sleep(FROZEN_MS);
+      const unread = await readUnread(bed);
+      const injected = await play();
+      for (const { partition, from, to } of injected.deleted ?? []) {
+        for (const message of unread) {
+          if (message.partition !== partition) continue;
+          if (message.offset >= from && message.offset < to) this.deleted.add(message.name);
+        }
+      }
+      return injected;
+    } finally {
+      for (const { child } of fleet.consumers) child.signal("SIGCONT");
+    }
+  }
+}
+
+/** Time for producers to write what nobody reads. */
+const FROZEN_MS = 2_000;
+
+function playedText(one: PlayedFault, number: string): string {
+  const seconds = (ms: number | undefined): string =>
+    ms === undefined ? "never" : `${(ms / 1_000).toFixed(1)} s`;
+  const after = one.rowsAtMs === undefined ? undefined : one.rowsAtMs - one.healedAtMs;
+  const all = one.allMovedAtMs === undefined ? undefined : one.allMovedAtMs - one.healedAtMs;
+  const text = `${number.padStart(7)}  ${one.name.padEnd(60)}  ` +
+    `stall ${seconds(one.longestStallMs)}, rows after ${seconds(after)}, all ${seconds(all)}`;
+  return one.failure === undefined ? text : `${text}  NOT PLAYED: ${one.failure}`;
+}

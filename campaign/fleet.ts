@@ -1,0 +1,179 @@
+/**
+ * The consumers and producers of a campaign. Like a supervisor, it starts a program again that has
+ * ended; unlike one, it may have ended it itself.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { Child, type ChildEnd, type ChildSpec } from "./child.ts";
+import type { ProducerTask } from "./producer_program.ts";
+
+/** A program that is always started again. */
+export class Member {
+  readonly #spec: ChildSpec;
+  readonly #onEnd: (member: Member, end: ChildEnd) => void;
+  #child: Child;
+  #isRetired = false;
+
+  constructor(
+    /** What it is called in reports. */
+    readonly name: string,
+    spec: ChildSpec,
+    onEnd: (member: Member, end: ChildEnd) => void,
+  ) {
+    this.#spec = spec;
+    this.#onEnd = onEnd;
+    this.#child = this.#start();
+  }
+
+  /** The process that runs now. */
+  get child(): Child {
+    return this.#child;
+  }
+
+  /** Ends it for good: asks it to stop, and waits. */
+  async retire(signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<ChildEnd> {
+    this.#isRetired = true;
+    this.#child.signal("SIGCONT");
+    this.#child.signal(signal);
+    return await this.#child.ended;
+  }
+
+  #start(): Child {
+    const child = new Child(this.#spec);
+    void child.ended.then((end) => {
+      this.#onEnd(this, end);
+      if (!this.#isRetired) this.#child = this.#start();
+    });
+    return child;
+  }
+}
+
+/** An end that nobody asked for. */
+export interface OddEnd {
+  /** Who ended. */
+  readonly name: string;
+  /** When, ms since 1970. */
+  readonly atMs: number;
+  /** How. */
+  readonly end: ChildEnd;
+}
+
+/** All programs of a campaign. */
+export class Fleet implements AsyncDisposable {
+  readonly #dir: string;
+  readonly #settings: Readonly<Record<string, string>>;
+  readonly #acknowledged = new Map<string, number>();
+  /** Consumers that run, by age. */
+  readonly consumers: Member[] = [];
+  /** Producers that run, by age. */
+  readonly producers: Member[] = [];
+  /** Ends with a code other than 0 that were no kill. */
+  readonly oddEnds: OddEnd[] = [];
+  /** How many processes were ended by SIGKILL, by themselves at a point or from here. */
+  kills = 0;
+  #started = 0;
+
+  /**
+   * @param dir takes logs and journals
+   * @param settings with which the programs find the servers
+   */
+  constructor(dir: string, settings: Readonly<Record<string, string>>) {
+    this.#dir = dir;
+    this.#settings = settings;
+  }
+
+  /** Messages that were acknowledged to any producer so far. */
+  get acknowledged(): number {
+    return this.#acknowledged.values().reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Starts one more consumer. */
+  addConsumer(settings: Readonly<Record<string, string>> = {}): Member {
+    const name = `consumer-${++this.#started}`;
+    const member = new Member(name, {
+      file: "campaign/consumer_program.ts",
+      args: [],
+      env: { ...this.#settings, ...settings },
+      logFile: join(this.#dir, `${name}.log`),
+    }, (...ended) => this.#onEnd(...ended));
+    this.consumers.push(member);
+    return member;
+  }
+
+  /** Starts one more producer. */
+  addProducer(task: Omit<ProducerTask, "journal">): Member {
+    const name = `producer-${++this.#started}`;
+    const member = new Member(name, {
+      file: "campaign/producer_program.ts",
+      args: [JSON.stringify({ ...task, journal: join(this.#dir, `${name}.journal`) })],
+      env: this.#settings,
+      logFile: join(this.#dir, `${name}.log`),
+      onLine: (line) => this.#acknowledged.set(name, Number(line)),
+    }, (...ended) => this.#onEnd(...ended));
+    this.producers.push(member);
+    return member;
+  }
+
+  /** Stops a member for good. */
+  async retire(member: Member, signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<ChildEnd> {
+    for (const list of [this.consumers, this.producers]) {
+      const index = list.indexOf(member);
+      if (index >= 0) list.splice(index, 1);
+    }
+    return await member.retire(signal);
+  }
+
+  /** Stops all consumers for good. */
+  async retireConsumers(): Promise<void> {
+    await Promise.all([...this.consumers].map((consumer) => this.retire(consumer)));
+  }
+
+  /** Stops all producers for good, once they have sent what they had taken. */
+  async retireProducers(): Promise<void> {
+    await Promise.all([...this.producers].map((producer) => this.retire(producer)));
+  }
+
+  /** Makes the tables. */
+  async migrate(): Promise<void> {
+    const { code, lines } = await this.#command("migrate");
+    if (code !== 0) throw new Error(`Cannot migrate: ${lines.join("\n")}`);
+  }
+
+  /** What `verify` finds wrong. */
+  async verify(): Promise<readonly string[]> {
+    const { code, lines } = await this.#command("verify", "--json");
+    const report: { ok: boolean; problems: string[] } = JSON.parse(lines.join("\n"));
+    const isTrue = report.ok === (code === 0) && report.ok === (report.problems.length === 0);
+    return isTrue ? report.problems : [...report.problems, `verify ended with exit code ${code}`];
+  }
+
+  /** Paths of all journals that were begun. */
+  async journals(): Promise<readonly string[]> {
+    const names = await Array.fromAsync(Deno.readDir(this.#dir), ({ name }) => name);
+    return names.filter((name) => name.endsWith(".journal")).sort()
+      .map((name) => join(this.#dir, name));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const all = [...this.consumers, ...this.producers];
+    await Promise.all(all.map((member) => this.retire(member, "SIGKILL")));
+  }
+
+  async #command(...args: readonly string[]): Promise<ChildEnd & { lines: readonly string[] }> {
+    const lines: string[] = [];
+    const child = new Child({
+      file: "main_consumer.ts",
+      args,
+      env: this.#settings,
+      logFile: join(this.#dir, "commands.log"),
+      onLine: (line) => lines.push(line),
+    });
+    return { ...await child.ended, lines };
+  }
+
+  #onEnd({ name }: Member, end: ChildEnd): void {
+    if (end.signal === "SIGKILL") this.kills++;
+    else if (end.code !== 0) this.oddEnds.push({ name, atMs: Date.now(), end });
+  }
+}

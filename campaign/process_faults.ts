@@ -1,0 +1,187 @@
+/**
+ * Faults of the programs themselves: consumers and producers that are killed at a point or at any
+ * time, frozen, stopped, and joined by others; and traffic that is all bad.
+ *
+ * @module
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Random } from "../lib/producer/random.ts";
+import type { Fault, InjectedFault } from "./fault.ts";
+import type { Member } from "./fleet.ts";
+import { PRODUCER_KILL_POINTS, STOP_KILL_POINTS } from "./kill_points.ts";
+import { shuffle } from "./schedule.ts";
+
+/** A point that is not reached in this time is given up, and the program killed where it is, ms. */
+const REACHED_MS_MAX = 15_000;
+/** A group gives a frozen member up after its session of 10 s. */
+const FROZEN_MS = 13_000;
+/** At which arrival at a point a program ends. */
+const ARRIVALS_MAX = 5;
+
+/** Points that only a rebalance comes by. */
+const REBALANCE_POINTS: readonly string[] = ["partitions assigned", "ledger read"];
+
+const NO_HOLD = { short: 0, long: 0 } as const;
+
+/** Nothing is left to heal: the fleet starts again whatever has ended. */
+const HEALED: InjectedFault = { heal: () => Promise.resolve() };
+
+/** Consumers that end themselves at one of these points each, at about the same time. */
+export function consumersKilledAt(points: readonly string[]): Fault {
+  return {
+    name: `consumers killed: ${points.join("; ")}`,
+    party: "consumer",
+    holdMs: NO_HOLD,
+    inject: async ({ fleet }, random) => {
+      const victims = shuffle(fleet.consumers, random).slice(0, points.length);
+      const deaths = victims.map((victim, index) => killAtPoint(victim, points[index]!, random));
+      // One more member makes the group share out its partitions anew.
+      const isShared = points.some((point) => REBALANCE_POINTS.includes(point));
+      const guest = isShared ? fleet.addConsumer() : undefined;
+      const countsFor = (await Promise.all(deaths)).map((point) => `consumer killed: ${point}`);
+      const heal = async (): Promise<void> => {
+        if (guest !== undefined) await fleet.retire(guest);
+      };
+      return { countsFor, heal };
+    },
+  };
+}
+
+/** Faults of consumers beside kills at a point. */
+export const CONSUMER_FAULTS: readonly Fault[] = [
+  {
+    name: "consumer killed: at any time",
+    party: "consumer",
+    holdMs: NO_HOLD,
+    inject: async ({ fleet }, random) => {
+      const victims = shuffle(fleet.consumers, random).slice(0, 2);
+      await Promise.all(victims.map(async (victim) => {
+        await sleep(random.between(0, 1_500));
+        const { child } = victim;
+        child.signal("SIGKILL");
+        await child.ended;
+      }));
+      return HEALED;
+    },
+  },
+  {
+    name: "consumer killed: in a rebalance",
+    party: "consumer",
+    holdMs: NO_HOLD,
+    inject: async ({ fleet }, random) => {
+      const victim = random.pick(fleet.consumers).child;
+      const guest = fleet.addConsumer();
+      // About when the guest has come up and asks to join.
+      await sleep(random.between(500, 2_500));
+      victim.signal("SIGKILL");
+      await victim.ended;
+      return { heal: async () => void await fleet.retire(guest) };
+    },
+  },
+  ...STOP_KILL_POINTS.map((point): Fault => ({
+    name: `consumer killed: ${point}`,
+    party: "consumer",
+    holdMs: NO_HOLD,
+    inject: async ({ fleet }, random) => {
+      const { child } = random.pick(fleet.consumers);
+      child.arm(point, 1);
+      child.signal("SIGTERM");
+      await child.ended;
+      return HEALED;
+    },
+  })),
+  {
+    name: "consumer frozen for longer than its session, then let go",
+    party: "consumer",
+    holdMs: { short: FROZEN_MS, long: 60_000 },
+    inject: ({ fleet }, random) => {
+      const { child } = random.pick(fleet.consumers);
+      child.signal("SIGSTOP");
+      return Promise.resolve({ heal: () => Promise.resolve(child.signal("SIGCONT")) });
+    },
+  },
+  {
+    name: "consumer stopped as it should be",
+    party: "consumer",
+    holdMs: NO_HOLD,
+    rowsWithinMs: 3_000,
+    inject: async ({ fleet }, random) => {
+      const { child } = random.pick(fleet.consumers);
+      child.signal("SIGTERM");
+      const { code } = await child.ended;
+      if (code !== 0) throw new Error(`a consumer that was asked to stop ended with ${code}`);
+      return HEALED;
+    },
+  },
+  {
+    name: "consumers join and leave",
+    party: "consumer",
+    holdMs: { short: 1_000, long: 10_000 },
+    inject: async ({ fleet }, random) => {
+      const guests = [fleet.addConsumer(), fleet.addConsumer()];
+      await sleep(random.between(1_000, 3_000));
+      const [first, ...others] = shuffle(fleet.consumers, random)
+        .filter((member) => !guests.includes(member));
+      if (first !== undefined && others.length > 0) await fleet.retire(first);
+      const heal = async (): Promise<void> => {
+        await fleet.retire(guests[0]!);
+        // The guest that stays takes the place of the one that left.
+        if (others.length === 0) await fleet.retire(guests[1]!);
+      };
+      return { heal };
+    },
+  },
+];
+
+/** Faults of producers and of what they send. */
+export const PRODUCER_FAULTS: readonly Fault[] = [
+  ...PRODUCER_KILL_POINTS.map((point): Fault => ({
+    name: `producer killed: ${point}`,
+    party: "producer",
+    holdMs: NO_HOLD,
+    inject: async ({ fleet }, random) => {
+      const victim = random.pick(fleet.producers);
+      const reached = await killAtPoint(victim, point, random);
+      return { ...HEALED, countsFor: [`producer killed: ${reached}`] };
+    },
+  })),
+  {
+    name: "producer killed: at any time",
+    party: "producer",
+    holdMs: NO_HOLD,
+    inject: async ({ fleet }, random) => {
+      await Promise.all(fleet.producers.map(async ({ child }) => {
+        await sleep(random.between(0, 500));
+        child.signal("SIGKILL");
+        await child.ended;
+      }));
+      return HEALED;
+    },
+  },
+  {
+    name: "every message bad, from one more producer",
+    party: "producer",
+    holdMs: { short: 10_000, long: 60_000 },
+    inject: ({ fleet, rate }, random) => {
+      const ratios = { repeats: 0, conflicts: 0, bad: 1 };
+      const flood = fleet.addProducer({ seed: random.uint32(), rate: 2 * rate, ratios });
+      return Promise.resolve({ heal: async () => void await fleet.retire(flood) });
+    },
+  },
+];
+
+/** Resolves, once the victim has ended, to the point at which it did. */
+async function killAtPoint(victim: Member, point: string, random: Random): Promise<string> {
+  const { child } = victim;
+  let reached = point;
+  child.arm(point, 1 + random.uint32() % ARRIVALS_MAX);
+  const givingUp = new AbortController();
+  const late = sleep(REACHED_MS_MAX, undefined, { signal: givingUp.signal }).then(() => {
+    reached = "at any time";
+    child.signal("SIGKILL");
+  }, () => {});
+  await child.ended;
+  givingUp.abort();
+  await late;
+  return reached;
+}

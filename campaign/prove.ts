@@ -1,0 +1,127 @@
+/**
+ * `deno task prove`: starts real servers, hurts everything that can be hurt while readings flow, and
+ * looks for every acknowledged reading at the end.
+ *
+ *     deno task prove --short         each fault once, a hundred kills
+ *     deno task prove                 the same with faults that hold for up to two minutes
+ *     deno task prove --long 6        schedule after schedule for six hours
+ *
+ * It exits 1 if anything that is promised does not hold. The same seed draws the same schedule.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { Command, InvalidArgumentError } from "commander";
+import { describeError } from "../lib/errors.ts";
+import { createRandom } from "../lib/producer/random.ts";
+import { type CampaignReport, runCampaign } from "./campaign.ts";
+import type { Fault } from "./fault.ts";
+import { CONSUMER_KILL_POINTS } from "./kill_points.ts";
+import { CONSUMER_FAULTS, consumersKilledAt, PRODUCER_FAULTS } from "./process_faults.ts";
+import { proofPage } from "./proof_page.ts";
+import { brokenPromises, reportText } from "./report.ts";
+import { drawSchedule } from "./schedule.ts";
+import { SERVER_FAULTS } from "./server_faults.ts";
+
+/** With the kills among the other faults, more than a hundred. */
+const POINT_KILLS_MIN = 96;
+const SEED_MAX = 2 ** 32 - 1;
+
+interface Flags {
+  readonly short?: true;
+  readonly long?: number;
+  readonly seed: number;
+  readonly rate: number;
+  readonly only?: string;
+  readonly page: string;
+  readonly keep?: string;
+}
+
+function parseFlags(args: readonly string[]): Flags {
+  const command = new Command("prove")
+    .description("Hurt real servers and programs while readings flow, and look for every reading")
+    .option("--short", "each fault for seconds, not minutes")
+    .option("--long <hours>", "schedule after schedule for so many hours", wholeNumber)
+    .option("--seed <n>", "draws order, victims and times", wholeNumber, randomSeed())
+    .option("--rate <n>", "messages per second", wholeNumber, 300)
+    .option("--only <text>", "only faults whose name contains this")
+    .option("--page <file>", "where the page goes", "docs/proof.html")
+    .option("--keep <dir>", "keep logs and journals here, which must not exist");
+  command.parse([...args], { from: "user" });
+  return command.opts<Flags>();
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError("give a whole number");
+  return Number(text);
+}
+
+function randomSeed(): number {
+  return Math.floor(Math.random() * SEED_MAX);
+}
+
+function say(line: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
+}
+
+function scheduleOf({ seed, only }: Flags, round: number): readonly Fault[] {
+  const schedule = drawSchedule({
+    faults: [...CONSUMER_FAULTS, ...PRODUCER_FAULTS, ...SERVER_FAULTS],
+    points: CONSUMER_KILL_POINTS,
+    pointKillsMin: POINT_KILLS_MIN,
+    killedAt: consumersKilledAt,
+  }, createRandom(seed, round));
+  return only === undefined ? schedule : schedule.filter(({ name }) => name.includes(only));
+}
+
+async function runRound(flags: Flags, round: number, signal: AbortSignal): Promise<CampaignReport> {
+  const schedule = scheduleOf(flags, round);
+  if (schedule.length === 0) throw new Error(`Cannot play "${flags.only}": there is no such fault`);
+  const dir = flags.keep ?? await Deno.makeTempDir({ prefix: "prove-" });
+  await Deno.mkdir(dir, { recursive: true });
+  // The servers run as others, who have to get to their directories.
+  await Deno.chmod(dir, 0o755);
+  try {
+    return await runCampaign({
+      seed: flags.seed + round,
+      schedule,
+      hold: flags.short ? "short" : "long",
+      rate: flags.rate,
+      dir: join(dir, `round-${round}`),
+      say: (line) => say(`${new Date().toISOString().slice(11, 19)}  ${line}`),
+      signal,
+    });
+  } finally {
+    if (flags.keep === undefined) await Deno.remove(dir, { recursive: true });
+  }
+}
+
+async function main(): Promise<boolean> {
+  const flags = parseFlags(Deno.args);
+  const stop = new AbortController();
+  const onSignal = (): void => {
+    say("ends after this fault, with a report; once more to stop at once");
+    Deno.removeSignalListener("SIGINT", onSignal);
+    stop.abort();
+  };
+  Deno.addSignalListener("SIGINT", onSignal);
+  const endMs = Date.now() + (flags.long ?? 0) * 3_600_000;
+  let isKept = true;
+  let round = 0;
+  do {
+    const report = await runRound(flags, round++, stop.signal);
+    await Deno.writeTextFile(flags.page, proofPage(report));
+    say(`\n${reportText(report)}\n\npage: ${flags.page}`);
+    isKept &&= brokenPromises(report).length === 0;
+  } while (Date.now() < endMs && !stop.signal.aborted);
+  return isKept;
+}
+
+if (import.meta.main) {
+  try {
+    Deno.exit(await main() ? 0 : 1);
+  } catch (error) {
+    say(describeError(error));
+    Deno.exit(1);
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * What a campaign showed, as a table for people: fault by fault, and at the end the verdict.
+ *
+ * @module
+ */
+import { table } from "../lib/table.ts";
+import type { CampaignReport, PlayedFault } from "./campaign.ts";
+import type { Finding } from "./oracle.ts";
+
+/** One line of the table: all times that one fault was played. */
+export interface FaultSummary {
+  /** The fault. */
+  readonly name: string;
+  /** How often it was played. */
+  readonly times: number;
+  /** Acknowledged messages that are nowhere. */
+  readonly lost: number;
+  /** Readings or dead letters that are there twice, or as they were never sent. */
+  readonly storedTwice: number;
+  /** Dead letters that should be none, or for another reason. */
+  readonly wronglyDeadLettered: number;
+  /** Longest time without a new row, ms. */
+  readonly longestStallMs: number;
+  /** Longest time from healing to new rows, ms; Infinity: they never came. */
+  readonly rowsAfterMs: number;
+  /** How soon they had to come, ms. */
+  readonly rowsWithinMs: number;
+  /** Why it could not be played, each time that it could not. */
+  readonly failures: readonly string[];
+}
+
+/** Sums the played faults up by name, in the order of their names. */
+export function summarize({ played, ending }: CampaignReport): readonly FaultSummary[] {
+  const findings = ending.oracle.findings;
+  const named = played.flatMap((one, index) => {
+    const own = findings.filter((finding) => isOf(finding, one, played[index + 1]));
+    return one.countsFor.map((name) => ({ name, one, own }));
+  });
+  return [...Map.groupBy(named, ({ name }) => name)].sort(([a], [b]) => a < b ? -1 : 1)
+    .map(([name, times]) => {
+      const own = times.flatMap((time) => time.own);
+      const count = (...kinds: Finding["kind"][]): number =>
+        own.filter(({ kind }) => kinds.includes(kind)).length;
+      const longest = (of: (one: PlayedFault) => number): number =>
+        Math.max(...times.map(({ one }) => of(one)));
+      return {
+        name,
+        times: times.length,
+        lost: count("lost"),
+        storedTwice: count("stored twice", "wrongly stored"),
+        wronglyDeadLettered: count("wrongly dead-lettered"),
+        longestStallMs: longest((one) => one.longestStallMs),
+        rowsAfterMs: longest((one) => (one.rowsAtMs ?? Infinity) - one.healedAtMs),
+        rowsWithinMs: longest((one) => one.rowsWithinMs),
+        failures: times.flatMap(({ one }) => one.failure ?? []),
+      };
+    });
+}
+
+/** What was sent between this fault and the next one is this fault's. */
+function isOf(finding: Finding, one: PlayedFault, next: PlayedFault | undefined): boolean {
+  return finding.sentAtMs >= one.injectedAtMs && finding.sentAtMs < (next?.injectedAtMs ?? Infinity);
+}
+
+/** Everything that was promised and does not hold, a sentence for each; none: all holds. */
+export function brokenPromises(report: CampaignReport): readonly string[] {
+  const { ending, oddEnds, played } = report;
+  const { oracle } = ending;
+  return [
+    ...oracle.findings.slice(0, FINDINGS_MAX).map(({ kind, text }) => `${kind}: ${text}`),
+    ...atMost(oracle.findings.length),
+    ...ending.verifyProblems.map((problem) => `verify: ${problem}`),
+    ...ending.indexProblems.map((problem) => `index: ${problem}`),
+    ...ending.lastValueProblems.map((problem) => `last value: ${problem}`),
+    ...played.filter(({ failure }) => failure !== undefined)
+      .map(({ name, failure }) => `not played: ${name}: ${failure}`),
+    ...summarize(report).filter((fault) => fault.rowsAfterMs > fault.rowsWithinMs).map((fault) =>
+      `too late: ${fault.name}: rows came ${seconds(fault.rowsAfterMs)} after it was healed, ` +
+      `${seconds(fault.rowsWithinMs)} is promised`
+    ),
+    ...oddEnds.map(({ name, atMs, end }) =>
+      `ended by itself: ${name} at ${new Date(atMs).toISOString()}, exit code ${end.code}`
+    ),
+  ];
+}
+
+/** Findings beyond this number say nothing new. */
+const FINDINGS_MAX = 20;
+
+function atMost(findings: number): readonly string[] {
+  return findings > FINDINGS_MAX ? [`and ${findings - FINDINGS_MAX} more`] : [];
+}
+
+/** The whole report as text. */
+export function reportText(report: CampaignReport): string {
+  const { ending, kills, seed, durationMs } = report;
+  const { oracle } = ending;
+  const faults = summarize(report);
+  const nameWidth = Math.max(...faults.map(({ name }) => name.length));
+  const rows = faults.map((fault) => [
+    fault.name.padEnd(nameWidth),
+    String(fault.times),
+    String(fault.lost),
+    String(fault.storedTwice),
+    String(fault.wronglyDeadLettered),
+    seconds(fault.longestStallMs),
+    seconds(fault.rowsAfterMs),
+    seconds(fault.rowsWithinMs),
+  ]);
+  const broken = brokenPromises(report);
+  return [
+    ...table([TABLE_HEAD, ...rows]),
+    "",
+    `seed ${seed}, ${Math.round(durationMs / 60_000)} min, ${kills} processes killed`,
+    `${oracle.acknowledged} acknowledged messages looked for, ${oracle.unacknowledged} without an ` +
+    "acknowledgement",
+    `${oracle.rows} rows and ${oracle.deadLetters} dead letters compared, ${ending.indexes} ` +
+    "indexes checked",
+    `${oracle.deletedByUs} readings deleted from the topic before they were read; the ledger has ` +
+    `counted ${ending.gaps} such offsets`,
+    "",
+    ...broken.length === 0
+      ? ["ok: nothing lost, nothing twice, nothing wrongly dead-lettered, all bounds kept"]
+      : ["BROKEN:", ...broken.map((promise) => `  ${promise}`)],
+  ].join("\n");
+}
+
+/** Heads of the columns. */
+export const TABLE_HEAD = [
+  "fault",
+  "times",
+  "lost",
+  "twice",
+  "wrong letters",
+  "longest stall",
+  "rows after healing",
+  "promised",
+] as const;
+
+/** A duration in seconds, for people. */
+export function seconds(ms: number): string {
+  return Number.isFinite(ms) ? `${(ms / 1_000).toFixed(1)} s` : "never";
+}
