@@ -11,14 +11,9 @@ import { MIXED } from "../tests/integration/generated_messages.ts";
 import { type Bed, openBed } from "./bed.ts";
 import { type Fault, type InjectedFault, ROWS_WITHIN_MS, type Stage } from "./fault.ts";
 import { Fleet } from "./fleet.ts";
-import {
-  type Ending,
-  lookForEverything,
-  waitForLastValues,
-  waitUntilDrained,
-} from "./ending.ts";
+import { type Ending, lookForEverything, waitForLastValues, waitUntilDrained } from "./ending.ts";
 import { ProgressWatch, type Sighting } from "./progress.ts";
-import { readUnread } from "./unread.ts";
+import { readUnread } from "./topic.ts";
 
 /** How a campaign is played. */
 export interface CampaignOptions {
@@ -98,7 +93,11 @@ const SAMPLE_MS = 500;
 export async function runCampaign(options: CampaignOptions): Promise<CampaignReport> {
   const { dir, say, rate, seed } = options;
   const startedAtMs = Date.now();
-  await using bed = await openBed({ dir: join(dir, "servers"), partitions: PARTITIONS, report: say });
+  await using bed = await openBed({
+    dir: join(dir, "servers"),
+    partitions: PARTITIONS,
+    report: say,
+  });
   const logs = join(dir, "programs");
   await Deno.mkdir(logs, { recursive: true });
   await using fleet = new Fleet(logs, bed.settings);
@@ -124,7 +123,17 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     const durationMs = Date.now() - startedAtMs;
     const { kills, oddEnds } = fleet;
     const { sightings } = watch;
-    return { seed, startedAtMs, durationMs, played, kills, oddEnds, acknowledged, sightings, ending };
+    return {
+      seed,
+      startedAtMs,
+      durationMs,
+      played,
+      kills,
+      oddEnds,
+      acknowledged,
+      sightings,
+      ending,
+    };
   } finally {
     clearInterval(sampling);
   }

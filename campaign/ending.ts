@@ -6,12 +6,12 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { createClient } from "@redis/client";
-import { Kafka, logLevel } from "kafkajs";
 import { findLastValueProblems, type Query, readStored } from "../tests/integration/checker.ts";
 import type { Bed } from "./bed.ts";
 import { openDatabase, readPositions } from "./database.ts";
 import type { Fleet } from "./fleet.ts";
 import { readJournal } from "./journal.ts";
+import { readEnds } from "./topic.ts";
 import { judge, type OracleReport } from "./oracle.ts";
 
 /** What was found at the end. */
@@ -67,7 +67,7 @@ export async function lookForEverything(
     oracle,
     verifyProblems: await fleet.verify(),
     gaps: Number(sums!.gaps),
-    ...await checkIndexes(query),
+    ...await checkIndexes(bed),
   };
 }
 
@@ -85,22 +85,25 @@ export async function waitForLastValues(bed: Bed): Promise<readonly string[]> {
 
 async function lagMessages(bed: Bed): Promise<number> {
   await using database = await openDatabase(bed);
-  const { direct, topic } = bed;
-  const admin = new Kafka({ brokers: [...direct.brokers], logLevel: logLevel.NOTHING }).admin();
-  await admin.connect();
-  try {
-    const ends = await admin.fetchTopicOffsets(topic);
-    const next = await readPositions(database.query);
-    return ends.reduce((sum, { partition, high }) => {
-      return sum + Math.abs(Number(high) - (next.get(partition) ?? 0));
-    }, 0);
-  } finally {
-    await admin.disconnect();
-  }
+  const next = await readPositions(database.query);
+  const ends = await readEnds(bed);
+  // Of a topic that was just made again, the ledger still stands above the end.
+  return ends.entries().reduce((sum, [partition, end]) => {
+    return sum + Math.abs(end - (next.get(partition) ?? 0));
+  }, 0);
 }
 
 /** Whether every row is in the indexes and nothing else is, by PostgreSQL's own extension. */
-async function checkIndexes(query: Query): Promise<Pick<Ending, "indexes" | "indexProblems">> {
+function checkIndexes(bed: Bed): Promise<Pick<Ending, "indexes" | "indexProblems">> {
+  const { postgres, direct } = bed;
+  return postgres.asSuperuser(direct.postgres.database, ({ query }) => {
+    return checkEachIndex(async (text) => (await query(text)).rows);
+  });
+}
+
+async function checkEachIndex(
+  query: Query,
+): Promise<Pick<Ending, "indexes" | "indexProblems">> {
   await query("CREATE EXTENSION IF NOT EXISTS amcheck");
   const indexes = await query(`
     SELECT indexrelid::regclass::text AS name FROM pg_index JOIN pg_class ON oid = indexrelid

@@ -8,6 +8,16 @@ import { join } from "node:path";
 import { Child, type ChildEnd, type ChildSpec } from "./child.ts";
 import type { ProducerTask } from "./producer_program.ts";
 
+/** What all programs of a campaign have in common beside the servers. */
+const SETTINGS = {
+  // One port cannot serve four pages.
+  HTTP_PORT: "0",
+  KAFKA_SESSION_TIMEOUT_MS: "10000",
+  // Fewer and larger sends, for each waits for the disk.
+  PRODUCER_LINGER_MS: "50",
+  LOG_FORMAT: "json",
+} as const;
+
 /** A program that is always started again. */
 export class Member {
   readonly #spec: ChildSpec;
@@ -80,7 +90,7 @@ export class Fleet implements AsyncDisposable {
    */
   constructor(dir: string, settings: Readonly<Record<string, string>>) {
     this.#dir = dir;
-    this.#settings = settings;
+    this.#settings = { ...settings, ...SETTINGS };
   }
 
   /** Messages that were acknowledged to any producer so far. */

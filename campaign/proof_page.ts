@@ -25,7 +25,9 @@ export function proofPage(report: CampaignReport): string {
   const { ending: { oracle }, kills, seed, durationMs, startedAtMs, played } = report;
   const verdict = broken.length === 0
     ? `<p class="ok">Nothing lost, nothing stored twice, nothing wrongly dead-lettered.</p>`
-    : `<p class="broken">Broken:</p><ul>${broken.map((one) => `<li>${escape(one)}</li>`).join("")}</ul>`;
+    : `<p class="broken">Broken:</p><ul>${
+      broken.map((one) => `<li>${escape(one)}</li>`).join("")
+    }</ul>`;
   const figures = [
     [String(oracle.acknowledged), "acknowledged messages looked for"],
     [String(oracle.rows), "rows compared"],
@@ -95,7 +97,11 @@ ${panel("messages that wait", [{ name: "waiting", points: waiting }], 1, duratio
 ${axis(durationMs, height)}</svg></div>`;
 }
 
-function band(one: PlayedFault, { startedAtMs, durationMs }: CampaignReport, height: number): string {
+function band(
+  one: PlayedFault,
+  { startedAtMs, durationMs }: CampaignReport,
+  height: number,
+): string {
   const from = place(one.injectedAtMs - startedAtMs, durationMs);
   const shareOfTime = (one.healedAtMs - one.injectedAtMs) / durationMs;
   const width = Math.max(1.5, shareOfTime * (WIDTH - LEFT)).toFixed(1);
@@ -122,7 +128,9 @@ function panel(
     });
     return `<path class="${name}" d="${line.join("")}"/>`;
   });
-  const legend = curves.map(({ name }) => `<tspan class="${name}" dx="10">${name}</tspan>`).join("");
+  const legend = curves.map(({ name }) => `<tspan class="${name}" dx="10">${name}</tspan>`).join(
+    "",
+  );
   return `<text x="${LEFT}" y="${bottom - PANEL_HEIGHT - 6}">${title}${legend}</text>
 <text class="tick" x="${LEFT - 6}" y="${bottom - PANEL_HEIGHT + 4}">${Math.round(most)}</text>
 <text class="tick" x="${LEFT - 6}" y="${bottom + 4}">0</text>

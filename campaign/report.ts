@@ -59,7 +59,8 @@ export function summarize({ played, ending }: CampaignReport): readonly FaultSum
 
 /** What was sent between this fault and the next one is this fault's. */
 function isOf(finding: Finding, one: PlayedFault, next: PlayedFault | undefined): boolean {
-  return finding.sentAtMs >= one.injectedAtMs && finding.sentAtMs < (next?.injectedAtMs ?? Infinity);
+  return finding.sentAtMs >= one.injectedAtMs &&
+    finding.sentAtMs < (next?.injectedAtMs ?? Infinity);
 }
 
 /** Everything that was promised and does not hold, a sentence for each; none: all holds. */

@@ -1,10 +1,12 @@
 /**
- * The messages that stand in the topic above the ledger: read as any program would, so that those
- * which are about to be deleted are known by name.
+ * The topic as the campaign asks for it, on connections that no fault hurts: where it ends, and which
+ * messages stand in it above the ledger.
  *
  * @module
  */
-import { Kafka, logLevel } from "kafkajs";
+import { type KafkaClient, openKafka } from "../lib/kafka/connection.ts";
+import { createLog } from "../lib/log.ts";
+import { systemClock } from "../lib/clock.ts";
 import type { Bed } from "./bed.ts";
 import { openDatabase, readPositions } from "./database.ts";
 import { nameOf } from "./oracle.ts";
@@ -20,27 +22,32 @@ export interface UnreadMessage {
 /** Longest time to read them, ms. */
 const READ_MS_MAX = 20_000;
 
+/** One past the last offset of each partition. */
+export async function readEnds(bed: Bed): Promise<ReadonlyMap<number, number>> {
+  const admin = openDirectly(bed).admin();
+  await admin.connect();
+  try {
+    const ends = await admin.fetchTopicOffsets(bed.topic);
+    return new Map(ends.map(({ partition, high }) => [partition, Number(high)]));
+  } finally {
+    await admin.disconnect();
+  }
+}
+
 /** Reads every partition from where the ledger stands to its end. The consumers must not run. */
 export async function readUnread(bed: Bed): Promise<readonly UnreadMessage[]> {
-  const { direct, topic } = bed;
-  const kafka = new Kafka({ brokers: [...direct.brokers], logLevel: logLevel.NOTHING });
-  const admin = kafka.admin();
-  await admin.connect();
-  const ends = await admin.fetchTopicOffsets(topic).finally(() => admin.disconnect());
   await using database = await openDatabase(bed);
   const next = await readPositions(database.query);
-  const waiting = new Map(
-    ends.map(({ partition, high }) => [partition, Number(high)] as const)
-      .filter(([partition, high]) => (next.get(partition) ?? 0) < high),
-  );
+  const ends = [...await readEnds(bed)];
+  const waiting = new Map(ends.filter(([partition, end]) => (next.get(partition) ?? 0) < end));
   const unread: UnreadMessage[] = [];
-  const consumer = kafka.consumer({ groupId: `campaign-${crypto.randomUUID()}` });
+  const consumer = openDirectly(bed).consumer({ groupId: `campaign-${crypto.randomUUID()}` });
   const { promise: allRead, resolve, reject } = Promise.withResolvers<void>();
   const timer = setTimeout(() => reject(new Error("Cannot read the topic in time")), READ_MS_MAX);
   try {
     if (waiting.size === 0) return [];
     await consumer.connect();
-    await consumer.subscribe({ topics: [topic], fromBeginning: true });
+    await consumer.subscribe({ topics: [bed.topic], fromBeginning: true });
     await consumer.run({
       autoCommit: false,
       eachMessage: ({ partition, message }) => {
@@ -54,7 +61,7 @@ export async function readUnread(bed: Bed): Promise<readonly UnreadMessage[]> {
       },
     });
     for (const [partition, offset] of next) {
-      consumer.seek({ topic, partition, offset: String(offset) });
+      consumer.seek({ topic: bed.topic, partition, offset: String(offset) });
     }
     await allRead;
     return unread;
@@ -62,4 +69,9 @@ export async function readUnread(bed: Bed): Promise<readonly UnreadMessage[]> {
     clearTimeout(timer);
     await consumer.disconnect();
   }
+}
+
+function openDirectly({ direct }: Bed): KafkaClient {
+  const log = createLog({ level: "error", format: "json", write: () => {}, clock: systemClock });
+  return openKafka({ brokers: direct.brokers, clientId: "campaign" }, log);
 }
