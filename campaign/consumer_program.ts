@@ -18,10 +18,13 @@ import {
 if (import.meta.main) {
   const kill = new KillSwitch(endAtOnce);
   void armFromInput(kill);
-  await runConsumer({}, ({ member, store, cache }) => ({
-    member: memberWithPoints(member, kill),
-    store: storeWithPoints(store, kill),
-    cache: cacheWithPoints(cache, kill),
-  }));
+  await runConsumer({}, {
+    migrations: `${import.meta.dirname}/../migrations`,
+    wrap: ({ member, store, cache }) => ({
+      member: memberWithPoints(member, kill),
+      store: storeWithPoints(store, kill),
+      cache: cacheWithPoints(cache, kill),
+    }),
+  });
   process.exit();
 }

@@ -174,7 +174,8 @@ export const PRODUCER_FAULTS: readonly Fault[] = [
 async function killAtPoint(victim: Member, point: string, random: Random): Promise<string> {
   const { child } = victim;
   let reached = point;
-  child.arm(point, 1 + random.uint32() % ARRIVALS_MAX);
+  const isRare = REBALANCE_POINTS.includes(point);
+  child.arm(point, isRare ? 1 : 1 + random.uint32() % ARRIVALS_MAX);
   const givingUp = new AbortController();
   const late = sleep(REACHED_MS_MAX, undefined, { signal: givingUp.signal }).then(() => {
     reached = "at any time";
