@@ -4,11 +4,6 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
-import { type ChildProcess, spawn } from "node:child_process";
-import { createWriteStream } from "node:fs";
-import { once } from "node:events";
-
 const ROOT = `${import.meta.dirname}/..`;
 
 /** What a child may see of this environment: where Deno finds itself and its cache. */
@@ -16,7 +11,7 @@ const INHERITED = ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME", "TMPDIR"];
 
 /** How a child ended: its exit code, or the signal that ended it. */
 export interface ChildEnd {
-  readonly code: number | null;
+  readonly code: number;
   readonly signal: string | null;
 }
 
@@ -36,47 +31,60 @@ export interface ChildSpec {
 
 /** A child that was started. */
 export class Child {
-  readonly #process: ChildProcess;
-  #end: ChildEnd | undefined;
-  /** Settles when it has ended. */
+  readonly #process: Deno.ChildProcess;
+  readonly #input: WritableStreamDefaultWriter<Uint8Array>;
+  #runs = true;
+  /** Settles when it has ended and everything that it wrote was taken. */
   readonly ended: Promise<ChildEnd>;
 
   /** Starts it. */
   constructor({ file, args, env, logFile, onLine }: ChildSpec) {
-    const log = createWriteStream(logFile, { flags: "a" });
-    this.#process = spawn(Deno.execPath(), ["run", "-q", "--no-prompt", "-A", file, ...args], {
+    this.#process = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-q", "--no-prompt", "-A", file, ...args],
       cwd: ROOT,
+      clearEnv: true,
       env: { ...inherited(), ...env },
-      stdio: ["pipe", "pipe", "pipe"],
-    });
-    this.#process.stdin!.on("error", () => {});
-    this.#process.stderr!.pipe(log, { end: false });
-    if (onLine === undefined) this.#process.stdout!.pipe(log, { end: false });
-    else this.#process.stdout!.on("data", lineReader(onLine));
-    this.ended = once(this.#process, "close").then(([code, signal]) => {
-      log.end();
-      return this.#end = { code, signal };
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    this.#input = this.#process.stdin.getWriter();
+    const log = Deno.openSync(logFile, { create: true, append: true });
+    const takeLog = async (stream: ReadableStream<Uint8Array>): Promise<void> => {
+      for await (const bytes of stream) log.writeSync(bytes);
+    };
+    const { stdout, stderr, status } = this.#process;
+    const output = onLine === undefined ? takeLog(stdout) : readLines(stdout, onLine);
+    this.ended = Promise.all([status, output, takeLog(stderr)]).then(([{ code, signal }]) => {
+      this.#runs = false;
+      log.close();
+      return { code, signal };
     });
   }
 
   /** Its process id. */
   get pid(): number {
-    return this.#process.pid!;
+    return this.#process.pid;
   }
 
   /** False once it has ended. */
   get runs(): boolean {
-    return this.#end === undefined;
+    return this.#runs;
   }
 
   /** Sends a signal, unless it has ended. */
   signal(signal: "SIGTERM" | "SIGKILL" | "SIGSTOP" | "SIGCONT"): void {
-    if (this.runs) this.#process.kill(signal);
+    try {
+      this.#process.kill(signal);
+    } catch (error) {
+      if (!(error instanceof TypeError) && !(error instanceof Deno.errors.NotFound)) throw error;
+    }
   }
 
   /** Has it end itself when it reaches `point` for the `times`-th time from now on. */
   arm(point: string, times: number): void {
-    if (this.runs) this.#process.stdin!.write(`${point}:${times}\n`);
+    // It may have ended meanwhile, which is seen elsewhere.
+    this.#input.write(new TextEncoder().encode(`${point}:${times}\n`)).catch(() => {});
   }
 
   /** Its memory now, MB. */
@@ -92,11 +100,14 @@ function inherited(): Record<string, string> {
   );
 }
 
-function lineReader(onLine: (line: string) => void): (chunk: Buffer) => void {
+async function readLines(
+  stream: ReadableStream<Uint8Array<ArrayBuffer>>,
+  onLine: (line: string) => void,
+): Promise<void> {
   let rest = "";
-  return (chunk) => {
-    const lines = (rest + chunk.toString()).split("\n");
+  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split("\n");
     rest = lines.pop()!;
     lines.forEach(onLine);
-  };
+  }
 }
