@@ -9,6 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createRandom, type Random } from "../lib/producer/random.ts";
 import { MIXED } from "../tests/integration/generated_messages.ts";
 import { type Bed, openBed } from "./bed.ts";
+import { type Bounds, measureBounds } from "./bounds.ts";
 import { type Fault, type InjectedFault, ROWS_WITHIN_MS, type Stage } from "./fault.ts";
 import { Fleet } from "./fleet.ts";
 import { type Ending, lookForEverything, waitForLastValues, waitUntilDrained } from "./ending.ts";
@@ -25,6 +26,8 @@ export interface CampaignOptions {
   readonly hold: "short" | "long";
   /** Messages per second of all producers together. */
   readonly rate: number;
+  /** Whether bounds are measured at the end, see {@linkcode measureBounds}. */
+  readonly withBounds: boolean;
   /** Holds servers, logs and journals; must not exist. */
   readonly dir: string;
   /** Is told each step, for people. */
@@ -77,9 +80,13 @@ export interface CampaignReport {
   readonly sightings: readonly Sighting[];
   /** What was found at the end. */
   readonly ending: Ending;
+  /** What was measured at full speed; undefined: that was left out. */
+  readonly bounds: Bounds | undefined;
 }
 
 const PARTITIONS = 12;
+/** How long PostgreSQL stays away with a million messages waiting, ms. */
+const OUTAGE_MS = { short: 30_000, long: 120_000 } as const;
 const CONSUMERS = 4;
 const PRODUCERS = 2;
 /** A flow that has not come back in this time does not come back, ms. */
@@ -120,6 +127,11 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     await fleet.retireConsumers();
     const found = await lookForEverything({ bed, fleet, deleted: run.deleted });
     const ending = { ...found, lastValueProblems };
+    if (options.withBounds) say("a backlog of a million messages, PostgreSQL away, Redis away");
+    const outageMs = OUTAGE_MS[options.hold];
+    const bounds = options.withBounds
+      ? await measureBounds({ bed, dir: logs, outageMs })
+      : undefined;
     const durationMs = Date.now() - startedAtMs;
     const { kills, oddEnds } = fleet;
     const { sightings } = watch;
@@ -207,9 +219,12 @@ class CampaignRun {
     };
   }
 
-  /** When every partition had moved since then; undefined: that took too long. */
+  /** When rows had come and every partition had moved since then; undefined: that took too long. */
   async recovered(sinceMs: number): Promise<number | undefined> {
-    while (!this.#watch.haveMovedSince(sinceMs, PARTITIONS)) {
+    const isBack = (): boolean =>
+      this.#watch.haveMovedSince(sinceMs, PARTITIONS) &&
+      this.#watch.firstRowsSince(sinceMs) !== undefined;
+    while (!isBack()) {
       if (Date.now() - sinceMs > RECOVERED_MS_MAX) return undefined;
       await sleep(LOOK_MS);
     }

@@ -29,7 +29,7 @@ const HEALED: InjectedFault = { heal: () => Promise.resolve() };
 /** Consumers that end themselves at one of these points each, at about the same time. */
 export function consumersKilledAt(points: readonly string[]): Fault {
   return {
-    name: `consumers killed: ${points.join("; ")}`,
+    name: `Consumers killed: ${points.join("; ")}`,
     party: "consumer",
     holdMs: NO_HOLD,
     inject: async ({ fleet }, random) => {
@@ -38,7 +38,7 @@ export function consumersKilledAt(points: readonly string[]): Fault {
       // One more member makes the group share out its partitions anew.
       const isShared = points.some((point) => REBALANCE_POINTS.includes(point));
       const guest = isShared ? fleet.addConsumer() : undefined;
-      const countsFor = (await Promise.all(deaths)).map((point) => `consumer killed: ${point}`);
+      const countsFor = (await Promise.all(deaths)).map((point) => `Consumer killed: ${point}`);
       const heal = async (): Promise<void> => {
         if (guest !== undefined) await fleet.retire(guest);
       };
@@ -50,7 +50,7 @@ export function consumersKilledAt(points: readonly string[]): Fault {
 /** Faults of consumers beside kills at a point. */
 export const CONSUMER_FAULTS: readonly Fault[] = [
   {
-    name: "consumer killed: at any time",
+    name: "Consumer killed: at any time",
     party: "consumer",
     holdMs: NO_HOLD,
     inject: async ({ fleet }, random) => {
@@ -65,7 +65,7 @@ export const CONSUMER_FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: "consumer killed: in a rebalance",
+    name: "Consumer killed: in a rebalance",
     party: "consumer",
     holdMs: NO_HOLD,
     inject: async ({ fleet }, random) => {
@@ -79,7 +79,7 @@ export const CONSUMER_FAULTS: readonly Fault[] = [
     },
   },
   ...STOP_KILL_POINTS.map((point): Fault => ({
-    name: `consumer killed: ${point}`,
+    name: `Consumer killed: ${point}`,
     party: "consumer",
     holdMs: NO_HOLD,
     inject: async ({ fleet }, random) => {
@@ -91,7 +91,7 @@ export const CONSUMER_FAULTS: readonly Fault[] = [
     },
   })),
   {
-    name: "consumer frozen for longer than its session, then let go",
+    name: "Consumer frozen for longer than its session, then let go",
     party: "consumer",
     holdMs: { short: FROZEN_MS, long: 60_000 },
     inject: ({ fleet }, random) => {
@@ -101,7 +101,7 @@ export const CONSUMER_FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: "consumer stopped as it should be",
+    name: "Consumer stopped as it should be",
     party: "consumer",
     holdMs: NO_HOLD,
     rowsWithinMs: 3_000,
@@ -114,7 +114,7 @@ export const CONSUMER_FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: "consumers join and leave",
+    name: "Consumers join and leave",
     party: "consumer",
     holdMs: { short: 1_000, long: 10_000 },
     inject: async ({ fleet }, random) => {
@@ -136,17 +136,17 @@ export const CONSUMER_FAULTS: readonly Fault[] = [
 /** Faults of producers and of what they send. */
 export const PRODUCER_FAULTS: readonly Fault[] = [
   ...PRODUCER_KILL_POINTS.map((point): Fault => ({
-    name: `producer killed: ${point}`,
+    name: `Producer killed: ${point}`,
     party: "producer",
     holdMs: NO_HOLD,
     inject: async ({ fleet }, random) => {
       const victim = random.pick(fleet.producers);
       const reached = await killAtPoint(victim, point, random);
-      return { ...HEALED, countsFor: [`producer killed: ${reached}`] };
+      return { ...HEALED, countsFor: [`Producer killed: ${reached}`] };
     },
   })),
   {
-    name: "producer killed: at any time",
+    name: "Producer killed: at any time",
     party: "producer",
     holdMs: NO_HOLD,
     inject: async ({ fleet }, random) => {
@@ -159,7 +159,7 @@ export const PRODUCER_FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: "every message bad, from one more producer",
+    name: "Every message bad, from one more producer",
     party: "producer",
     holdMs: { short: 10_000, long: 60_000 },
     inject: ({ fleet, rate }, random) => {

@@ -5,7 +5,7 @@
  * @module
  */
 import type { CampaignReport, PlayedFault } from "./campaign.ts";
-import { brokenPromises, seconds, summarize, TABLE_HEAD } from "./report.ts";
+import { boundsLines, brokenPromises, seconds, summarize, TABLE_HEAD } from "./report.ts";
 
 const WIDTH = 1_160;
 const PANEL_HEIGHT = 150;
@@ -22,7 +22,7 @@ interface Curve {
 /** The whole page. */
 export function proofPage(report: CampaignReport): string {
   const broken = brokenPromises(report);
-  const { ending: { oracle }, kills, seed, durationMs, startedAtMs, played } = report;
+  const { ending: { oracle }, kills, seed, durationMs, startedAtMs, played, bounds } = report;
   const verdict = broken.length === 0
     ? `<p class="ok">Nothing lost, nothing stored twice, nothing wrongly dead-lettered.</p>`
     : `<p class="broken">Broken:</p><ul>${
@@ -51,6 +51,13 @@ ${timeline(report)}
 ${faultTable(report)}
 <p>A stall is the longest time without a new row. A kill of several consumers at once counts for
 each of its points.</p>
+${
+    bounds === undefined
+      ? ""
+      : `<h2>At full speed</h2><ul>${
+        boundsLines(bounds).map((line) => `<li>${escape(line)}</li>`).join("")
+      }</ul>`
+  }
 </main></body></html>
 `;
 }

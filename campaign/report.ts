@@ -4,6 +4,7 @@
  * @module
  */
 import { table } from "../lib/table.ts";
+import { type Bounds, brokenBounds, PROMISED } from "./bounds.ts";
 import type { CampaignReport, PlayedFault } from "./campaign.ts";
 import type { Finding } from "./oracle.ts";
 
@@ -79,6 +80,7 @@ export function brokenPromises(report: CampaignReport): readonly string[] {
       `too late: ${fault.name}: rows came ${seconds(fault.rowsAfterMs)} after it was healed, ` +
       `${seconds(fault.rowsWithinMs)} is promised`
     ),
+    ...report.bounds === undefined ? [] : brokenBounds(report.bounds),
     ...oddEnds.map(({ name, atMs, end }) =>
       `ended by itself: ${name} at ${new Date(atMs).toISOString()}, exit code ${end.code}`
     ),
@@ -94,7 +96,7 @@ function atMost(findings: number): readonly string[] {
 
 /** The whole report as text. */
 export function reportText(report: CampaignReport): string {
-  const { ending, kills, seed, durationMs } = report;
+  const { ending, kills, seed, durationMs, bounds } = report;
   const { oracle } = ending;
   const faults = summarize(report);
   const nameWidth = Math.max(...faults.map(({ name }) => name.length));
@@ -119,11 +121,28 @@ export function reportText(report: CampaignReport): string {
     "indexes checked",
     `${oracle.deletedByUs} readings deleted from the topic before they were read; the ledger has ` +
     `counted ${ending.gaps} such offsets`,
+    ...bounds === undefined ? [] : boundsLines(bounds),
     "",
     ...broken.length === 0
       ? ["ok: nothing lost, nothing twice, nothing wrongly dead-lettered, all bounds kept"]
       : ["BROKEN:", ...broken.map((promise) => `  ${promise}`)],
   ].join("\n");
+}
+
+/** What was measured at full speed, a line each. */
+export function boundsLines(bounds: Bounds): readonly string[] {
+  const { backlogMessages, outageMs, grownMb, ratePerSecond, redisWaits } = bounds;
+  const { withRedis, withoutRedis } = ratePerSecond;
+  return [
+    `PostgreSQL away for ${
+      seconds(outageMs)
+    } with ${backlogMessages} messages waiting: memory grew ` +
+    `by ${grownMb.toFixed(0)} MB, ${PROMISED.grownMbMax} MB is promised`,
+    `Redis silent: ${Math.round(withoutRedis)} messages/s, with Redis ${Math.round(withRedis)}; ` +
+    `that is ${(withoutRedis / withRedis).toFixed(2)}, ${PROMISED.rateShareMin} is promised`,
+    `${redisWaits.all} questions of batches to Redis, ${redisWaits.overBudget} of them longer than ` +
+    "their budget of 0.25 s and 0.05 s more",
+  ];
 }
 
 /** Heads of the columns. */

@@ -4,10 +4,8 @@
  *
  * @module
  */
-import { type KafkaClient, openKafka } from "../lib/kafka/connection.ts";
-import { createLog } from "../lib/log.ts";
-import { systemClock } from "../lib/clock.ts";
 import type { Bed } from "./bed.ts";
+import { asKafkaAdmin, openDirectly } from "./cluster.ts";
 import { openDatabase, readPositions } from "./database.ts";
 import { nameOf } from "./oracle.ts";
 
@@ -24,14 +22,8 @@ const READ_MS_MAX = 20_000;
 
 /** One past the last offset of each partition. */
 export async function readEnds(bed: Bed): Promise<ReadonlyMap<number, number>> {
-  const admin = openDirectly(bed).admin();
-  await admin.connect();
-  try {
-    const ends = await admin.fetchTopicOffsets(bed.topic);
-    return new Map(ends.map(({ partition, high }) => [partition, Number(high)]));
-  } finally {
-    await admin.disconnect();
-  }
+  const ends = await asKafkaAdmin(bed, (admin) => admin.fetchTopicOffsets(bed.topic));
+  return new Map(ends.map(({ partition, high }) => [partition, Number(high)]));
 }
 
 /** Reads every partition from where the ledger stands to its end. The consumers must not run. */
@@ -69,9 +61,4 @@ export async function readUnread(bed: Bed): Promise<readonly UnreadMessage[]> {
     clearTimeout(timer);
     await consumer.disconnect();
   }
-}
-
-function openDirectly({ direct }: Bed): KafkaClient {
-  const log = createLog({ level: "error", format: "json", write: () => {}, clock: systemClock });
-  return openKafka({ brokers: direct.brokers, clientId: "campaign" }, log);
 }

@@ -50,7 +50,7 @@ export class ConsumerMetrics {
     name: "sensor_ledger_stage_seconds",
     help: "Duration of one stage of a batch.",
     labelNames: ["stage"],
-    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.3, 1, 5],
     registers: [this.#registry],
   });
   readonly #delay = new Histogram({
