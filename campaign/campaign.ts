@@ -145,6 +145,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
       acknowledged,
       sightings,
       ending,
+      bounds,
     };
   } finally {
     clearInterval(sampling);

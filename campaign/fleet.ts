@@ -16,6 +16,7 @@ const SETTINGS = {
   // Fewer and larger sends, for each waits for the disk.
   PRODUCER_LINGER_MS: "50",
   LOG_FORMAT: "json",
+  LOG_LEVEL: "debug",
 } as const;
 
 /** A program that is always started again. */

@@ -33,6 +33,7 @@ interface Flags {
   readonly seed: number;
   readonly rate: number;
   readonly only?: string;
+  readonly times: number;
   readonly bounds: boolean;
   readonly page: string;
   readonly keep?: string;
@@ -46,6 +47,7 @@ function parseFlags(args: readonly string[]): Flags {
     .option("--seed <n>", "draws order, victims and times", wholeNumber, randomSeed())
     .option("--rate <n>", "messages per second", wholeNumber, 300)
     .option("--only <pattern>", "only faults whose name matches this regular expression")
+    .option("--times <n>", "play the schedule so many times in a row", wholeNumber, 1)
     .option("--no-bounds", "leave out the backlog of a million messages at the end")
     .option("--page <file>", "where the page goes", "docs/proof.html")
     .option("--keep <dir>", "keep logs and journals here, which must not exist");
@@ -66,14 +68,17 @@ function say(line: string): void {
   Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
 }
 
-function scheduleOf({ seed, only }: Flags, round: number): readonly Fault[] {
+function scheduleOf({ seed, only, times }: Flags, round: number): readonly Fault[] {
   const schedule = drawSchedule({
     faults: [...CONSUMER_FAULTS, ...PRODUCER_FAULTS, ...SERVER_FAULTS],
     points: CONSUMER_KILL_POINTS,
     pointKillsMin: POINT_KILLS_MIN,
     killedAt: consumersKilledAt,
   }, createRandom(seed, round));
-  return only === undefined ? schedule : schedule.filter(({ name }) => new RegExp(only).test(name));
+  const chosen = only === undefined
+    ? schedule
+    : schedule.filter(({ name }) => new RegExp(only).test(name));
+  return Array.from({ length: times }, () => chosen).flat();
 }
 
 async function runRound(flags: Flags, round: number, signal: AbortSignal): Promise<CampaignReport> {
