@@ -8,13 +8,13 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createRandom, type Random } from "../lib/producer/random.ts";
 import { MIXED } from "../tests/integration/generated_messages.ts";
-import { type Bed, openBed } from "./bed.ts";
+import { openBed } from "./bed.ts";
 import { type Bounds, measureBounds } from "./bounds.ts";
-import { type Fault, type InjectedFault, ROWS_WITHIN_MS, type Stage } from "./fault.ts";
+import { type Fault, type FaultInForce, ROWS_WITHIN_MS, type Stage } from "./fault.ts";
 import { Fleet } from "./fleet.ts";
 import { type Ending, lookForEverything, waitForLastValues, waitUntilDrained } from "./ending.ts";
 import { ProgressWatch, type Sighting } from "./progress.ts";
-import { readUnread } from "./topic.ts";
+import { readEnds, readUnread } from "./topic.ts";
 
 /** How a campaign is played. */
 export interface CampaignOptions {
@@ -152,6 +152,9 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
   }
 }
 
+/** Plays a fault on a stage that is ready for it. */
+type Play = (stage: Stage) => Promise<FaultInForce>;
+
 /** The part of a campaign in which readings flow. */
 class CampaignRun {
   readonly #options: CampaignOptions;
@@ -192,11 +195,11 @@ class CampaignRun {
   async #play(fault: Fault): Promise<PlayedFault> {
     const injectedAtMs = Date.now();
     const rowsWithinMs = fault.rowsWithinMs ?? ROWS_WITHIN_MS[fault.party];
-    let injected: InjectedFault | undefined;
+    let injected: FaultInForce | undefined;
     let failure: string | undefined;
     try {
-      injected = await this.#withNeeds(fault, async () => {
-        const done = await fault.inject(this.#stage, this.#random);
+      injected = await this.#withNeeds(fault, async (stage) => {
+        const done = await fault.inject(stage, this.#random);
         await sleep(fault.holdMs[this.#options.hold]);
         await done.heal();
         return done;
@@ -232,27 +235,28 @@ class CampaignRun {
     return Date.now();
   }
 
-  async #withNeeds(fault: Fault, play: () => Promise<InjectedFault>): Promise<InjectedFault> {
+  async #withNeeds(fault: Fault, play: Play): Promise<FaultInForce> {
     if (fault.needs === "topic drained") {
       await this.#stage.fleet.retireProducers();
       await waitUntilDrained(this.#stage.bed);
       try {
-        return await play();
+        return await play(this.#stage);
       } finally {
         this.addProducers();
       }
     }
     if (fault.needs === "consumers frozen") return await this.#withFrozenConsumers(play);
-    return await play();
+    return await play(this.#stage);
   }
 
-  async #withFrozenConsumers(play: () => Promise<InjectedFault>): Promise<InjectedFault> {
+  async #withFrozenConsumers(play: Play): Promise<FaultInForce> {
     const { bed, fleet } = this.#stage;
     for (const { child } of fleet.consumers) child.signal("SIGSTOP");
     try {
       await sleep(FROZEN_MS);
-      const unread = await readUnread(bed);
-      const injected = await play();
+      const notedEnds = await readEnds(bed);
+      const unread = await readUnread(bed, notedEnds);
+      const injected = await play({ ...this.#stage, notedEnds });
       for (const { partition, from, to } of injected.deleted ?? []) {
         for (const message of unread) {
           if (message.partition !== partition) continue;

@@ -1,6 +1,5 @@
 /**
- * What a fault is to the campaign: something that happens on a stage, holds for a while, and is
- * healed.
+ * What a fault is: something that happens on a stage, holds for a while, and is healed.
  *
  * @module
  */
@@ -9,17 +8,17 @@ import type { Bed } from "./bed.ts";
 import type { Fleet } from "./fleet.ts";
 
 /** Whose fault it is. */
-export type FaultParty = "consumer" | "producer" | "Kafka" | "PostgreSQL" | "Redis";
+export type FaultParty = "Consumer" | "Producer" | "Kafka" | "PostgreSQL" | "Redis";
 
-/** Where faults happen. */
-export interface Stage {
-  /** The servers. */
-  readonly bed: Bed;
-  /** The programs. */
-  readonly fleet: Fleet;
-  /** Messages per second of all producers together. */
-  readonly rate: number;
-}
+/** How soon new rows must come once a fault is healed, ms. */
+export const ROWS_WITHIN_MS: Readonly<Record<FaultParty, number>> = {
+  // The session of a killed member, 10 s, and two more to share out its partitions.
+  Consumer: 12_000,
+  Producer: 5_000,
+  Kafka: 20_000,
+  PostgreSQL: 5_000,
+  Redis: 5_000,
+};
 
 /** Offsets of one partition. */
 export interface OffsetRange {
@@ -31,38 +30,64 @@ export interface OffsetRange {
   readonly to: number;
 }
 
+/** Where faults of servers happen. */
+export interface ServerStage {
+  /** The servers. */
+  readonly bed: Bed;
+  /**
+   * Where partitions ended when the caller took note of what stood in them, by partition. What came
+   * later is not deleted, so the caller knows all that is.
+   *
+   * @default no bound
+   */
+  readonly notedEnds?: ReadonlyMap<number, number>;
+}
+
+/** Where faults of programs happen. */
+export interface Stage extends ServerStage {
+  /** The programs. */
+  readonly fleet: Fleet;
+  /** Messages per second of all producers together. */
+  readonly rate: number;
+}
+
 /** A fault that is in force. */
-export interface InjectedFault {
-  /** The rows of the table that count it. @default the fault's name */
+export interface FaultInForce {
+  /** The rows of the report that count it. @default the fault's name */
   readonly countsFor?: readonly string[];
-  /** What was deleted from the topic before anybody had read it. */
+  /** What was deleted from the topic before the ledger had passed it. */
   readonly deleted?: readonly OffsetRange[];
   /** Ends it; resolves once whatever failed takes work again. */
   heal(): Promise<void>;
 }
 
-/** A fault that can be played. */
-export interface Fault {
+/** Something that can happen. */
+export interface Fault<On extends ServerStage = Stage> {
   /** In words that a reader of the report understands. */
   readonly name: string;
   /** Whose fault. */
   readonly party: FaultParty;
-  /** How long it holds, ms; 0: it is an event. */
+  /** How long it holds in a short run and in a long one, ms; 0: it is an event. */
   readonly holdMs: { readonly short: number; readonly long: number };
-  /** How soon after healing rows come again, ms. @default the party's, see {@linkcode ROWS_WITHIN_MS} */
+  /** How soon after healing rows come again, ms. @default the party's of {@linkcode ROWS_WITHIN_MS} */
   readonly rowsWithinMs?: number;
-  /** What the campaign does before, and undoes after it. */
+  /** What the caller does before, and undoes after healing. */
   readonly needs?: "consumers frozen" | "topic drained";
-  /** Makes it happen; resolves once it is in force. */
-  inject(stage: Stage, random: Random): Promise<InjectedFault>;
+  /**
+   * Makes it happen; resolves once it is in force.
+   *
+   * @throws {NotPossibleError} If this machine does not allow it.
+   */
+  inject(stage: On, random: Random): Promise<FaultInForce>;
 }
 
-/** How soon new rows must come once a fault is healed, ms. */
-export const ROWS_WITHIN_MS: Readonly<Record<FaultParty, number>> = {
-  // The session of a killed member, 10 s, and two more to share out its partitions.
-  consumer: 12_000,
-  producer: 5_000,
-  Kafka: 20_000,
-  PostgreSQL: 5_000,
-  Redis: 5_000,
-};
+/** Something that can happen to a server, or on the way to it. */
+export type ServerFault = Fault<ServerStage>;
+
+/** The hold of a fault that is over when it has happened. */
+export const EVENT = { short: 0, long: 0 } as const;
+
+/** Nothing is left to heal. */
+export function nothingToHeal(): Promise<void> {
+  return Promise.resolve();
+}

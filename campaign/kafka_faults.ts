@@ -17,7 +17,7 @@ import {
   type OffsetRange,
   type ServerFault,
   type ServerStage,
-} from "./server_fault.ts";
+} from "./fault.ts";
 import { waitUntil } from "./wait_until.ts";
 
 /** A silent broker loses its partitions after 9 s. */

@@ -7,10 +7,11 @@ import type { Random } from "../lib/producer/random.ts";
 import type { Bed } from "./bed.ts";
 import { drawLeader } from "./cluster.ts";
 import type { FaultProxy, LinkMode } from "./fault_proxy.ts";
-import { EVENT, nothingToHeal, type ServerFault } from "./server_fault.ts";
+import { EVENT, nothingToHeal, type ServerFault } from "./fault.ts";
 import { waitUntil } from "./wait_until.ts";
 
-type Party = ServerFault["party"];
+/** Whose links are hurt. */
+type Party = "Kafka" | "PostgreSQL" | "Redis";
 
 /** How often in a row replies are lost: not each of them is the reply to what stores a batch. */
 const LOSSES = 10;

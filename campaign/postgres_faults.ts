@@ -8,7 +8,7 @@ import type { SuperuserSession } from "../tools/stack/postgres.ts";
 import { startServer, stopServer } from "../tools/stack/server.ts";
 import { takeBaseBackup } from "./base_backup.ts";
 import type { Bed } from "./bed.ts";
-import { EVENT, nothingToHeal, type ServerFault } from "./server_fault.ts";
+import { EVENT, nothingToHeal, type ServerFault } from "./fault.ts";
 
 /** Faults of PostgreSQL that are not faults of a link. */
 export const POSTGRES_FAULTS: readonly ServerFault[] = [

@@ -6,7 +6,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Random } from "../lib/producer/random.ts";
-import type { Fault, InjectedFault } from "./fault.ts";
+import { EVENT, type Fault, type FaultInForce, nothingToHeal } from "./fault.ts";
 import type { Member } from "./fleet.ts";
 import { PRODUCER_KILL_POINTS, STOP_KILL_POINTS } from "./kill_points.ts";
 import { shuffle } from "./schedule.ts";
@@ -21,17 +21,15 @@ const ARRIVALS_MAX = 5;
 /** Points that only a rebalance comes by. */
 const REBALANCE_POINTS: readonly string[] = ["partitions assigned", "ledger read"];
 
-const NO_HOLD = { short: 0, long: 0 } as const;
-
-/** Nothing is left to heal: the fleet starts again whatever has ended. */
-const HEALED: InjectedFault = { heal: () => Promise.resolve() };
+/** The fleet starts again whatever has ended. */
+const HEALED: FaultInForce = { heal: nothingToHeal };
 
 /** Consumers that end themselves at one of these points each, at about the same time. */
 export function consumersKilledAt(points: readonly string[]): Fault {
   return {
     name: `Consumers killed: ${points.join("; ")}`,
-    party: "consumer",
-    holdMs: NO_HOLD,
+    party: "Consumer",
+    holdMs: EVENT,
     inject: async ({ fleet }, random) => {
       const victims = shuffle(fleet.consumers, random).slice(0, points.length);
       const deaths = victims.map((victim, index) => killAtPoint(victim, points[index]!, random));
@@ -51,8 +49,8 @@ export function consumersKilledAt(points: readonly string[]): Fault {
 export const CONSUMER_FAULTS: readonly Fault[] = [
   {
     name: "Consumer killed: at any time",
-    party: "consumer",
-    holdMs: NO_HOLD,
+    party: "Consumer",
+    holdMs: EVENT,
     inject: async ({ fleet }, random) => {
       const victims = shuffle(fleet.consumers, random).slice(0, 2);
       await Promise.all(victims.map(async (victim) => {
@@ -66,8 +64,8 @@ export const CONSUMER_FAULTS: readonly Fault[] = [
   },
   {
     name: "Consumer killed: in a rebalance",
-    party: "consumer",
-    holdMs: NO_HOLD,
+    party: "Consumer",
+    holdMs: EVENT,
     inject: async ({ fleet }, random) => {
       const victim = random.pick(fleet.consumers).child;
       const guest = fleet.addConsumer();
@@ -80,8 +78,8 @@ export const CONSUMER_FAULTS: readonly Fault[] = [
   },
   ...STOP_KILL_POINTS.map((point): Fault => ({
     name: `Consumer killed: ${point}`,
-    party: "consumer",
-    holdMs: NO_HOLD,
+    party: "Consumer",
+    holdMs: EVENT,
     inject: async ({ fleet }, random) => {
       const { child } = random.pick(fleet.consumers);
       child.arm(point, 1);
@@ -92,7 +90,7 @@ export const CONSUMER_FAULTS: readonly Fault[] = [
   })),
   {
     name: "Consumer frozen for longer than its session, then let go",
-    party: "consumer",
+    party: "Consumer",
     holdMs: { short: FROZEN_MS, long: 60_000 },
     inject: ({ fleet }, random) => {
       const { child } = random.pick(fleet.consumers);
@@ -102,8 +100,8 @@ export const CONSUMER_FAULTS: readonly Fault[] = [
   },
   {
     name: "Consumer stopped as it should be",
-    party: "consumer",
-    holdMs: NO_HOLD,
+    party: "Consumer",
+    holdMs: EVENT,
     rowsWithinMs: 3_000,
     inject: async ({ fleet }, random) => {
       const { child } = random.pick(fleet.consumers);
@@ -115,7 +113,7 @@ export const CONSUMER_FAULTS: readonly Fault[] = [
   },
   {
     name: "Consumers join and leave",
-    party: "consumer",
+    party: "Consumer",
     holdMs: { short: 1_000, long: 10_000 },
     inject: async ({ fleet }, random) => {
       const guests = [fleet.addConsumer(), fleet.addConsumer()];
@@ -137,8 +135,8 @@ export const CONSUMER_FAULTS: readonly Fault[] = [
 export const PRODUCER_FAULTS: readonly Fault[] = [
   ...PRODUCER_KILL_POINTS.map((point): Fault => ({
     name: `Producer killed: ${point}`,
-    party: "producer",
-    holdMs: NO_HOLD,
+    party: "Producer",
+    holdMs: EVENT,
     inject: async ({ fleet }, random) => {
       const victim = random.pick(fleet.producers);
       const reached = await killAtPoint(victim, point, random);
@@ -147,8 +145,8 @@ export const PRODUCER_FAULTS: readonly Fault[] = [
   })),
   {
     name: "Producer killed: at any time",
-    party: "producer",
-    holdMs: NO_HOLD,
+    party: "Producer",
+    holdMs: EVENT,
     inject: async ({ fleet }, random) => {
       await Promise.all(fleet.producers.map(async ({ child }) => {
         await sleep(random.between(0, 500));
@@ -160,7 +158,7 @@ export const PRODUCER_FAULTS: readonly Fault[] = [
   },
   {
     name: "Every message bad, from one more producer",
-    party: "producer",
+    party: "Producer",
     holdMs: { short: 10_000, long: 60_000 },
     inject: ({ fleet, rate }, random) => {
       const ratios = { repeats: 0, conflicts: 0, bad: 1 };

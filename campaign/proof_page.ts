@@ -198,6 +198,6 @@ path.sent { stroke: var(--sent); } tspan.sent { fill: var(--sent); }
 path.stored { stroke: var(--stored); } tspan.stored { fill: var(--stored); }
 path.waiting { stroke: currentColor; }
 .fault { opacity: .28; fill: #888; } .fault:hover { opacity: .6; }
-.fault.consumer { fill: #4c8bf5; } .fault.producer { fill: #8e63ce; } .fault.Kafka { fill: #d9822b; }
+.fault.Consumer { fill: #4c8bf5; } .fault.Producer { fill: #8e63ce; } .fault.Kafka { fill: #d9822b; }
 .fault.PostgreSQL { fill: #2f9e63; } .fault.Redis { fill: #d64545; }
 `;

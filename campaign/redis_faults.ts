@@ -6,7 +6,7 @@
 import { exchange } from "../tools/stack/exchange.ts";
 import { signalServer, startServer, stopServer } from "../tools/stack/server.ts";
 import type { Bed } from "./bed.ts";
-import { EVENT, nothingToHeal, type ServerFault } from "./server_fault.ts";
+import { EVENT, nothingToHeal, type ServerFault } from "./fault.ts";
 
 const HOLD_MS = { short: 10_000, long: 30_000 };
 const OK = "+OK\r\n";

@@ -7,7 +7,7 @@ import { KAFKA_FAULTS } from "./kafka_faults.ts";
 import { LINK_FAULTS } from "./link_faults.ts";
 import { POSTGRES_FAULTS } from "./postgres_faults.ts";
 import { REDIS_FAULTS } from "./redis_faults.ts";
-import type { ServerFault } from "./server_fault.ts";
+import type { ServerFault } from "./fault.ts";
 
 /** All of them. */
 export const SERVER_FAULTS: readonly ServerFault[] = [

@@ -26,12 +26,14 @@ export async function readEnds(bed: Bed): Promise<ReadonlyMap<number, number>> {
   return new Map(ends.map(({ partition, high }) => [partition, Number(high)]));
 }
 
-/** Reads every partition from where the ledger stands to its end. The consumers must not run. */
-export async function readUnread(bed: Bed): Promise<readonly UnreadMessage[]> {
+/** Reads every partition from where the ledger stands up to its end. The consumers must not run. */
+export async function readUnread(
+  bed: Bed,
+  ends: ReadonlyMap<number, number>,
+): Promise<readonly UnreadMessage[]> {
   await using database = await openDatabase(bed);
   const next = await readPositions(database.query);
-  const ends = [...await readEnds(bed)];
-  const waiting = new Map(ends.filter(([partition, end]) => (next.get(partition) ?? 0) < end));
+  const waiting = new Map([...ends].filter(([partition, end]) => (next.get(partition) ?? 0) < end));
   const unread: UnreadMessage[] = [];
   const consumer = openDirectly(bed).consumer({ groupId: `campaign-${crypto.randomUUID()}` });
   const { promise: allRead, resolve, reject } = Promise.withResolvers<void>();

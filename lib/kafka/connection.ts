@@ -62,9 +62,6 @@ export const KAFKAJS_RETRY = {
   retries: 100,
 } as const;
 
-/** How old the knowledge of brokers and leaders may be, ms. */
-const METADATA_MS_MAX = 20_000;
-
 /** Makes the kafkajs instance. Nothing connects yet. */
 export function openKafka(settings: KafkaConnectionSettings, log: Log): KafkaClient {
   return new kafkajs.Kafka({
@@ -76,9 +73,6 @@ export function openKafka(settings: KafkaConnectionSettings, log: Log): KafkaCli
     requestTimeout: 10_000,
     // Without it a request on a dead connection waits for ever.
     enforceRequestTimeout: true,
-    // A partition whose leader is not known is not fetched, without an error that would make the
-    // library ask again before its default of five minutes.
-    metadataMaxAge: METADATA_MS_MAX,
     retry: { ...KAFKAJS_RETRY, retries: settings.retries ?? KAFKAJS_RETRY.retries },
     logLevel: kafkajs.logLevel.WARN,
     // kafkajs calls everything that it will retry an error. We say what matters ourselves.
