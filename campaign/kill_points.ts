@@ -84,8 +84,15 @@ export class KillSwitch {
   }
 }
 
+/** Is told what the loop asks of its member, for whoever looks for a fault afterwards. */
+export type Trace = (what: string, fields: Readonly<Record<string, unknown>>) => void;
+
 /** The same member, with points where it hands something over, commits and stops. */
-export function memberWithPoints(member: GroupMember, kill: KillSwitch): GroupMember {
+export function memberWithPoints(
+  member: GroupMember,
+  kill: KillSwitch,
+  trace: Trace,
+): GroupMember {
   return {
     start: (handlers) =>
       member.start({
@@ -94,16 +101,37 @@ export function memberWithPoints(member: GroupMember, kill: KillSwitch): GroupMe
           kill.reached("partitions assigned");
         },
         batch: (batch) => {
+          const { partition, fetchedOffset, nextOffset } = batch;
+          trace("fetched", { partition, fetchedOffset, nextOffset });
           if (batch.messages.length > 0) kill.reached("messages fetched");
-          return handlers.batch(batch);
+          return handlers.batch(batch).finally(() => trace("taken", { partition, nextOffset }));
         },
         crashed: (error) => handlers.crashed(error),
       }),
-    pause: (partitions) => member.pause(partitions),
-    resume: (partitions) => member.resume(partitions),
-    seek: (partition, offset) => member.seek(partition, offset),
-    identity: () => member.identity(),
-    watermarks: () => member.watermarks(),
+    pause: (partitions) => {
+      trace("pause", { partitions });
+      member.pause(partitions);
+    },
+    resume: (partitions) => {
+      trace("resume", { partitions });
+      member.resume(partitions);
+    },
+    seek: (partition, offset) => {
+      trace("seek", { partition, offset });
+      member.seek(partition, offset);
+    },
+    identity: async () => {
+      trace("identity asked", {});
+      const identity = await member.identity();
+      trace("identity answered", {});
+      return identity;
+    },
+    watermarks: async () => {
+      trace("watermarks asked", {});
+      const watermarks = await member.watermarks();
+      trace("watermarks answered", {});
+      return watermarks;
+    },
     committedByOthers: () => member.committedByOthers(),
     offsetsAtTime: (timestampMs) => member.offsetsAtTime(timestampMs),
     commit: (nextOffsets) =>
