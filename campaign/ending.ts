@@ -12,7 +12,7 @@ import { openDatabase, readPositions } from "./database.ts";
 import type { Fleet } from "./fleet.ts";
 import { readJournal } from "./journal.ts";
 import { readEnds } from "./topic.ts";
-import { judge, type OracleReport } from "./oracle.ts";
+import { findDoubledLetters, judge, type OracleReport } from "./oracle.ts";
 
 /** What was found at the end. */
 export interface Ending {
@@ -61,10 +61,11 @@ export async function lookForEverything(
   await using database = await openDatabase(bed);
   const { query } = database;
   const journals = await Promise.all((await fleet.journals()).map(readJournal));
-  const oracle = await judge(journals.flat(), query, deleted);
+  const judged = judge(journals.flat(), await readStored(query), deleted);
+  const findings = [...judged.findings, ...await findDoubledLetters(query)];
   const [sums] = await query("SELECT coalesce(sum(gaps), 0) AS gaps FROM ledger");
   return {
-    oracle,
+    oracle: { ...judged, findings },
     verifyProblems: await fleet.verify(),
     gaps: Number(sums!.gaps),
     ...await checkIndexes(bed),

@@ -8,6 +8,9 @@ import { join } from "node:path";
 import { Child, type ChildEnd, type ChildSpec } from "./child.ts";
 import type { ProducerTask } from "./producer_program.ts";
 
+/** Environment variables of a program. */
+type Settings = Readonly<Record<string, string>>;
+
 /** What all programs of a campaign have in common beside the servers. */
 const SETTINGS = {
   // One port cannot serve four pages.
@@ -73,7 +76,7 @@ export interface OddEnd {
 /** All programs of a campaign. */
 export class Fleet implements AsyncDisposable {
   readonly #dir: string;
-  readonly #settings: Readonly<Record<string, string>>;
+  readonly #settings: Settings;
   readonly #acknowledged = new Map<string, number>();
   /** Consumers that run, by age. */
   readonly consumers: Member[] = [];
@@ -89,7 +92,7 @@ export class Fleet implements AsyncDisposable {
    * @param dir takes logs and journals
    * @param settings with which the programs find the servers
    */
-  constructor(dir: string, settings: Readonly<Record<string, string>>) {
+  constructor(dir: string, settings: Settings) {
     this.#dir = dir;
     this.#settings = { ...settings, ...SETTINGS };
   }
@@ -100,7 +103,7 @@ export class Fleet implements AsyncDisposable {
   }
 
   /** Starts one more consumer. */
-  addConsumer(settings: Readonly<Record<string, string>> = {}): Member {
+  addConsumer(settings: Settings = {}): Member {
     const name = `consumer-${++this.#started}`;
     const member = new Member(name, {
       file: "campaign/consumer_program.ts",
@@ -145,15 +148,31 @@ export class Fleet implements AsyncDisposable {
     await Promise.all([...this.producers].map((producer) => this.retire(producer)));
   }
 
-  /** Makes the tables. */
-  async migrate(): Promise<void> {
-    const { code, lines } = await this.#command("migrate");
-    if (code !== 0) throw new Error(`Cannot migrate: ${lines.join("\n")}`);
+  /** Makes the tables, of the campaign's database or of the one that these settings name. */
+  async migrate(settings: Settings = {}): Promise<void> {
+    const { code } = await this.command(["migrate"], settings).ended;
+    if (code !== 0) throw new Error(`Cannot migrate: exit code ${code}, see ${this.#dir}`);
+  }
+
+  /** Starts a command of the consumer. */
+  command(
+    args: readonly string[],
+    settings: Settings,
+    onLine?: (line: string) => void,
+  ): Child {
+    return new Child({
+      file: "main_consumer.ts",
+      args,
+      env: { ...this.#settings, ...settings },
+      logFile: join(this.#dir, "commands.log"),
+      ...onLine !== undefined && { onLine },
+    });
   }
 
   /** What `verify` finds wrong. */
   async verify(): Promise<readonly string[]> {
-    const { code, lines } = await this.#command("verify", "--json");
+    const lines: string[] = [];
+    const { code } = await this.command(["verify", "--json"], {}, (line) => lines.push(line)).ended;
     const report: { ok: boolean; problems: string[] } = JSON.parse(lines.join("\n"));
     const isTrue = report.ok === (code === 0) && report.ok === (report.problems.length === 0);
     return isTrue ? report.problems : [...report.problems, `verify ended with exit code ${code}`];
@@ -169,18 +188,6 @@ export class Fleet implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const all = [...this.consumers, ...this.producers];
     await Promise.all(all.map((member) => this.retire(member, "SIGKILL")));
-  }
-
-  async #command(...args: readonly string[]): Promise<ChildEnd & { lines: readonly string[] }> {
-    const lines: string[] = [];
-    const child = new Child({
-      file: "main_consumer.ts",
-      args,
-      env: this.#settings,
-      logFile: join(this.#dir, "commands.log"),
-      onLine: (line) => lines.push(line),
-    });
-    return { ...await child.ended, lines };
   }
 
   #onEnd({ name }: Member, end: ChildEnd): void {

@@ -46,12 +46,19 @@ const LEAVES_MS = 3;
 /** Ends the process at the point that is armed. */
 export class KillSwitch {
   readonly #end: () => void;
+  readonly #callLeaves: () => Promise<void>;
   #point: string | undefined;
   #times = 0;
 
-  /** @param end does not return, outside of tests */
-  constructor(end: () => void) {
+  /**
+   * Nothing is armed.
+   *
+   * @param end does not return, outside of tests
+   * @param callLeaves waits until the bytes of a call have left the process
+   */
+  constructor(end: () => void, callLeaves: () => Promise<void> = () => sleep(LEAVES_MS)) {
     this.#end = end;
+    this.#callLeaves = callLeaves;
   }
 
   /** The process ends when `point` is reached for the `times`-th time from now on. */
@@ -75,7 +82,7 @@ export class KillSwitch {
     if (this.#point === sent) {
       // The other half of the call's meaning: the server has it.
       answer.catch(() => {});
-      await sleep(LEAVES_MS);
+      await this.#callLeaves();
       this.reached(sent);
     }
     const value = await answer;

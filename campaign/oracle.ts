@@ -1,6 +1,6 @@
 /**
  * The oracle of a campaign: compares what the producers noted with what is in the tables. It shares
- * no code with the pipeline, and asks PostgreSQL by queries of its own.
+ * no code with the pipeline.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import {
   type ExpectedRow,
   type Query,
-  readStored,
+  type Stored,
   type StoredDeadLetter,
   type StoredRow,
 } from "../tests/integration/checker.ts";
@@ -49,12 +49,11 @@ export function nameOf(value: Uint8Array | null): string {
  * @param deleted the {@linkcode nameOf} of messages that were deleted from the topic before they
  * were read: they may be missing
  */
-export async function judge(
+export function judge(
   messages: readonly NotedMessage[],
-  query: Query,
+  stored: Pick<Stored, "rows" | "deadLetters">,
   deleted: ReadonlySet<string>,
-): Promise<OracleReport> {
-  const stored = await readStored(query);
+): OracleReport {
   const acknowledged = messages.filter((message) => message.acknowledgedAtMs !== undefined);
   const rows = new Map(stored.rows.map((row) => [row.unique_reading_id, row]));
   const letters = Map.groupBy(stored.deadLetters, (letter) => letter.sha256);
@@ -74,7 +73,6 @@ export async function judge(
       })),
       ...rowFindings(messages, stored.rows),
       ...letterFindings(messages, stored.deadLetters, rows),
-      ...await doubledLetters(query),
     ],
   };
 }
@@ -133,8 +131,11 @@ function letterFindings(
   return findings;
 }
 
-/** A topic that was made again has the same places once more, and some bad messages look alike. */
-async function doubledLetters(query: Query): Promise<readonly Finding[]> {
+/**
+ * Dead letters that are kept twice. Places alone do not tell: a topic that was made again has the
+ * same ones once more, and some bad messages look alike.
+ */
+export async function findDoubledLetters(query: Query): Promise<readonly Finding[]> {
   const rows = await query(`
     SELECT topic_id, kafka_partition, kafka_offset, encode(payload_sha256, 'hex') AS hash
     FROM dead_letters GROUP BY topic_id, kafka_partition, kafka_offset, payload_sha256

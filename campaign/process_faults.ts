@@ -5,6 +5,8 @@
  * @module
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import { ensureDatabase } from "../tools/stack/postgres.ts";
+import type { Bed } from "./bed.ts";
 import type { Random } from "../lib/producer/random.ts";
 import { EVENT, type Fault, type FaultInForce, nothingToHeal } from "./fault.ts";
 import type { Member } from "./fleet.ts";
@@ -112,6 +114,21 @@ export const CONSUMER_FAULTS: readonly Fault[] = [
     },
   },
   {
+    name: "All consumers but one leave",
+    party: "Consumer",
+    holdMs: { short: 4_000, long: 30_000 },
+    rowsWithinMs: 3_000,
+    inject: async ({ fleet }) => {
+      const [, ...leaving] = fleet.consumers;
+      await Promise.all(leaving.map((consumer) => fleet.retire(consumer)));
+      const heal = (): Promise<void> => {
+        for (const _ of leaving) fleet.addConsumer();
+        return Promise.resolve();
+      };
+      return { heal };
+    },
+  },
+  {
     name: "Consumers join and leave",
     party: "Consumer",
     holdMs: { short: 1_000, long: 10_000 },
@@ -130,6 +147,48 @@ export const CONSUMER_FAULTS: readonly Fault[] = [
     },
   },
 ];
+
+/** Faults of commands. */
+export const COMMAND_FAULTS: readonly Fault[] = [
+  {
+    name: "Two migrations at once, one killed",
+    party: "Consumer",
+    holdMs: EVENT,
+    inject: async ({ bed, fleet }, random) => {
+      const database = `migrated_${random.uint32()}`;
+      await createSlowDatabase(bed, database);
+      const settings = { POSTGRES_DB: database };
+      const [victim, other] = [
+        fleet.command(["migrate"], settings),
+        fleet.command(["migrate"], settings),
+      ];
+      await sleep(random.between(MIGRATING_MS.min, MIGRATING_MS.max));
+      victim.signal("SIGKILL");
+      const [killed, { code }] = await Promise.all([victim.ended, other.ended]);
+      if (killed.signal === "SIGKILL") fleet.kills++;
+      if (code !== 0) throw new Error(`the other migration ended with exit code ${code}`);
+      await fleet.migrate(settings);
+      const verified = await fleet.command(["verify"], settings).ended;
+      if (verified.code !== 0) throw new Error("the migrated database does not verify");
+      return HEALED;
+    },
+  },
+];
+
+/** From before the first statement to after the last one, where each takes longer than usual, ms. */
+const MIGRATING_MS = { min: 400, max: 4_000 };
+
+/** A database in which changes of the schema take their time. */
+async function createSlowDatabase(bed: Bed, database: string): Promise<void> {
+  const { user, password } = bed.direct.postgres;
+  await ensureDatabase(bed.postgres, { database, user, password });
+  await bed.postgres.asSuperuser(database, async (session) => {
+    await session.query(`
+      CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql
+        AS $$ BEGIN PERFORM pg_sleep(0.03); END $$`);
+    await session.query("CREATE EVENT TRIGGER slow ON ddl_command_end EXECUTE FUNCTION slow()");
+  });
+}
 
 /** Faults of producers and of what they send. */
 export const PRODUCER_FAULTS: readonly Fault[] = [

@@ -17,7 +17,12 @@ import { createRandom } from "../lib/producer/random.ts";
 import { type CampaignReport, runCampaign } from "./campaign.ts";
 import type { Fault } from "./fault.ts";
 import { CONSUMER_KILL_POINTS } from "./kill_points.ts";
-import { CONSUMER_FAULTS, consumersKilledAt, PRODUCER_FAULTS } from "./process_faults.ts";
+import {
+  COMMAND_FAULTS,
+  CONSUMER_FAULTS,
+  consumersKilledAt,
+  PRODUCER_FAULTS,
+} from "./process_faults.ts";
 import { proofPage } from "./proof_page.ts";
 import { brokenPromises, reportText } from "./report.ts";
 import { drawSchedule } from "./schedule.ts";
@@ -70,7 +75,7 @@ function say(line: string): void {
 
 function scheduleOf({ seed, only, times }: Flags, round: number): readonly Fault[] {
   const schedule = drawSchedule({
-    faults: [...CONSUMER_FAULTS, ...PRODUCER_FAULTS, ...SERVER_FAULTS],
+    faults: [...CONSUMER_FAULTS, ...COMMAND_FAULTS, ...PRODUCER_FAULTS, ...SERVER_FAULTS],
     points: CONSUMER_KILL_POINTS,
     pointKillsMin: POINT_KILLS_MIN,
     killedAt: consumersKilledAt,

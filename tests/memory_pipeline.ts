@@ -61,15 +61,19 @@ export class MemoryPipeline {
     };
   }
 
-  /** Starts a consumer; {@linkcode MemoryPipeline.stop} ends it. `change` sees its member first. */
+  /**
+   * Starts a consumer; {@linkcode MemoryPipeline.stop} ends it.
+   *
+   * @param wrap takes the ports and gives those that the loop uses
+   */
   start(
     options: Partial<ConsumerOptions> = {},
-    change: (member: MemoryMember) => void = () => {},
+    wrap: (parts: ConsumerParts & { readonly member: MemoryMember }) => ConsumerParts = (parts) =>
+      parts,
   ): RunningConsumer {
     const member = this.kafka.member(GROUP);
-    change(member);
     const stop = new AbortController();
-    const done = consume({ ...this.parts(), member }, {
+    const done = consume(wrap({ ...this.parts(), member }), {
       batchMessagesMax: 100,
       batchesConcurrent: 2,
       limits: { futureSkewSecondsMax: 3_600, pastDaysMax: 0 },

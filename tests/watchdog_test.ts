@@ -154,7 +154,10 @@ Deno.test("consume() ends within a minute when placing does not come to an end",
   await t.step("the group does not let it in", async () => {
     const pipeline = new MemoryPipeline(1);
     pipeline.append(0, messageTexts(1, 10));
-    const consumer = pipeline.start({}, (member) => member.start = hang);
+    const consumer = pipeline.start({}, (parts) => {
+      parts.member.start = hang;
+      return parts;
+    });
     await assertEndsStuck(pipeline, consumer, /nothing is fetched/);
   });
 });

@@ -4,8 +4,8 @@ import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { type FaultProxy, openFaultProxy } from "../campaign/fault_proxy.ts";
-import { FakeClock } from "./fake_clock.ts";
+import { type FaultProxy, openFaultProxy } from "../../campaign/fault_proxy.ts";
+import { FakeClock } from "../fake_clock.ts";
 
 const MIB = 1_024 * 1_024;
 
