@@ -7,7 +7,7 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createRandom, type Random } from "../lib/producer/random.ts";
-import { MIXED } from "../tests/integration/generated_messages.ts";
+import { MIXED } from "./generated_messages.ts";
 import { openBed } from "./bed.ts";
 import { type Bounds, measureBounds } from "./bounds.ts";
 import { type Fault, type FaultInForce, ROWS_WITHIN_MS, type Stage } from "./fault.ts";

@@ -9,9 +9,11 @@ const ROOT = `${import.meta.dirname}/..`;
 /** What a child may see of this environment: where Deno finds itself and its cache. */
 const INHERITED = ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME", "TMPDIR"];
 
-/** How a child ended: its exit code, or the signal that ended it. */
+/** How a child ended. */
 export interface ChildEnd {
+  /** 128 and the signal's number if a signal ended it. */
   readonly code: number;
+  /** The signal that ended it; null: it ended by itself. */
   readonly signal: string | null;
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 import pg from "pg";
-import type { Query } from "../tests/integration/checker.ts";
+import type { Query } from "./stored.ts";
 import type { Bed } from "./bed.ts";
 
 /** An open connection. */

@@ -6,7 +6,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { createClient } from "@redis/client";
-import { findLastValueProblems, type Query, readStored } from "../tests/integration/checker.ts";
+import { findLastValueProblems, type Query, readStored } from "./stored.ts";
 import type { Bed } from "./bed.ts";
 import { openDatabase, readPositions } from "./database.ts";
 import type { Fleet } from "./fleet.ts";

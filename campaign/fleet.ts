@@ -9,7 +9,7 @@ import { Child, type ChildEnd, type ChildSpec } from "./child.ts";
 import type { ProducerTask } from "./producer_program.ts";
 
 /** Environment variables of a program. */
-type Settings = Readonly<Record<string, string>>;
+export type Settings = Readonly<Record<string, string>>;
 
 /** What all programs of a campaign have in common beside the servers. */
 const SETTINGS = {
@@ -29,6 +29,7 @@ export class Member {
   #child: Child;
   #isRetired = false;
 
+  /** Starts it. */
   constructor(
     /** What it is called in reports. */
     readonly name: string,
@@ -89,6 +90,8 @@ export class Fleet implements AsyncDisposable {
   #started = 0;
 
   /**
+   * Nothing runs yet.
+   *
    * @param dir takes logs and journals
    * @param settings with which the programs find the servers
    */
@@ -185,6 +188,7 @@ export class Fleet implements AsyncDisposable {
       .map((name) => join(this.#dir, name));
   }
 
+  /** Kills all that runs. */
   async [Symbol.asyncDispose](): Promise<void> {
     const all = [...this.consumers, ...this.producers];
     await Promise.all(all.map((member) => this.retire(member, "SIGKILL")));

@@ -6,8 +6,9 @@
  *
  * @module
  */
-import type { ExpectedRow, Truth } from "../tests/integration/checker.ts";
-import type { GeneratedMessage } from "../tests/integration/generated_messages.ts";
+import type { ExpectedRow } from "./stored.ts";
+import type { Truth } from "./generated_messages.ts";
+import type { GeneratedMessage } from "./generated_messages.ts";
 
 /** A message as it was noted. */
 export interface NotedMessage extends GeneratedMessage {
@@ -60,6 +61,7 @@ export class JournalWriter implements Disposable {
     this.#file.syncDataSync();
   }
 
+  /** Closes the file. */
   [Symbol.dispose](): void {
     this.#file.close();
   }

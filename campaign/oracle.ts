@@ -11,11 +11,12 @@ import {
   type Stored,
   type StoredDeadLetter,
   type StoredRow,
-} from "../tests/integration/checker.ts";
+} from "./stored.ts";
 import type { NotedMessage } from "./journal.ts";
 
 /** Something that must not be. */
 export interface Finding {
+  /** What is wrong with it. */
   readonly kind: "lost" | "stored twice" | "wrongly dead-lettered" | "wrongly stored";
   /** When the message was sent, or 0 if nobody sent it, ms since 1970. */
   readonly sentAtMs: number;
@@ -35,6 +36,7 @@ export interface OracleReport {
   readonly deadLetters: number;
   /** Acknowledged messages that are gone because the campaign had the brokers delete them. */
   readonly deletedByUs: number;
+  /** Everything that must not be. */
   readonly findings: readonly Finding[];
 }
 

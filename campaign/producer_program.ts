@@ -14,11 +14,7 @@ import type { MessageToSend } from "../lib/kafka/message.ts";
 import type { TopicWriter } from "../lib/kafka/topic_writer.ts";
 import { produce } from "../lib/producer/producer.ts";
 import { EXIT, openProgram, print, reach } from "../lib/program.ts";
-import {
-  generate,
-  type GeneratedMessage,
-  type Ratios,
-} from "../tests/integration/generated_messages.ts";
+import { generate, type GeneratedMessage, type Ratios } from "./generated_messages.ts";
 import { JournalWriter, readJournal } from "./journal.ts";
 import { armFromInput, endAtOnce, KillSwitch, writerWithPoints } from "./kill_points.ts";
 

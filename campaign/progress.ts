@@ -14,10 +14,15 @@ const ANSWER_MS_MAX = 2_000;
 
 /** How a database is reached. */
 export interface DatabaseAddress {
+  /** Name or address. */
   readonly host: string;
+  /** TCP port. */
   readonly port: number;
+  /** Name of the database. */
   readonly database: string;
+  /** Role to log in as. */
   readonly user: string;
+  /** Its password. */
   readonly password: string;
 }
 
@@ -68,6 +73,7 @@ export class ProgressWatch implements AsyncDisposable {
       partitions;
   }
 
+  /** Ends the watching. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     await this.#watching;

@@ -11,7 +11,9 @@ import { nameOf } from "./oracle.ts";
 
 /** A message that nobody has stored yet. */
 export interface UnreadMessage {
+  /** Where it stands. */
   readonly partition: number;
+  /** Where it stands. */
   readonly offset: number;
   /** See {@linkcode nameOf}. */
   readonly name: string;

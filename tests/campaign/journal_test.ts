@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { JournalWriter, readJournal } from "../../campaign/journal.ts";
-import { generate, MIXED } from "../integration/generated_messages.ts";
+import { generate, MIXED } from "../../campaign/generated_messages.ts";
 
 const MESSAGES = generate(20, MIXED, 7).map((message, number) => ({ ...message, number }));
 

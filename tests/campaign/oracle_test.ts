@@ -2,14 +2,14 @@
 import assert from "node:assert/strict";
 import type { NotedMessage } from "../../campaign/journal.ts";
 import { judge, nameOf } from "../../campaign/oracle.ts";
-import type { StoredDeadLetter, StoredRow } from "../integration/checker.ts";
+import type { StoredDeadLetter, StoredRow } from "../../campaign/stored.ts";
 import {
   generate,
   type GeneratedMessage,
   messageOf,
   PLAIN,
   sampleRow,
-} from "../integration/generated_messages.ts";
+} from "../../campaign/generated_messages.ts";
 
 const BAD = { repeats: 0, conflicts: 0, bad: 1 };
 const NOTHING_DELETED = new Set<string>();

@@ -1,31 +1,18 @@
 /**
  * The oracle: what must be in the database after these messages were read, worked out from what the
- * test knows of them. It shares no code with the pipeline, and asks PostgreSQL by queries of its own.
+ * test knows of them. It shares no code with the pipeline.
  *
  * @module
  */
 import { createHash } from "node:crypto";
-
-/** A row of `sensor_events` as it should be. */
-export interface ExpectedRow {
-  /** In lower case. */
-  readonly unique_reading_id: string;
-  readonly sensor_id: string;
-  readonly sensor_type: string;
-  readonly latitude: number;
-  readonly longitude: number;
-  /** The event time, microseconds since 1970. */
-  readonly timestampUs: bigint;
-  readonly value: number;
-  readonly unit: string;
-  readonly status: string;
-  readonly battery_level: number;
-}
-
-/** What a message is, known from how it was made. */
-export type Truth =
-  | { readonly kind: "reading"; readonly row: ExpectedRow }
-  | { readonly kind: "bad"; readonly reason: string };
+import type { Truth } from "../../campaign/generated_messages.ts";
+import type {
+  ExpectedRow,
+  Stored,
+  StoredDeadLetter,
+  StoredLine,
+  StoredRow,
+} from "../../campaign/stored.ts";
 
 /** A message in the topic. */
 export interface SentMessage {
@@ -36,97 +23,11 @@ export interface SentMessage {
   readonly truth: Truth;
 }
 
-/** A row of `sensor_events` as it is. */
-export interface StoredRow extends ExpectedRow {
-  readonly partition: number;
-  readonly offset: number;
-}
-
-/** A row of `dead_letters`. */
-export interface StoredDeadLetter {
-  readonly partition: number;
-  readonly offset: number;
-  readonly reason: string;
-  readonly payload: Uint8Array | null;
-  readonly payloadBytes: number;
-  readonly sha256: string;
-  readonly key: Uint8Array | null;
-}
-
-/** A row of `ledger`. */
-export interface StoredLine {
-  readonly partition: number;
-  readonly first: number;
-  readonly next: number;
-  readonly inserted: number;
-  readonly duplicates: number;
-  readonly deadLetters: number;
-  readonly skipped: number;
-  readonly gaps: number;
-  readonly rewound: number;
-}
-
-/** Everything that the pipeline has stored. */
-export interface Stored {
-  readonly rows: readonly StoredRow[];
-  readonly deadLetters: readonly StoredDeadLetter[];
-  readonly lines: readonly StoredLine[];
-}
-
-/** Runs a query and gives its rows; `bigint` and `numeric` come as text. */
-export type Query = (text: string) => Promise<readonly Readonly<Record<string, unknown>>[]>;
-
 /** The largest part of a message that a dead letter keeps, bytes. */
 const PAYLOAD_BYTES_MAX = 65_536;
 
 /** Problems beyond this number say nothing new. */
 const PROBLEMS_MAX = 20;
-
-/** Reads all tables. */
-export async function readStored(query: Query): Promise<Stored> {
-  const rows = await query(`
-    SELECT *, (extract(epoch FROM "timestamp") * 1000000)::bigint AS us FROM sensor_events`);
-  const deadLetters = await query(
-    `SELECT *, encode(payload_sha256, 'hex') AS hash FROM dead_letters`,
-  );
-  const lines = await query("SELECT * FROM ledger");
-  return {
-    rows: rows.map((row) => ({
-      unique_reading_id: String(row.unique_reading_id),
-      sensor_id: String(row.sensor_id),
-      sensor_type: String(row.sensor_type),
-      latitude: row.latitude as number,
-      longitude: row.longitude as number,
-      timestampUs: BigInt(String(row.us)),
-      value: row.value as number,
-      unit: String(row.unit),
-      status: String(row.status),
-      battery_level: row.battery_level as number,
-      partition: row.kafka_partition as number,
-      offset: Number(row.kafka_offset),
-    })),
-    deadLetters: deadLetters.map((row) => ({
-      partition: row.kafka_partition as number,
-      offset: Number(row.kafka_offset),
-      reason: String(row.reason),
-      payload: row.payload as Uint8Array | null,
-      payloadBytes: row.payload_bytes as number,
-      sha256: String(row.hash),
-      key: row.key as Uint8Array | null,
-    })),
-    lines: lines.map((row) => ({
-      partition: row.kafka_partition as number,
-      first: Number(row.first_offset),
-      next: Number(row.next_offset),
-      inserted: Number(row.inserted),
-      duplicates: Number(row.duplicates),
-      deadLetters: Number(row.dead_letters),
-      skipped: Number(row.skipped),
-      gaps: Number(row.gaps),
-      rewound: Number(row.rewound),
-    })),
-  };
-}
 
 /**
  * Compares what was sent with what is stored.
@@ -146,40 +47,6 @@ export function findProblems(sent: readonly SentMessage[], stored: Stored): read
   return problems.length <= PROBLEMS_MAX
     ? problems
     : [...problems.slice(0, PROBLEMS_MAX), `and ${problems.length - PROBLEMS_MAX} more`];
-}
-
-/** Compares the last values in Redis with the rows: the newest by (event time, id) of each sensor. */
-export function findLastValueProblems(
-  rows: readonly StoredRow[],
-  last: ReadonlyMap<string, string>,
-  index: ReadonlyMap<string, string>,
-): readonly string[] {
-  const newest = new Map<string, StoredRow>();
-  for (const row of rows) {
-    const known = newest.get(row.sensor_id);
-    if (known === undefined || isNewer(row, known)) newest.set(row.sensor_id, row);
-  }
-  const problems: string[] = [];
-  for (const [sensor, row] of newest) {
-    const text = last.get(sensor) ?? "null";
-    const id = (JSON.parse(text) as { unique_reading_id?: string } | null)?.unique_reading_id;
-    if (id?.toLowerCase() !== row.unique_reading_id) {
-      problems.push(`last:${sensor} is of ${id}, expected ${row.unique_reading_id}`);
-    }
-    const score = index.get(sensor);
-    if (score !== String(row.timestampUs)) {
-      problems.push(`last:index of ${sensor} is ${score}, expected ${row.timestampUs}`);
-    }
-  }
-  if (index.size !== newest.size) {
-    problems.push(`last:index has ${index.size} sensors, expected ${newest.size}`);
-  }
-  return problems.slice(0, PROBLEMS_MAX);
-}
-
-function isNewer(row: StoredRow, known: StoredRow): boolean {
-  if (row.timestampUs !== known.timestampUs) return row.timestampUs > known.timestampUs;
-  return row.unique_reading_id > known.unique_reading_id;
 }
 
 /** By partition and id, the first message that carries the id: the only one that may be the row. */

@@ -3,13 +3,12 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import {
   findLastValueProblems,
-  findProblems,
-  type SentMessage,
   type Stored,
   type StoredDeadLetter,
   type StoredRow,
-} from "./checker.ts";
-import { generate, messageOf, PLAIN, sampleRow } from "./generated_messages.ts";
+} from "../../campaign/stored.ts";
+import { findProblems, type SentMessage } from "./checker.ts";
+import { generate, messageOf, PLAIN, sampleRow } from "../../campaign/generated_messages.ts";
 
 const [A, B] = generate(2, PLAIN, 1).map(({ truth }) =>
   truth.kind === "reading" ? truth.row : null

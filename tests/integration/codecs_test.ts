@@ -6,7 +6,7 @@ import { createGzip, createZstdCompress, type Gzip, type ZstdCompress } from "no
 import { CompressionCodecs, CompressionTypes, Kafka, logLevel } from "kafkajs";
 import { runKafkaTool } from "../../tools/stack/kafka.ts";
 import type { SentMessage } from "./checker.ts";
-import { generate, type GeneratedMessage, PLAIN } from "./generated_messages.ts";
+import { generate, type GeneratedMessage, PLAIN } from "../../campaign/generated_messages.ts";
 import { DONE_MS, RealPipeline } from "./real_pipeline.ts";
 
 /** Well above what a consumer needs, and well below what a bomb becomes. */

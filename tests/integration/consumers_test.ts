@@ -1,6 +1,6 @@
 /** Consumers that come and go in the middle of a drain: killed, stopped, several in one group. */
 import assert from "node:assert/strict";
-import { generate, MIXED, seeded } from "./generated_messages.ts";
+import { generate, MIXED, seeded } from "../../campaign/generated_messages.ts";
 import { pass, Program } from "./processes.ts";
 import { DONE_MS, RealPipeline } from "./real_pipeline.ts";
 

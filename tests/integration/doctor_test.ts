@@ -5,7 +5,7 @@ import { createLog } from "../../lib/log.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { readKafkaFacts } from "../../lib/kafka/kafka_facts.ts";
 import { startServer, stopServer } from "../../tools/stack/server.ts";
-import { generate, PLAIN } from "./generated_messages.ts";
+import { generate, PLAIN } from "../../campaign/generated_messages.ts";
 import type { Environment } from "./processes.ts";
 import { DONE_MS, RealPipeline } from "./real_pipeline.ts";
 import { testServers } from "./test_stack.ts";

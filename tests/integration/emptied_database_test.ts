@@ -1,7 +1,7 @@
 /** The database forgets, Redis and Kafka remember: no reading may be taken for a stored one. */
 import assert from "node:assert/strict";
 import type { SentMessage } from "./checker.ts";
-import { generate, MIXED, PLAIN } from "./generated_messages.ts";
+import { generate, MIXED, PLAIN } from "../../campaign/generated_messages.ts";
 import { DONE_MS, RealPipeline } from "./real_pipeline.ts";
 
 const STORED_MS = 15_000;

@@ -1,7 +1,12 @@
 /** Servers that fail in the middle of a drain: the consumer outlives them, and nothing is missing. */
 import assert from "node:assert/strict";
 import { startServer, stopServer } from "../../tools/stack/server.ts";
-import { generate, type GeneratedMessage, MIXED, PLAIN } from "./generated_messages.ts";
+import {
+  generate,
+  type GeneratedMessage,
+  MIXED,
+  PLAIN,
+} from "../../campaign/generated_messages.ts";
 import { pass, Program } from "./processes.ts";
 import { DONE_MS, RealPipeline } from "./real_pipeline.ts";
 import { testServers } from "./test_stack.ts";

@@ -1,7 +1,7 @@
 /** `last:<sensor_id>` and `last:index` under late data, equal times, redelivery and a lost Redis. */
 import assert from "node:assert/strict";
-import type { ExpectedRow } from "./checker.ts";
-import { generate, messageOf, PLAIN, sampleRow } from "./generated_messages.ts";
+import type { ExpectedRow } from "../../campaign/stored.ts";
+import { generate, messageOf, PLAIN, sampleRow } from "../../campaign/generated_messages.ts";
 import { RealPipeline } from "./real_pipeline.ts";
 
 const NOW_US = BigInt(Date.now()) * 1_000n;

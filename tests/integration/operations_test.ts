@@ -6,7 +6,7 @@ import {
   messageOf,
   MIXED,
   sampleRow,
-} from "./generated_messages.ts";
+} from "../../campaign/generated_messages.ts";
 import type { Ended, Environment } from "./processes.ts";
 import { DONE_MS, RealPipeline } from "./real_pipeline.ts";
 

@@ -1,7 +1,7 @@
 /** The whole pipeline when nothing goes wrong: every message of a file is accounted for. */
 import assert from "node:assert/strict";
 import type { SentMessage } from "./checker.ts";
-import { generate, type GeneratedMessage, MIXED } from "./generated_messages.ts";
+import { generate, type GeneratedMessage, MIXED } from "../../campaign/generated_messages.ts";
 import { Program } from "./processes.ts";
 import { DONE_MS, RealPipeline, type TopicMessage } from "./real_pipeline.ts";
 

@@ -13,13 +13,12 @@ import pg from "pg";
 import "../../lib/kafka/kafkajs_patches.ts";
 import {
   findLastValueProblems,
-  findProblems,
   readStored,
-  type SentMessage,
   type Stored,
   type StoredRow,
-} from "./checker.ts";
-import type { GeneratedMessage } from "./generated_messages.ts";
+} from "../../campaign/stored.ts";
+import { findProblems, type SentMessage } from "./checker.ts";
+import type { GeneratedMessage } from "../../campaign/generated_messages.ts";
 import { PrivateRedis } from "./private_redis.ts";
 import { type Ended, type Environment, pass, Program } from "./processes.ts";
 import { testSettings } from "./test_stack.ts";

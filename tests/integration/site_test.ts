@@ -1,7 +1,7 @@
 /** What consumers, producers and the demo show of themselves, on real servers. */
 import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
-import { generate, MIXED } from "./generated_messages.ts";
+import { generate, MIXED } from "../../campaign/generated_messages.ts";
 import { Program } from "./processes.ts";
 import { DONE_MS, RealPipeline } from "./real_pipeline.ts";
 

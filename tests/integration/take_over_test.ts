@@ -1,6 +1,11 @@
 /** Taking the place of the earlier program: its messages, its offsets, its keys, its users' queries. */
 import assert from "node:assert/strict";
-import { type GeneratedMessage, messageOf, sampleRow, seeded } from "./generated_messages.ts";
+import {
+  type GeneratedMessage,
+  messageOf,
+  sampleRow,
+  seeded,
+} from "../../campaign/generated_messages.ts";
 import { pass } from "./processes.ts";
 import { RealPipeline } from "./real_pipeline.ts";
 

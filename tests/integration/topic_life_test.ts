@@ -1,7 +1,12 @@
 /** The topic changes under the consumer: made again, cut off at its beginning, given partitions. */
 import assert from "node:assert/strict";
 import type { SentMessage } from "./checker.ts";
-import { generate, type GeneratedMessage, MIXED, PLAIN } from "./generated_messages.ts";
+import {
+  generate,
+  type GeneratedMessage,
+  MIXED,
+  PLAIN,
+} from "../../campaign/generated_messages.ts";
 import { DONE_MS, RealPipeline } from "./real_pipeline.ts";
 
 /** A topic that is made again is noticed within 10 s; then its messages are read. */

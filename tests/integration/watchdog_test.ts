@@ -1,6 +1,6 @@
 /** A consumer that hangs ends by itself, and the next one goes on where it stood. */
 import assert from "node:assert/strict";
-import { generate, MIXED } from "./generated_messages.ts";
+import { generate, MIXED } from "../../campaign/generated_messages.ts";
 import { Program } from "./processes.ts";
 import { RealPipeline } from "./real_pipeline.ts";
 

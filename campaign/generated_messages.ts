@@ -4,13 +4,20 @@
  *
  * @module
  */
-import type { ExpectedRow, Truth } from "./checker.ts";
+import type { ExpectedRow } from "./stored.ts";
+
+/** What a message is, known from how it was made. */
+export type Truth =
+  | { readonly kind: "reading"; readonly row: ExpectedRow }
+  | { readonly kind: "bad"; readonly reason: string };
 
 /** A message that is to be sent. */
 export interface GeneratedMessage {
   /** What the producer takes for its key. */
   readonly key: string | null;
+  /** Null: a tombstone. */
   readonly value: Uint8Array | null;
+  /** What it is, which was there first. */
   readonly truth: Truth;
 }
 
@@ -20,6 +27,7 @@ export interface Ratios {
   readonly repeats: number;
   /** Carry an earlier id with another content. */
   readonly conflicts: number;
+  /** Are no readings. */
   readonly bad: number;
 }
 
