@@ -1,7 +1,7 @@
 /** OpenTelemetry by Deno's own switch: what a collector gets of a real consumer. */
 import assert from "node:assert/strict";
 import { TRACER_NAME } from "../../lib/traces.ts";
-import { generate, MIXED } from "./generated_messages.ts";
+import { generate, MIXED } from "../../campaign/generated_messages.ts";
 import { DONE_MS, RealPipeline } from "./real_pipeline.ts";
 
 const MESSAGES = 2_000;
