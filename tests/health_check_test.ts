@@ -14,6 +14,7 @@ Deno.test("checkHealth() gives up on a program that does not answer", async () =
   await clock.advance(2_999);
   assert.equal(clock.sleeping, 1);
   await clock.advance(1);
+  assert.equal(clock.sleeping, 0);
   assert.deepEqual(await checking, { ok: false, text: "no answer within 3000 ms" });
   server.closeAllConnections();
   await new Promise((resolve) => server.close(resolve));

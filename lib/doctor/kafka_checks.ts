@@ -25,8 +25,7 @@ export interface KafkaContext {
 
 const kafka = findingsOf("kafka");
 
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
+const DAY_MS = 86_400_000;
 
 /** Judges all of it, in the order in which a person would ask. */
 export function kafkaFindings(
@@ -155,6 +154,8 @@ function settingsFindings(
   return [
     cleanup(given),
     retention(given, settings),
+    retentionSize(given),
+    ageLimit(given, settings),
     timestamps(given),
     messageSize(given, settings),
     leaderElection(given),
@@ -178,11 +179,8 @@ function retentionMsOf(given: ReadonlyMap<string, string>): number {
   return retentionMs < 0 ? Infinity : retentionMs;
 }
 
-function retention(given: ReadonlyMap<string, string>, settings: KafkaCheckSettings): Finding {
+function retention(given: ReadonlyMap<string, string>, { redis }: KafkaCheckSettings): Finding {
   const keptMs = retentionMsOf(given);
-  const { ttlSeconds } = settings.redis;
-  const { pastDaysMax } = settings.limits;
-  const bytes = Number(given.get("retention.bytes") ?? -1);
   if (keptMs < DAY_MS) {
     return kafka.warning(
       "retention",
@@ -190,31 +188,38 @@ function retention(given: ReadonlyMap<string, string>, settings: KafkaCheckSetti
       "Raise retention.ms to a few days.",
     );
   }
-  if (bytes >= 0) {
-    return kafka.warning(
-      "retention",
-      `retention.bytes=${bytes}: a burst can push out messages that are not stored yet`,
-      "Set retention.bytes=-1, or watch the lag.",
-    );
+  const kept = keptMs === Infinity
+    ? "for ever, so retain deletes nothing"
+    : `${ageText(keptMs)}, so retain takes windows from there on`;
+  const remembered = redis.ttlSeconds * 1_000 < keptMs
+    ? `repeats older than REDIS_TTL_SECONDS=${redis.ttlSeconds} are found by PostgreSQL alone`
+    : "Redis remembers as long";
+  return kafka.ok("retention", `${kept}; ${remembered}`);
+}
+
+function retentionSize(given: ReadonlyMap<string, string>): Finding {
+  const bytes = Number(given.get("retention.bytes") ?? -1);
+  if (bytes < 0) return kafka.ok("retention size", "no bound");
+  return kafka.warning(
+    "retention size",
+    `retention.bytes=${bytes}: a burst can push out messages that are not stored yet`,
+    "Set retention.bytes=-1, or watch the lag.",
+  );
+}
+
+function ageLimit(given: ReadonlyMap<string, string>, { limits }: KafkaCheckSettings): Finding {
+  const { pastDaysMax } = limits;
+  const keptMs = retentionMsOf(given);
+  if (pastDaysMax === 0 || pastDaysMax * DAY_MS >= keptMs) {
+    return kafka.ok("age limit", `MAX_PAST_DAYS=${pastDaysMax} allows all that the topic keeps`);
   }
-  if (pastDaysMax > 0 && pastDaysMax * DAY_MS < keptMs) {
-    const kept = keptMs === Infinity ? "for ever" : `for ${ageText(keptMs)}`;
-    return kafka.warning(
-      "retention",
-      `the topic keeps messages ${kept}, and MAX_PAST_DAYS=${pastDaysMax} refuses older readings: ` +
-        "read late or again they become dead letters",
-      "Raise MAX_PAST_DAYS, or set 0 for no bound.",
-    );
-  }
-  const beyond = ttlSeconds * 1_000 < keptMs
-    ? `; repeats older than REDIS_TTL_SECONDS=${ttlSeconds} are found by PostgreSQL alone`
-    : "; Redis remembers as long";
-  return keptMs === Infinity
-    ? kafka.ok("retention", `for ever, so retain deletes nothing${beyond}`)
-    : kafka.ok(
-      "retention",
-      `${ageText(keptMs)}, so retain takes windows from there on${beyond}`,
-    );
+  const kept = keptMs === Infinity ? "for ever" : `for ${ageText(keptMs)}`;
+  return kafka.warning(
+    "age limit",
+    `the topic keeps messages ${kept}, and MAX_PAST_DAYS=${pastDaysMax} refuses older readings: ` +
+      "read late or again they become dead letters",
+    "Raise MAX_PAST_DAYS, or set 0 for no bound.",
+  );
 }
 
 function timestamps(given: ReadonlyMap<string, string>): Finding {
@@ -233,7 +238,6 @@ function messageSize(
   { producer }: KafkaCheckSettings,
 ): Finding {
   const bytesMax = Number(given.get("max.message.bytes"));
-  // A batch has a header and may hold one message that makes it a little larger.
   const neededBytes = producer.batchBytesMax;
   if (bytesMax >= neededBytes) return kafka.ok("message size", `max.message.bytes=${bytesMax}`);
   return kafka.warning(

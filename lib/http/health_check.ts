@@ -9,7 +9,7 @@ import { withTimeLimit } from "../time_limit.ts";
 
 /** Where the program serves. */
 export interface HealthAddress {
-  /** What it listens on; an address that stands for all is asked on the loopback. */
+  /** What it listens on. Linux takes an address that stands for all (0.0.0.0) for the loopback. */
   readonly host: string;
   /** TCP port; 0: it serves nothing. */
   readonly port: number;
@@ -26,15 +26,13 @@ export interface HealthAnswer {
 /** Longest wait for the answer, ms. It is less than the images give their check. */
 const ANSWER_MS_MAX = 3_000;
 
-const LOOPBACK = new Map([["0.0.0.0", "127.0.0.1"], ["::", "[::1]"]]);
-
 /** Asks for `/healthz`. A program that serves nothing counts as well, for there is nobody to ask. */
 export async function checkHealth(
   { host, port }: HealthAddress,
   clock: Clock,
 ): Promise<HealthAnswer> {
   if (port === 0) return { ok: true, text: "not served" };
-  const name = LOOPBACK.get(host) ?? (host.includes(":") ? `[${host}]` : host);
+  const name = host.includes(":") ? `[${host}]` : host;
   const giveUp = new AbortController();
   const asking = fetch(`http://${name}:${port}/healthz`, { signal: giveUp.signal })
     .then(async (answer) => ({ ok: answer.ok, text: await answer.text() }));

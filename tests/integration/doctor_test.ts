@@ -108,7 +108,7 @@ Deno.test("main_consumer.ts doctor names what is wrong with real servers", async
     const expected = [
       "settings connections: warning",
       "kafka replication: warning",
-      "kafka retention: warning",
+      "kafka age limit: warning",
       "kafka message time: warning",
     ];
     assert.deepEqual(wrong(report), expected);
