@@ -8,6 +8,7 @@ import {
   messageTexts,
   type RunningConsumer,
 } from "./memory_pipeline.ts";
+import { utf8 } from "./sample_message.ts";
 
 function storedIds(pipeline: MemoryPipeline): string[] {
   return [...pipeline.store.readings.keys()].sort();
@@ -136,6 +137,42 @@ Deno.test("consume() begins a topic that the ledger does not know", async (t) =>
       await pipeline.stop(consumer);
       assert.equal((await pipeline.line(0))?.first, first);
       assert.deepEqual(storedIds(pipeline), ids(first, 10 - first));
+    });
+  }
+});
+
+Deno.test("consume() begins at a time in every partition, whichever member comes first", async (t) => {
+  const rows: readonly [name: string, opened: readonly number[], starts: readonly number[]][] = [
+    ["in all of them, though it reads only some", [], [7, 7, 7]],
+    ["where another member is about to", [2], [7, 7, 2]],
+    ["not where one was added later", [0, 1], [0, 1, 0]],
+  ];
+  for (const [name, opened, starts] of rows) {
+    await t.step(name, async () => {
+      const pipeline = new MemoryPipeline(3);
+      for (const partition of [0, 1, 2]) {
+        const numbers = Array.from({ length: 10 }, (_, index) => index);
+        pipeline.append(
+          partition,
+          numbers.map((number) => ({
+            key: null,
+            value: utf8(messageText(partition * 10 + number)),
+            timestampMs: number * 1_000,
+          })),
+        );
+      }
+      for (const partition of opened) {
+        await pipeline.store.openLedgerLine(pipeline.kafka.identity(), partition, partition);
+      }
+      // It has some of the partitions and reads none: a stranger, as far as the ledger goes.
+      const silent = pipeline.kafka.member(GROUP);
+      await silent.start({ assigned: () => {}, batch: () => Promise.resolve(), crashed: () => {} });
+      const consumer = pipeline.start({ startFrom: { kind: "time", timestampMs: 7_000 } });
+      await pipeline.clock.advance(1_000);
+      const lines = await Promise.all([0, 1, 2].map((partition) => pipeline.line(partition)));
+      await pipeline.stop(consumer);
+      await silent.stop();
+      assert.deepEqual(lines.map((line) => line?.first), starts);
     });
   }
 });

@@ -9,12 +9,14 @@
 import { join } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { describeError } from "../lib/errors.ts";
-import { type Bed, fillTopic, prepareBed } from "./bench/bed.ts";
-import { type Backlog, type DrainResult, measureDrain } from "./bench/drain.ts";
+import { type Bed, PARTITIONS, prepareBed } from "./bench/bed.ts";
+import { type Backlog, type DrainResult, measureDrain, writeBacklog } from "./bench/drain.ts";
 import { type Figure, figuresText } from "./bench/figures.ts";
 import { floorBatches, measureFloor } from "./bench/floor.ts";
+import { growthFigures, measureGrowth } from "./bench/growth.ts";
 import { measureCommit, measureLatency } from "./bench/latency.ts";
 import { measureProducer, type ProducerResult, writeLines } from "./bench/producer.ts";
+import { measureScaling, scalingFigures } from "./bench/scaling.ts";
 import { measureSeen, seenFigures, type SeenResult } from "./bench/seen.ts";
 import { workload, type WorkloadOptions } from "./bench/workload.ts";
 
@@ -40,7 +42,7 @@ async function bench(flags: Flags): Promise<void> {
   const work: WorkloadOptions = { ...flags, repeats: REPEATS, startMs: Date.now() - 3_600_000 };
   const figures: Figure[] = [];
   const backlog = flags.only.includes("drain") || flags.only.includes("seen")
-    ? await writeBacklog(bed, work)
+    ? await writeBacklog(bed, { topic: "bench-drain", work, report: tell })
     : undefined;
   if (flags.only.includes("drain") || flags.only.includes("floor")) {
     figures.push(...await throughput(bed, { work, backlog }, flags));
@@ -55,13 +57,38 @@ async function bench(flags: Flags): Promise<void> {
   else say(`${machine}\n\n${figuresText(figures)}`);
 }
 
-async function writeBacklog(bed: Bed, work: WorkloadOptions): Promise<Backlog> {
-  const ids = new Set<string>();
-  for (const { reading } of workload(work)) ids.add(reading.unique_reading_id);
-  const backlog = { topic: "bench-drain", messages: work.messages, readings: ids.size };
-  tell(`writing ${work.messages} messages to Kafka`);
-  await fillTopic(bed, backlog.topic, workload(work));
-  return backlog;
+interface GrowthFlags {
+  readonly sizes: readonly number[];
+  readonly rounds: number;
+  readonly batches: number;
+  readonly sensors: number;
+  readonly json?: true;
+}
+
+async function growth(flags: GrowthFlags): Promise<void> {
+  const [loadBefore = 0] = Deno.loadavg();
+  const bed = await prepareBed();
+  const points = await measureGrowth(bed, { ...flags, runBatches: flags.batches, report: tell });
+  const machine = await describeMachine(bed, loadBefore);
+  if (flags.json) say(JSON.stringify({ machine, points }, null, 2));
+  else say(`${machine}\n\n${figuresText(growthFigures(points))}`);
+}
+
+interface ScalingFlags {
+  readonly messages: number;
+  readonly sensors: number;
+  readonly consumers: readonly number[];
+  readonly rounds: number;
+  readonly json?: true;
+}
+
+async function scaling(flags: ScalingFlags): Promise<void> {
+  const [loadBefore = 0] = Deno.loadavg();
+  const bed = await prepareBed();
+  const results = await measureScaling(bed, { ...flags, report: tell });
+  const machine = await describeMachine(bed, loadBefore);
+  if (flags.json) say(JSON.stringify({ machine, results }, null, 2));
+  else say(`${machine}\n\n${figuresText(scalingFigures(results))}`);
 }
 
 /** Drain and floor in turns, so that both see the same machine. */
@@ -192,18 +219,38 @@ function parts(text: string): readonly Part[] {
   });
 }
 
+/** A comma list of whole numbers. */
+function wholes(min: number, max: number): (text: string) => readonly number[] {
+  return (text) => text.split(",").map((each) => whole(min, max)(each.trim()));
+}
+
 function commandLine(): Command {
-  return new Command("bench")
-    .description("Measures throughput, cost and latency on a stack of its own.")
+  const cli = new Command("bench").description("Measures on a stack of its own.");
+  const command = (name: string, description: string, isDefault = false): Command =>
+    cli.command(name, { isDefault }).description(description)
+      .option("--sensors <n>", "sensors behind the messages", whole(1, 100_000), 500)
+      .option("--rounds <n>", "rounds of each measurement", whole(1, 20), 3)
+      .option("--json", "print JSON");
+  command("flow", "throughput, cost and latency (the default)", true)
     .option("--messages <n>", "backlog and file, messages", whole(10_000, 10_000_000), 500_000)
-    .option("--sensors <n>", "sensors behind the messages", whole(1, 100_000), 500)
     .addOption(
       new Option("--ids <version>", "UUIDs of the readings").choices(["v4", "v7"]).default("v4"),
     )
-    .option("--rounds <n>", "rounds of drain, floor and producer", whole(1, 20), 3)
     .option("--only <parts>", `some of ${PARTS.join(",")}`, parts, PARTS)
-    .option("--json", "print JSON")
     .action(bench);
+  command("growth", "how fast batches are stored in tables that hold much already")
+    .option("--sizes <n,…>", "rows in the tables, rising", wholes(10_000, 100_000_000), [
+      1_000_000,
+      10_000_000,
+      30_000_000,
+    ])
+    .option("--batches <n>", "batches of one run, 5,000 rows each", whole(2, 1_000), 40)
+    .action(growth);
+  command("scaling", "how fast several consumers work off one backlog")
+    .option("--messages <n>", "backlog, messages", whole(10_000, 10_000_000), 1_000_000)
+    .option("--consumers <n,…>", "how many at a time", wholes(1, PARTITIONS), [1, 2, 3])
+    .action(scaling);
+  return cli;
 }
 
 function say(line: string): void {

@@ -18,7 +18,7 @@ import { PendingCommits } from "./commits.ts";
 import { describeError, TransientError } from "../errors.ts";
 import { FloodGuard, type FloodSettings } from "./flood_guard.ts";
 import type { FetchedBatch, GroupMember } from "../kafka/group_member.ts";
-import { isSameTopic, type TopicIdentity } from "../kafka/message.ts";
+import { isSameTopic, type TopicIdentity, type Watermarks } from "../kafka/message.ts";
 import { repairLastValues } from "./last_values.ts";
 import { type Log, sayOnChange } from "../log.ts";
 import type { FlowObserver, TroubledStep } from "./observer.ts";
@@ -319,6 +319,12 @@ class Consumer {
     const lines = await store.readLedger();
     const watermarks = await member.watermarks();
     const lineOf = linesOf(lines, topic);
+    const { startFrom } = this.#options;
+    if (startFrom.kind === "time" && !lineOf.has(0) && !isMadeAgain(topic, lines)) {
+      await this.#openLinesAtTime(topic, watermarks, startFrom.timestampMs);
+      // Nothing is placed. The next round reads the lines, also those that others opened.
+      return;
+    }
     const starts = await this.#startOffsets(topic, lines);
     for (const partition of [...this.#unplaced]) {
       // Resumed now, a partition would be fetched again and again, and nobody would take it.
@@ -353,16 +359,26 @@ class Consumer {
     topic: TopicIdentity,
     lines: readonly LedgerLine[],
   ): Promise<ReadonlyMap<number, number>> {
-    const { startFrom } = this.#options;
-    const known = lines.filter((line) => line.topic.topic === topic.topic);
-    // Of a topic that was made again, everything is unread.
-    const isMadeAgain = known.some((line) => !isSameTopic(line.topic, topic));
-    if (isMadeAgain || startFrom.kind === "beginning") return new Map();
-    if (startFrom.kind === "committed") return await this.#parts.member.committedByOthers();
-    // The time was given for a topic that we meet for the first time, not for a partition that was
-    // added to it later.
-    if (known.length > 0) return new Map();
-    return await this.#parts.member.offsetsAtTime(startFrom.timestampMs);
+    if (this.#options.startFrom.kind !== "committed" || isMadeAgain(topic, lines)) return new Map();
+    return await this.#parts.member.committedByOthers();
+  }
+
+  /**
+   * Begins a topic at a time: all its partitions, whoever reads them. The time was given for a topic
+   * that is met for the first time; with lines for some partitions only, nobody could tell the others
+   * from partitions that were added later. The line of partition 0 comes last and says that all of
+   * them are there.
+   */
+  async #openLinesAtTime(
+    topic: TopicIdentity,
+    watermarks: ReadonlyMap<number, Watermarks>,
+    timestampMs: number,
+  ): Promise<void> {
+    const starts = await this.#parts.member.offsetsAtTime(timestampMs);
+    for (const [partition, marks] of [...watermarks].sort(([a], [b]) => b - a)) {
+      const placement = decidePlacement(undefined, marks, starts.get(partition));
+      await this.#moveLine(topic, partition, placement);
+    }
   }
 
   /** Brings the ledger to where reading starts, unless somebody else has moved it. */
@@ -702,6 +718,11 @@ class Consumer {
       return false;
     }
   }
+}
+
+/** Whether the ledger knows an earlier life of the topic. Of one made again, everything is unread. */
+function isMadeAgain(topic: TopicIdentity, lines: readonly LedgerLine[]): boolean {
+  return lines.some((line) => line.topic.topic === topic.topic && !isSameTopic(line.topic, topic));
 }
 
 /** Tells when something that is due every so often is due. */

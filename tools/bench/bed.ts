@@ -69,11 +69,24 @@ export async function prepareBed(): Promise<Bed> {
   return { settings: readSettings((name) => Deno.env.get(name)), postgres, dir: stackDir };
 }
 
-/** Makes a database with the tables, and leaves PostgreSQL without unwritten pages. */
-export async function createDatabase(bed: Bed, database: string): Promise<BenchDatabase> {
+/**
+ * Makes a database with the tables, and leaves PostgreSQL without unwritten pages.
+ *
+ * @param copyOf A database to copy, rows and all; its connections are closed for that.
+ */
+export async function createDatabase(
+  bed: Bed,
+  database: string,
+  { copyOf }: { readonly copyOf?: BenchDatabase | undefined } = {},
+): Promise<BenchDatabase> {
   const settings = { ...bed.settings.postgres, database };
+  await copyOf?.pool.close();
+  const template = copyOf === undefined
+    ? ""
+    // The other strategy would write all of it to the log as well.
+    : ` TEMPLATE "${copyOf.settings.database}" STRATEGY FILE_COPY`;
   await bed.postgres.asSuperuser("postgres", async (session) => {
-    await session.query(`CREATE DATABASE "${database}" OWNER "${settings.user}"`);
+    await session.query(`CREATE DATABASE "${database}" OWNER "${settings.user}"${template}`);
   });
   const pool = openPool(settings);
   await migrate(pool, await loadMigrations(MIGRATIONS_DIR));

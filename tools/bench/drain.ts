@@ -11,9 +11,11 @@ import {
   consumerEnv,
   createDatabase,
   emptyRedis,
+  fillTopic,
   offsetsPassed,
 } from "./bed.ts";
 import { type ChildProgram, startProgram } from "./child_program.ts";
+import { workload, type WorkloadOptions } from "./workload.ts";
 
 const POLL_MS = 20;
 
@@ -25,6 +27,22 @@ export interface Backlog {
   readonly messages: number;
   /** Different readings among them. */
   readonly readings: number;
+}
+
+/** Writes a backlog to a new topic. */
+export async function writeBacklog(
+  bed: Bed,
+  { topic, work, report }: {
+    readonly topic: string;
+    readonly work: WorkloadOptions;
+    readonly report: (line: string) => void;
+  },
+): Promise<Backlog> {
+  const ids = new Set<string>();
+  for (const { reading } of workload(work)) ids.add(reading.unique_reading_id);
+  report(`writing ${work.messages} messages to Kafka`);
+  await fillTopic(bed, topic, workload(work));
+  return { topic, messages: work.messages, readings: ids.size };
 }
 
 /** How to run the consumer. */
@@ -100,8 +118,12 @@ async function watchLedger(
   }
 }
 
-/** A rate at which readings are lost would not be worth printing. */
-async function assertStored({ pool }: BenchDatabase, backlog: Backlog): Promise<void> {
+/**
+ * A rate at which readings are lost would not be worth printing.
+ *
+ * @throws {Error} If the table does not hold each reading of the backlog once.
+ */
+export async function assertStored({ pool }: BenchDatabase, backlog: Backlog): Promise<void> {
   const { rows } = await pool.query({
     action: "count the rows",
     text: "SELECT count(*) AS stored FROM sensor_events",
