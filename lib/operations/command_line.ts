@@ -206,8 +206,8 @@ function readEdited(path: string): Uint8Array {
 
 function countsText(counts: ReadonlyMap<string, number>, flags: { dryRun?: true }): string {
   const parts = [...counts].map(([kind, count]) => `${count} ${kind}`);
-  const text = parts.length === 0 ? "nothing to replay" : parts.join(", ");
-  return flags.dryRun ? `${text}; nothing was changed` : text;
+  if (parts.length === 0) return "nothing to replay";
+  return flags.dryRun ? `would be: ${parts.join(", ")}; nothing was changed` : parts.join(", ");
 }
 
 function outcomeJson(outcome: ReplayOutcome): Readonly<Record<string, unknown>> {

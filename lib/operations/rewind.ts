@@ -140,7 +140,7 @@ export async function rewind(plan: RewindPlan, store: RewindParts["store"]): Pro
 }
 
 function membersText(liveMembers: readonly string[]): string {
-  return `Cannot rewind while the group has ${liveMembers.length} live members ` +
+  return "Cannot rewind while the group has live members " +
     `(${liveMembers.join(", ")}): stop them. One that was killed counts until ` +
     "KAFKA_SESSION_TIMEOUT_MS is over";
 }

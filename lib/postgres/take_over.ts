@@ -48,7 +48,7 @@ export function takeOverText(report: TakeOverReport): string {
     `took over ${takenRows} of ${originalRows} rows of the earlier sensor_events, which is now ` +
     "sensor_events_original",
     ...(rejected.length === 0 ? [] : [
-      `${originalRows - takenRows} rows are kept aside in take_over_rejected:`,
+      `kept aside in take_over_rejected, ${originalRows - takenRows} in all:`,
       ...rejected,
     ]),
   ].join("\n");

@@ -180,7 +180,7 @@ Deno.test("rewind: a second pass inserts nothing and changes no last value", asy
     assert.equal(code, 2);
     assert.match(
       stderr,
-      /^Cannot rewind while the group has 1 live members \(sensor-ledger-consumer at .*\n$/,
+      /^Cannot rewind while the group has live members \(sensor-ledger-consumer at .*\n$/,
     );
     consumer.signal("SIGTERM");
     await consumer.succeeded(DONE_MS);
