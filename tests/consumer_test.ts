@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { ConfigurationError, TransientError } from "../lib/errors.ts";
+import { createLog } from "../lib/log.ts";
 import {
   GROUP,
   idOf,
@@ -179,6 +180,25 @@ Deno.test("consume() begins at a time in every partition, whichever member comes
       assert.deepEqual(lines.map((line) => line?.first), starts);
     });
   }
+});
+
+Deno.test("consume() that is stopped in trouble does not say that it goes on", async () => {
+  const pipeline = new MemoryPipeline(1);
+  const lines: string[] = [];
+  const log = createLog({
+    level: "info",
+    format: "text",
+    write: (line) => lines.push(line),
+    clock: pipeline.clock,
+  });
+  for (let tries = 0; tries < 100; tries++) {
+    pipeline.store.failNext("openLedgerLine", new TransientError("Cannot open it: no right"));
+  }
+  const consumer = pipeline.start({}, (parts) => ({ ...parts, log }));
+  await pipeline.until("trouble", () => lines.some((line) => line.includes("no right")));
+  await pipeline.stop(consumer);
+  assert.match(lines.at(-1)!, /stopped/);
+  assert(!lines.some((line) => line.includes("going on")), lines.join(""));
 });
 
 Deno.test("consume() while the database is away waits, then loses nothing", async (t) => {

@@ -288,8 +288,9 @@ class Consumer {
       try {
         using _ = this.#watchdog.watch("placing");
         await this.#placeOnce();
-        // If storing fails, only a stored batch shows that the trouble is over.
-        if (this.#failing === "placing") this.#succeeded();
+        // If storing fails, only a stored batch shows that the trouble is over. Stopped, it may have
+        // ended before it met it.
+        if (this.#failing === "placing" && !this.#stop.signal.aborted) this.#succeeded();
       } catch (error) {
         this.#failed("placing", error);
       }

@@ -107,6 +107,8 @@ export class RedisCache implements Cache, LastValueReader {
   #client: Client | undefined;
   /** Why there is no client. */
   #absence: Error = new Error("not connected yet");
+  /** Somebody waits for the first attempt, and hears of a refusal by an error. */
+  #isAwaited = false;
 
   /** Begins to connect. */
   constructor(settings: RedisSettings, context: RedisContext) {
@@ -123,6 +125,7 @@ export class RedisCache implements Cache, LastValueReader {
    * @throws {TransientError} If the first attempt to connect has failed otherwise.
    */
   async connected(): Promise<void> {
+    this.#isAwaited = true;
     await this.#firstAttempt.promise;
     if (this.#client !== undefined) return;
     const cannot = `Cannot connect to Redis at ${this.#address}`;
@@ -249,8 +252,10 @@ export class RedisCache implements Cache, LastValueReader {
   }
 
   async #stayConnected(): Promise<void> {
+    let isFirst = true;
+    let isHeard = false;
     const tellRefusal = sayOnChange(false, (refused) => {
-      if (refused) {
+      if (refused && !isHeard) {
         this.#log.error(`Redis is not used, check ${cureOf(this.#absence)}`, {
           error: this.#absence,
         });
@@ -258,6 +263,8 @@ export class RedisCache implements Cache, LastValueReader {
     });
     for (let failures = 1; !this.#closing.signal.aborted; failures++) {
       const wasConnected = await this.#connectOnce();
+      isHeard = isFirst && this.#isAwaited;
+      isFirst = false;
       this.#firstAttempt.resolve();
       if (wasConnected) failures = 1;
       tellRefusal(isRefusal(this.#absence));

@@ -227,8 +227,8 @@ Deno.test("openCache() with a wrong password says so, and gets in when it is rig
   await using server = await PrivateRedis.start();
   await server.cli("CONFIG", "SET", "requirepass", "right");
   const { log, lines } = recordedLog();
-  const settings = { host: "127.0.0.1", port: server.port, ttlSeconds: 60 };
-  await using wrong = openCache({ ...settings, password: "wrong" }, { clock: systemClock, log });
+  const settings = { host: "127.0.0.1", port: server.port, ttlSeconds: 60, password: "wrong" };
+  await using wrong = openCache(settings, { clock: systemClock, log });
   await using none = open(server.port);
   await using right = open(server.port, { password: "right" });
   await right.connected();
@@ -237,6 +237,11 @@ Deno.test("openCache() with a wrong password says so, and gets in when it is rig
     message: /check REDIS_USER and REDIS_PASSWORD$/,
   });
   await assert.rejects(none.connected(), { name: "ConfigurationError" });
+  // Who waited has heard it: once is enough.
+  const asked = recordedLog();
+  await using awaited = openCache(settings, { clock: systemClock, log: asked.log });
+  await assert.rejects(awaited.connected(), { name: "ConfigurationError" });
+  assert.deepEqual(asked.lines.filter((line) => JSON.parse(line).level === "error"), []);
   await assert.rejects(wrong.marks([ID_A]), { name: "TransientError" });
   await until(
     "a second attempt",
