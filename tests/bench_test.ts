@@ -8,6 +8,9 @@ import assert from "node:assert/strict";
 import { usageOf } from "../tools/bench/child_program.ts";
 import { figuresText, median } from "../tools/bench/figures.ts";
 import { floorBatches } from "../tools/bench/floor.ts";
+import { growthFigures, type GrowthPoint } from "../tools/bench/growth.ts";
+import { growthChart, tickStep } from "../tools/bench/growth_chart.ts";
+import { scalingFigures } from "../tools/bench/scaling.ts";
 import { workload, type WorkloadOptions } from "../tools/bench/workload.ts";
 import { partitionOf } from "../lib/kafka/partitioner.ts";
 import { parseReading } from "../lib/reading/reading.ts";
@@ -137,4 +140,63 @@ Deno.test("usageOf() reads CPU time and peak memory", async (t) => {
   await t.step("of one that has ended: none", () => {
     assert.equal(usageOf(stat("deno"), "Name:\tdeno\nState:\tZ (zombie)\n"), undefined);
   });
+});
+
+function growthPoint(ids: "v4" | "v7", rows: number, rowsPerSecond: number[]): GrowthPoint {
+  const bytes = { table: 2 ** 20, idIndex: 2 ** 21, sensorIndex: 2 ** 22 };
+  return { ids, rows, rowsPerSecond, walBytesPerRow: rowsPerSecond.map((each) => each / 2), bytes };
+}
+
+Deno.test("growthFigures() sets each version of ids against the other, round by round", () => {
+  const figures = growthFigures([
+    growthPoint("v4", 1_000_000, [100, 200]),
+    growthPoint("v4", 30_000_000, [50, 50]),
+    growthPoint("v7", 1_000_000, [150, 400]),
+  ]);
+  const roundsOf = (name: string): readonly number[] | undefined =>
+    figures.find((figure) => figure.name === name)?.rounds;
+  assert.deepEqual(roundsOf("v7 / v4 at 1,000,000 rows"), [1.5, 2]);
+  assert.equal(roundsOf("v7 / v4 at 30,000,000 rows"), undefined);
+  assert.deepEqual(roundsOf("  index on ids, MiB"), [2]);
+});
+
+Deno.test("scalingFigures() sets each number of consumers against the first", () => {
+  const figures = scalingFigures([
+    { consumers: 1, messagesPerSecond: [100, 200], cpuSecondsPer100k: [1, 1] },
+    { consumers: 2, messagesPerSecond: [150, 200], cpuSecondsPer100k: [1, 1] },
+  ]);
+  const ratios = figures.filter(({ name }) => name === "  against 1");
+  assert.deepEqual(ratios.map(({ rounds }) => rounds), [[1, 1], [1.5, 1]]);
+});
+
+Deno.test("growthChart() draws the medians, the spread, and nothing outside of the picture", () => {
+  const svg = growthChart([
+    growthPoint("v4", 1_000_000, [40_000, 50_000, 60_000]),
+    growthPoint("v4", 30_000_000, [10_000, 20_000, 20_000]),
+    growthPoint("v7", 1_000_000, [60_000, 60_000, 60_000]),
+    growthPoint("v7", 30_000_000, [59_000, 60_000, 61_000]),
+  ]);
+  const circles = [...svg.matchAll(/<circle cx="([\d.]+)" cy="([\d.]+)"/g)].slice(2);
+  const [x, y] = [1, 2].map((group) => circles.map((match) => Number(match[group])));
+  assert.equal(circles.length, 8);
+  // The ticks end at 80,000 rows a second, 190 high, 250 at the foot.
+  assert.deepEqual(y!.slice(0, 4), [131.3, 202.5, 107.5, 107.5]);
+  assert.deepEqual(x!.slice(0, 4), [70, 300, 70, 300]);
+  assert.match(svg, /class="range" stroke="#d9480f" d="M70 155V107.5M300 226.3V202.5"/);
+  assert.match(svg, /aria-label="v4, 1 million: 50000 rows a second, 25000 bytes of log a row; v4/);
+  for (const each of [...x!, ...y!]) assert(each > 0 && each < 720);
+  assert.throws(() => growthChart([growthPoint("v4", 1, [])]), { name: "RangeError" });
+});
+
+Deno.test("tickStep() is the least of 1, 2, 5, 10, … that needs at most five steps", () => {
+  const table: [max: number, step: number][] = [
+    [1, 1],
+    [5, 1],
+    [6, 2],
+    [11, 5],
+    [26, 10],
+    [72_000, 20_000],
+    [101_000, 50_000],
+  ];
+  for (const [max, step] of table) assert.equal(tickStep(max), step, `${max}`);
 });
