@@ -70,7 +70,7 @@ export interface TableSizes {
 /** What was measured on one table. */
 export interface GrowthPoint {
   /** Version of its ids. */
-  readonly ids: Ids;
+  readonly ids: WorkloadOptions["ids"];
   /** Rows that it was filled with. */
   readonly rows: number;
   /** One value a round. */
