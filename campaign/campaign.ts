@@ -10,7 +10,7 @@ import { createRandom, type Random } from "../lib/producer/random.ts";
 import { MIXED } from "./generated_messages.ts";
 import { openBed } from "./bed.ts";
 import { type Bounds, measureBounds } from "./bounds.ts";
-import { type Fault, type FaultInForce, ROWS_WITHIN_MS, type Stage } from "./fault.ts";
+import { EVENT, type Fault, type FaultInForce, ROWS_WITHIN_MS, type Stage } from "./fault.ts";
 import { Fleet } from "./fleet.ts";
 import { type Ending, lookForEverything, waitForLastValues, waitUntilDrained } from "./ending.ts";
 import { ProgressWatch, type Sighting } from "./progress.ts";
@@ -48,13 +48,16 @@ export interface PlayedFault {
   readonly injectedAtMs: number;
   /** When it was healed. */
   readonly healedAtMs: number;
-  /** When new rows came after that; undefined: not in time. */
-  readonly rowsAtMs: number | undefined;
+  /**
+   * How long it took for new rows to come: from healing, or, where nothing is to be healed, the
+   * longest time without any. Infinity: they never came.
+   */
+  readonly rowsAfterMs: number;
   /** When every partition had moved after that; undefined: not in time. */
   readonly allMovedAtMs: number | undefined;
   /** Longest time without a new row, ms. */
   readonly longestStallMs: number;
-  /** How soon after healing rows had to come, ms. */
+  /** How soon they had to come, ms. */
   readonly rowsWithinMs: number;
   /** Why it could not be played. */
   readonly failure?: string;
@@ -64,6 +67,8 @@ export interface PlayedFault {
 export interface CampaignReport {
   /** Its seed. */
   readonly seed: number;
+  /** Which of the two times each fault held. */
+  readonly hold: "short" | "long";
   /** When it began, ms since 1970. */
   readonly startedAtMs: number;
   /** How long it took, ms. */
@@ -99,7 +104,6 @@ const SAMPLE_MS = 500;
 /** Plays a campaign. The servers are ended and removed; logs and journals stay. */
 export async function runCampaign(options: CampaignOptions): Promise<CampaignReport> {
   const { dir, say, rate, seed } = options;
-  const startedAtMs = Date.now();
   await using bed = await openBed({
     dir: join(dir, "servers"),
     partitions: PARTITIONS,
@@ -110,6 +114,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
   await using fleet = new Fleet(logs, bed.settings);
   await fleet.migrate();
   await using watch = new ProgressWatch(bed.direct.postgres);
+  const startedAtMs = Date.now();
   const run = new CampaignRun(options, { bed, fleet, rate }, watch);
   for (let count = 0; count < CONSUMERS; count++) fleet.addConsumer();
   run.addProducers();
@@ -137,6 +142,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     const { sightings } = watch;
     return {
       seed,
+      hold: options.hold,
       startedAtMs,
       durationMs,
       played,
@@ -209,15 +215,19 @@ class CampaignRun {
     }
     const healedAtMs = Date.now();
     const allMovedAtMs = await this.recovered(healedAtMs);
+    const longestStallMs = this.#watch.longestStallMs(injectedAtMs, allMovedAtMs ?? Date.now());
+    const rowsAtMs = this.#watch.firstRowsSince(healedAtMs) ?? Infinity;
+    // A group goes on without its dead until it notices: then comes the wait.
+    const isDeath = fault.party === "Consumer" && fault.holdMs === EVENT;
     return {
       name: fault.name,
       party: fault.party,
       countsFor: injected?.countsFor ?? [fault.name],
       injectedAtMs,
       healedAtMs,
-      rowsAtMs: this.#watch.firstRowsSince(healedAtMs),
+      rowsAfterMs: isDeath ? longestStallMs : rowsAtMs - healedAtMs,
       allMovedAtMs,
-      longestStallMs: this.#watch.longestStallMs(injectedAtMs, allMovedAtMs ?? Date.now()),
+      longestStallMs,
       rowsWithinMs,
       ...failure !== undefined && { failure },
     };
@@ -275,10 +285,11 @@ const FROZEN_MS = 2_000;
 
 function playedText(one: PlayedFault, number: string): string {
   const seconds = (ms: number | undefined): string =>
-    ms === undefined ? "never" : `${(ms / 1_000).toFixed(1)} s`;
-  const after = one.rowsAtMs === undefined ? undefined : one.rowsAtMs - one.healedAtMs;
+    ms === undefined || ms === Infinity ? "never" : `${(ms / 1_000).toFixed(1)} s`;
   const all = one.allMovedAtMs === undefined ? undefined : one.allMovedAtMs - one.healedAtMs;
   const text = `${number.padStart(7)}  ${one.name.padEnd(60)}  ` +
-    `stall ${seconds(one.longestStallMs)}, rows after ${seconds(after)}, all ${seconds(all)}`;
+    `stall ${seconds(one.longestStallMs)}, rows after ${seconds(one.rowsAfterMs)}, all ${
+      seconds(all)
+    }`;
   return one.failure === undefined ? text : `${text}  NOT PLAYED: ${one.failure}`;
 }

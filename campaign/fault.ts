@@ -10,7 +10,7 @@ import type { Fleet } from "./fleet.ts";
 /** Whose fault it is. */
 export type FaultParty = "Consumer" | "Producer" | "Kafka" | "PostgreSQL" | "Redis";
 
-/** How soon new rows must come once a fault is healed, ms. */
+/** How soon new rows must come once a fault is healed, or a consumer was killed, ms. */
 export const ROWS_WITHIN_MS: Readonly<Record<FaultParty, number>> = {
   // The session of a killed member, 10 s, and two more to share out its partitions.
   Consumer: 12_000,

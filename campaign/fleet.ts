@@ -196,6 +196,8 @@ export class Fleet implements AsyncDisposable {
 
   #onEnd({ name }: Member, end: ChildEnd): void {
     if (end.signal === "SIGKILL") this.kills++;
+    // One that was asked to stop while it came up, and had nothing to put in order yet.
+    else if (end.signal === "SIGTERM") return;
     else if (end.code !== 0) this.oddEnds.push({ name, atMs: Date.now(), end });
   }
 }

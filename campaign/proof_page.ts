@@ -5,6 +5,7 @@
  * @module
  */
 import type { CampaignReport, PlayedFault } from "./campaign.ts";
+import { ROWS_WITHIN_MS } from "./fault.ts";
 import { boundsLines, brokenPromises, seconds, summarize, TABLE_HEAD } from "./report.ts";
 
 const WIDTH = 1_160;
@@ -22,7 +23,7 @@ interface Curve {
 /** The whole page. */
 export function proofPage(report: CampaignReport): string {
   const broken = brokenPromises(report);
-  const { ending: { oracle }, kills, seed, durationMs, startedAtMs, played, bounds } = report;
+  const { ending: { oracle }, kills, seed, hold, durationMs, startedAtMs, played, bounds } = report;
   const verdict = broken.length === 0
     ? `<p class="ok">Nothing lost, nothing stored twice, nothing wrongly dead-lettered.</p>`
     : `<p class="broken">Broken:</p><ul>${
@@ -39,18 +40,19 @@ export function proofPage(report: CampaignReport): string {
 <html lang="en"><head><meta charset="utf-8"><title>sensor-ledger: proof</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>${STYLE}</style></head>
 <body><main><h1>What befell the readings</h1>
-<p>Made by <code>deno task prove --seed ${seed}</code> on
+<p>Made by <code>deno task prove ${hold === "short" ? "--short " : ""}--seed ${seed}</code> on
 ${new Date(startedAtMs).toISOString().slice(0, 16).replace("T", " ")} UTC, in
 ${Math.round(durationMs / 60_000)} minutes, on real servers.</p>
 ${verdict}
 <dl>${figures.map(([n, text]) => `<div><dt>${text}</dt><dd>${n}</dd></div>`).join("")}</dl>
 <h2>Timeline</h2>
-<p>Each band is a fault, from its beginning until it was healed; point at it for its name.</p>
+<p>Each band is a fault, from its beginning until it was healed; point at it for its name.
+${PARTIES.map((party) => `<span class="key ${party}"></span> ${party}`).join(" ")}</p>
 ${timeline(report)}
 <h2>Fault by fault</h2>
 ${faultTable(report)}
-<p>A stall is the longest time without a new row. A kill of several consumers at once counts for
-each of its points.</p>
+<p>A stall is the longest time without a new row. Rows come after: from healing, or from a kill. A kill
+of several consumers at once counts for each of its points.</p>
 ${
     bounds === undefined
       ? ""
@@ -177,6 +179,8 @@ function escape(text: string): string {
   return text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
+const PARTIES = Object.keys(ROWS_WITHIN_MS);
+
 const STYLE = `
 :root { color-scheme: light dark; --line: light-dark(#d5d9de, #3a4048);
   --sent: light-dark(#8a6d00, #e3c04d); --stored: light-dark(#0a6b8a, #53bfe0);
@@ -197,6 +201,10 @@ svg path { fill: none; stroke-width: 1.5; } svg line { stroke: var(--line); }
 path.sent { stroke: var(--sent); } tspan.sent { fill: var(--sent); }
 path.stored { stroke: var(--stored); } tspan.stored { fill: var(--stored); }
 path.waiting { stroke: currentColor; }
+.key { display: inline-block; width: 12px; height: 12px; margin-left: 8px; opacity: .45; }
+.key.Consumer { background: #4c8bf5; } .key.Producer { background: #8e63ce; }
+.key.Kafka { background: #d9822b; } .key.PostgreSQL { background: #2f9e63; }
+.key.Redis { background: #d64545; }
 .fault { opacity: .28; fill: #888; } .fault:hover { opacity: .6; }
 .fault.Consumer { fill: #4c8bf5; } .fault.Producer { fill: #8e63ce; } .fault.Kafka { fill: #d9822b; }
 .fault.PostgreSQL { fill: #2f9e63; } .fault.Redis { fill: #d64545; }

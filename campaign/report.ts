@@ -22,7 +22,7 @@ export interface FaultSummary {
   readonly wronglyDeadLettered: number;
   /** Longest time without a new row, ms. */
   readonly longestStallMs: number;
-  /** Longest time from healing to new rows, ms; Infinity: they never came. */
+  /** Longest time until new rows came, ms, see {@linkcode PlayedFault}; Infinity: never. */
   readonly rowsAfterMs: number;
   /** How soon they had to come, ms. */
   readonly rowsWithinMs: number;
@@ -51,7 +51,7 @@ export function summarize({ played, ending }: CampaignReport): readonly FaultSum
         storedTwice: count("stored twice", "wrongly stored"),
         wronglyDeadLettered: count("wrongly dead-lettered"),
         longestStallMs: longest((one) => one.longestStallMs),
-        rowsAfterMs: longest((one) => (one.rowsAtMs ?? Infinity) - one.healedAtMs),
+        rowsAfterMs: longest((one) => one.rowsAfterMs),
         rowsWithinMs: longest((one) => one.rowsWithinMs),
         failures: times.flatMap(({ one }) => one.failure ?? []),
       };
@@ -77,7 +77,7 @@ export function brokenPromises(report: CampaignReport): readonly string[] {
     ...played.filter(({ failure }) => failure !== undefined)
       .map(({ name, failure }) => `not played: ${name}: ${failure}`),
     ...summarize(report).filter((fault) => fault.rowsAfterMs > fault.rowsWithinMs).map((fault) =>
-      `too late: ${fault.name}: rows came ${seconds(fault.rowsAfterMs)} after it was healed, ` +
+      `too late: ${fault.name}: rows came after ${seconds(fault.rowsAfterMs)}, ` +
       `${seconds(fault.rowsWithinMs)} is promised`
     ),
     ...report.bounds === undefined ? [] : brokenBounds(report.bounds),
@@ -153,7 +153,7 @@ export const TABLE_HEAD = [
   "twice",
   "wrong letters",
   "longest stall",
-  "rows after healing",
+  "rows after",
   "promised",
 ] as const;
 

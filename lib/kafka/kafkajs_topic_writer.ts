@@ -5,7 +5,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { Message as KafkajsMessage, Producer } from "kafkajs";
+import type { Admin, Message as KafkajsMessage, Producer } from "kafkajs";
 import { systemClock } from "../clock.ts";
 import { TransientError } from "../errors.ts";
 import { withTimeLimit } from "../time_limit.ts";
@@ -126,6 +126,28 @@ function kafkajsMessage(partition: number, { key, value }: MessageToSend): Kafka
   };
 }
 
+/** How long the brokers may take to agree on a new topic, and how often they are asked, ms. */
+const AGREED_MS_MAX = 10_000;
+const AGREED_POLL_MS = 100;
+
+/** Waits until every partition of a topic that was just made has a leader. */
+async function untilLed(admin: Admin, topic: string): Promise<void> {
+  const deadlineMs = systemClock.elapsedMs() + AGREED_MS_MAX;
+  for (;;) {
+    try {
+      const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
+      if (topics[0]!.partitions.every(({ leader }) => leader >= 0)) return;
+    } catch (error) {
+      // A broker that has not heard of it says that it does not exist.
+      if (systemClock.elapsedMs() > deadlineMs) throw error;
+    }
+    if (systemClock.elapsedMs() > deadlineMs) {
+      throw new TransientError(`Cannot write to topic ${topic}: a partition has no leader`);
+    }
+    await systemClock.sleep(AGREED_POLL_MS);
+  }
+}
+
 async function countPartitions(kafka: KafkaClient, topic: string): Promise<number> {
   const admin = kafka.admin({ retry: QUESTION_RETRY });
   try {
@@ -167,7 +189,8 @@ export async function ensureTopic(
     const { brokers } = await admin.describeCluster();
     const replicationFactor = Math.min(3, brokers.length);
     const created = await admin.createTopics({
-      waitForLeaders: true,
+      // It would fail on the first broker that has not heard of the topic yet.
+      waitForLeaders: false,
       topics: [{
         topic,
         numPartitions: partitions,
@@ -181,7 +204,10 @@ export async function ensureTopic(
         ],
       }],
     });
-    if (created) return { outcome: "created", partitions };
+    if (created) {
+      await untilLed(admin, topic);
+      return { outcome: "created", partitions };
+    }
   } catch (error) {
     throw classifyKafkaError(`create topic ${topic}`, error);
   } finally {

@@ -9,7 +9,7 @@ const PLAYED: PlayedFault = {
   countsFor: ["PostgreSQL away"],
   injectedAtMs: 10_000,
   healedAtMs: 20_000,
-  rowsAtMs: 21_000,
+  rowsAfterMs: 1_000,
   allMovedAtMs: 22_000,
   longestStallMs: 11_000,
   rowsWithinMs: 5_000,
@@ -18,6 +18,7 @@ const PLAYED: PlayedFault = {
 function reportOf(changes: Partial<CampaignReport> = {}): CampaignReport {
   return {
     seed: 7,
+    hold: "short",
     startedAtMs: 0,
     durationMs: 60_000,
     played: [PLAYED],
@@ -66,8 +67,8 @@ Deno.test("brokenPromises() names each kind of broken promise", () => {
     [{ ending: { ...ending, indexProblems: ["broken"] } }, /^index: broken/],
     [{ ending: { ...ending, lastValueProblems: ["old"] } }, /^last value: old/],
     [{ played: [{ ...PLAYED, failure: "no room" }] }, /^not played: .* no room/],
-    [{ played: [{ ...PLAYED, rowsAtMs: 26_000 }] }, /^too late: .* 6\.0 s .* 5\.0 s/],
-    [{ played: [{ ...PLAYED, rowsAtMs: undefined }] }, /^too late: .* never/],
+    [{ played: [{ ...PLAYED, rowsAfterMs: 6_000 }] }, /^too late: .* 6\.0 s, 5\.0 s/],
+    [{ played: [{ ...PLAYED, rowsAfterMs: Infinity }] }, /^too late: .* never/],
     [{ oddEnds: [oddEnd] }, /^ended by itself: consumer-1/],
   ];
   for (const [changes, expected] of cases) {
@@ -81,7 +82,7 @@ Deno.test("brokenPromises() names each kind of broken promise", () => {
 Deno.test("summarize() counts a kill of several for each point, and a loss for its fault", () => {
   const kill = { ...PLAYED, countsFor: ["at a", "at b"], injectedAtMs: 30_000, healedAtMs: 31_000 };
   const findings = [{ kind: "lost", sentAtMs: 35_000, text: "" } as const];
-  const played = [PLAYED, { ...kill, rowsAtMs: 31_500 }];
+  const played = [PLAYED, kill];
   const summary = summarize(reportOf({ played, ending: endingOf(findings) }));
   assert.deepEqual(summary.map(({ name, times, lost }) => [name, times, lost]), [
     ["PostgreSQL away", 1, 0],
