@@ -72,6 +72,8 @@ export interface OddEnd {
   readonly atMs: number;
   /** How. */
   readonly end: ChildEnd;
+  /** The last error in its log; empty: it said nothing. */
+  readonly said: string;
 }
 
 /** All programs of a campaign. */
@@ -112,7 +114,7 @@ export class Fleet implements AsyncDisposable {
       file: "campaign/consumer_program.ts",
       args: [],
       env: { ...this.#settings, ...settings },
-      logFile: join(this.#dir, `${name}.log`),
+      logFile: this.#logFile(name),
     }, (...ended) => this.#onEnd(...ended));
     this.consumers.push(member);
     return member;
@@ -125,7 +127,7 @@ export class Fleet implements AsyncDisposable {
       file: "campaign/producer_program.ts",
       args: [JSON.stringify({ ...task, journal: join(this.#dir, `${name}.journal`) })],
       env: this.#settings,
-      logFile: join(this.#dir, `${name}.log`),
+      logFile: this.#logFile(name),
       onLine: (line) => this.#acknowledged.set(name, Number(line)),
     }, (...ended) => this.#onEnd(...ended));
     this.producers.push(member);
@@ -194,10 +196,24 @@ export class Fleet implements AsyncDisposable {
     await Promise.all(all.map((member) => this.retire(member, "SIGKILL")));
   }
 
+  #logFile(name: string): string {
+    return join(this.#dir, `${name}.log`);
+  }
+
   #onEnd({ name }: Member, end: ChildEnd): void {
     if (end.signal === "SIGKILL") this.kills++;
     // One that was asked to stop while it came up, and had nothing to put in order yet.
     else if (end.signal === "SIGTERM") return;
-    else if (end.code !== 0) this.oddEnds.push({ name, atMs: Date.now(), end });
+    else if (end.code !== 0) {
+      this.oddEnds.push({ name, atMs: Date.now(), end, said: lastError(this.#logFile(name)) });
+    }
   }
+}
+
+function lastError(logFile: string): string {
+  const lines = Deno.readTextFileSync(logFile).split("\n");
+  const line = lines.findLast((each) => each.includes('"level":"error"'));
+  if (line === undefined) return "";
+  const { message, what }: { message: string; what?: string } = JSON.parse(line);
+  return what === undefined ? message : `${message} (${what})`;
 }

@@ -6,6 +6,7 @@
 import { table } from "../lib/table.ts";
 import { type Bounds, brokenBounds, PROMISED } from "./bounds.ts";
 import type { CampaignReport, PlayedFault } from "./campaign.ts";
+import type { OddEnd } from "./fleet.ts";
 import type { Finding } from "./oracle.ts";
 
 /** One line of the table: all times that one fault was played. */
@@ -81,10 +82,18 @@ export function brokenPromises(report: CampaignReport): readonly string[] {
       `${seconds(fault.rowsWithinMs)} is promised`
     ),
     ...report.bounds === undefined ? [] : brokenBounds(report.bounds),
-    ...oddEnds.map(({ name, atMs, end }) =>
-      `ended by itself: ${name} at ${new Date(atMs).toISOString()}, exit code ${end.code}`
-    ),
+    ...oddEnds.filter((each) => !isWatchdog(each)).map(oddEndText),
   ];
+}
+
+/** A watchdog that ends what is stuck does what is promised. */
+function isWatchdog({ said }: OddEnd): boolean {
+  return said.startsWith("stuck: ");
+}
+
+function oddEndText({ name, atMs, end, said }: OddEnd): string {
+  const at = new Date(atMs).toISOString();
+  return `ended by itself: ${name} at ${at}, exit code ${end.code}: ${said}`;
 }
 
 /** Findings beyond this number say nothing new. */
@@ -121,6 +130,7 @@ export function reportText(report: CampaignReport): string {
     "indexes checked",
     `${oracle.deletedByUs} readings deleted from the topic before they were read; the ledger has ` +
     `counted ${ending.gaps} such offsets`,
+    ...report.oddEnds.filter(isWatchdog).map(oddEndText),
     ...bounds === undefined ? [] : boundsLines(bounds),
     "",
     ...broken.length === 0

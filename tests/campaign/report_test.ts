@@ -59,7 +59,7 @@ Deno.test("brokenPromises() is empty where all holds", () => {
 
 Deno.test("brokenPromises() names each kind of broken promise", () => {
   const lost = { kind: "lost", sentAtMs: 12_000, text: "message 5" } as const;
-  const oddEnd = { name: "consumer-1", atMs: 15_000, end: { code: 1, signal: null } };
+  const oddEnd = { name: "consumer-1", atMs: 15_000, end: { code: 1, signal: null }, said: "" };
   const ending = endingOf();
   const cases: [Partial<CampaignReport>, RegExp][] = [
     [{ ending: endingOf([lost]) }, /^lost: message 5/],
@@ -77,6 +77,13 @@ Deno.test("brokenPromises() names each kind of broken promise", () => {
     assert.match(broken[0]!, expected);
     assert.doesNotMatch(reportText(reportOf(changes)), /^ok: /m);
   }
+});
+
+Deno.test("brokenPromises() lets a watchdog end what is stuck, and reportText() tells of it", () => {
+  const end = { code: 1, signal: null };
+  const oddEnds = [{ name: "consumer-1", atMs: 15_000, end, said: "stuck: no progress" }];
+  assert.deepEqual(brokenPromises(reportOf({ oddEnds })), []);
+  assert.match(reportText(reportOf({ oddEnds })), /consumer-1 .*: stuck: no progress/);
 });
 
 Deno.test("summarize() counts a kill of several for each point, and a loss for its fault", () => {
