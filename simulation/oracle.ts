@@ -251,8 +251,9 @@ export class Oracle {
     const life = this.#scene.life();
     for (const [partition, nextOffset] of nextOffsets) {
       // Without a line in the ledger the offset is one of the topic's former life, and nobody
-      // starts from it.
+      // starts from it. With one, a frozen consumer can still commit what it knows of that life.
       if (this.#line(life, partition) === undefined) continue;
+      if (this.#isOfFormerLife(life, partition, nextOffset)) continue;
       const key = `${life} ${partition}`;
       for (let offset = this.#durableUpTo.get(key) ?? 0; offset < nextOffset; offset++) {
         const entry = this.journal.at(life, partition, offset);
@@ -309,6 +310,13 @@ export class Oracle {
   #line(life: string, partition: number): SeenLine | undefined {
     return this.#scene.lines().find((line) =>
       line.partition === partition && line.topic.topicId === life
+    );
+  }
+
+  /** Whether a line of a former life of the topic stands at this offset. */
+  #isOfFormerLife(life: string, partition: number, nextOffset: number): boolean {
+    return this.#scene.lines().some((line) =>
+      line.partition === partition && line.topic.topicId !== life && line.next === nextOffset
     );
   }
 
