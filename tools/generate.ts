@@ -1,11 +1,14 @@
 /**
- * Writes every file that is made from the code: `.env.example`, `docs/reading.schema.json`, and the
- * table of settings in the README. Tests find a file that was not made anew.
+ * Writes every file that is made from the code: `.env.example`, `docs/reading.schema.json`, the
+ * table of settings in the README, and the chart of `docs/growth.json`. Tests find a file that was
+ * not made anew.
  *
  * @module
  */
+import growth from "../docs/growth.json" with { type: "json" };
 import { schemaDocument } from "../lib/reading/reading_schema.ts";
 import { envExample, settingsMarkdown } from "../lib/settings.ts";
+import { growthChart } from "./bench/growth_chart.ts";
 
 const BEGIN = "<!-- settings: made by deno task generate -->\n";
 const END = "<!-- end of settings -->\n";
@@ -26,6 +29,7 @@ export const GENERATED_FILES: readonly GeneratedFile[] = [
     make: () => `${JSON.stringify(schemaDocument(), null, 2)}\n`,
   },
   { path: "README.md", make: replaceSettings },
+  { path: "docs/growth.svg", make: () => growthChart(growth.points) },
 ];
 
 function replaceSettings(readme: string): string {

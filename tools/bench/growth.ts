@@ -214,8 +214,8 @@ async function measureRun(bed: Bed, table: Growing, runBatches: number): Promise
   await storeAll(store, lines, batches);
   const seconds = (performance.now() - startMs) / 1_000;
   const rows = runBatches * BATCH_ROWS;
-  table.rowsPerSecond.push(rows / seconds);
-  table.walBytesPerRow.push((await walBytes(bed) - walBefore) / rows);
+  table.rowsPerSecond.push(Math.round(rows / seconds));
+  table.walBytesPerRow.push(Math.round((await walBytes(bed) - walBefore) / rows));
 }
 
 /** A partition's place in the ledger. */

@@ -8,6 +8,7 @@
  */
 import { join } from "node:path";
 import { systemClock } from "../../lib/clock.ts";
+import { TransientError } from "../../lib/errors.ts";
 import { openGroupMember } from "../../lib/kafka/kafkajs_group_member.ts";
 import { createLog } from "../../lib/log.ts";
 import {
@@ -23,9 +24,10 @@ import { assertStored, type Backlog, writeBacklog } from "./drain.ts";
 import type { Figure } from "./figures.ts";
 import type { WorkloadOptions } from "./workload.ts";
 
-/** Bound of one wait, ms. Statements of the consumers may wait as long for the lock. */
-const WAIT_MS_MAX = 60_000;
+/** Bound of the wait for the members, ms. Statements of the consumers may wait as long for the lock. */
+const WAIT_MS_MAX = 30_000;
 const POLL_MS = 20;
+const MEMBERS_POLL_MS = 250;
 
 /** From the last member's arrival to the partitions being shared out: one heartbeat and a bit. */
 const SETTLE_MS = 5_000;
@@ -100,7 +102,7 @@ async function measureGroup(
   await database.pool.transaction("read_committed", async (session) => {
     await session.query({ action: "hold the ledger", text: "LOCK TABLE ledger" });
     for (let number = 1; number <= consumers; number++) {
-      const program = await startProgram("consume", ["--until-end"], {
+      const program = await startProgram("consume", [], {
         env: {
           ...consumerEnv(backlog.topic, database.settings),
           // It would listen on the same port as its neighbour, and ask for the ledger.
@@ -111,10 +113,17 @@ async function measureGroup(
       });
       group.push(programs.use(program));
     }
-    await waitForMembers(bed, backlog.topic, { groupId: name, members: consumers });
+    await waitForMembers(bed, { topic: backlog.topic, groupId: name }, group);
   });
-  const messagesPerSecond = await watchLedger(group, database, backlog.messages * MEASURED_PART);
-  for (const program of group) await program.succeeded();
+  const startMs = performance.now();
+  const measured = backlog.messages * MEASURED_PART;
+  await waitUntilStored(group, database, measured);
+  const messagesPerSecond = measured / (performance.now() - startMs) * 1_000;
+  await waitUntilStored(group, database, backlog.messages);
+  for (const program of group) {
+    await program.stop();
+    await program.succeeded();
+  }
   await assertStored(database, backlog);
   const cpuSeconds = group.reduce((sum, { usage }) => sum + usage.cpuSeconds, 0);
   return { messagesPerSecond, cpuSecondsPer100k: cpuSeconds / backlog.messages * 100_000 };
@@ -122,43 +131,57 @@ async function measureGroup(
 
 async function waitForMembers(
   bed: Bed,
-  topic: string,
-  { groupId, members }: { readonly groupId: string; readonly members: number },
+  group: { readonly topic: string; readonly groupId: string },
+  programs: readonly ChildProgram[],
 ): Promise<void> {
-  const log = createLog({ level: "error", format: "text", write: () => {}, clock: systemClock });
-  const connection = { ...bed.settings.kafka, clientId: "sensor-ledger-bench" };
-  await using member = await openGroupMember(
-    connection,
-    { ...bed.settings.kafka, topic, groupId },
-    log,
-  );
   const startMs = performance.now();
-  while ((await member.liveMembers()).length < members) {
-    if (performance.now() - startMs > WAIT_MS_MAX) {
-      throw new Error(`Cannot measure: fewer than ${members} consumers after ${WAIT_MS_MAX} ms`);
+  while (await countMembers(bed, group) < programs.length) {
+    await assertRunning(programs);
+    if (performance.now() - startMs > WAIT_MS_MAX - SETTLE_MS) {
+      throw new Error(`Cannot measure: ${programs.length} consumers do not come together`);
     }
-    await systemClock.sleep(POLL_MS);
+    await systemClock.sleep(MEMBERS_POLL_MS);
   }
   await systemClock.sleep(SETTLE_MS);
 }
 
-/** Resolves when so many messages are stored, with the messages per second since the call. */
-async function watchLedger(
+async function countMembers(
+  bed: Bed,
+  group: { readonly topic: string; readonly groupId: string },
+): Promise<number> {
+  const log = createLog({ level: "error", format: "text", write: () => {}, clock: systemClock });
+  const connection = { ...bed.settings.kafka, clientId: "sensor-ledger-bench" };
+  try {
+    await using member = await openGroupMember(
+      connection,
+      { ...bed.settings.kafka, ...group },
+      log,
+    );
+    return (await member.liveMembers()).length;
+  } catch (error) {
+    // The brokers make a coordinator for their first group, and that takes a moment.
+    if (error instanceof TransientError) return 0;
+    throw error;
+  }
+}
+
+/** Resolves when so many messages are stored. */
+async function waitUntilStored(
   group: readonly ChildProgram[],
   { pool }: BenchDatabase,
   messages: number,
-): Promise<number> {
-  const startMs = performance.now();
-  for (;;) {
-    // Looked at before the question: they can end well between the answer and here.
-    const ended = group.filter(({ exitCode }) => exitCode !== undefined);
-    const passed = await offsetsPassed(pool);
-    if (passed >= messages) return passed / (performance.now() - startMs) * 1_000;
-    for (const program of ended) {
-      await program.succeeded();
-      throw new Error(`Cannot measure: a consumer ended at ${passed} of ${messages} messages`);
-    }
+): Promise<void> {
+  while (await offsetsPassed(pool) < messages) {
+    await assertRunning(group);
     await systemClock.sleep(POLL_MS);
+  }
+}
+
+async function assertRunning(programs: readonly ChildProgram[]): Promise<void> {
+  for (const program of programs) {
+    if (program.exitCode === undefined) continue;
+    await program.succeeded();
+    throw new Error("Cannot measure: a consumer has ended by itself");
   }
 }
 
