@@ -64,7 +64,10 @@ export function quietAxes(pick, { ySize = 52 } = {}) {
     grid: { stroke: pick("line"), width: 1 },
     ticks: { show: false },
   };
-  return [{ ...axis, grid: { show: false }, space: 90 }, { ...axis, size: ySize, space: 44 }];
+  return [
+    { ...axis, grid: { show: false }, size: 28, space: 90 },
+    { ...axis, size: ySize, space: 44 },
+  ];
 }
 
 /** Times of the x axis with 24 hours a day, and the day where the span is long. */

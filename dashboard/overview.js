@@ -2,7 +2,8 @@
 
 import { Chart, quietAxes, timeTicks } from "./chart.js";
 import { byId, element, setText, syncList } from "./dom.js";
-import { count, duration, durationText, rate, timeText, words } from "./format.js";
+import { count, duration, durationText, rate, timeText } from "./format.js";
+import { showReasons } from "./reasons.js";
 
 const SERVERS = [["kafka", "Kafka"], ["redis", "Redis"], ["postgres", "PostgreSQL"]];
 
@@ -229,33 +230,6 @@ function showStages(stagesMs) {
         update: ({ quantiles }) => {
           setText(p50, quantiles === null ? "–" : durationText(quantiles.p50));
           setText(p99, quantiles === null ? "–" : durationText(quantiles.p99));
-        },
-      };
-    },
-  });
-}
-
-function showReasons({ sinceStart }) {
-  const all = Object.values(sinceStart.rejections).reduce((sum, times) => sum + times, 0);
-  const reasons = Object.entries(sinceStart.rejections)
-    .map(([reason, times]) => ({ reason, times, share: times / all }))
-    .sort((a, b) => b.times - a.times);
-  if (reasons.length === 0) {
-    byId("reasons").replaceChildren(element("li", { class: "nothing" }, "None since start."));
-    byId("reasons").syncedParts = undefined;
-    return;
-  }
-  syncList(byId("reasons"), reasons, {
-    keyOf: ({ reason }) => reason,
-    make: ({ reason }) => {
-      const number = element("span");
-      const share = element("span");
-      const bar = element("div", { class: "share", "aria-hidden": "true" }, share);
-      return {
-        element: element("li", {}, element("span", {}, words(reason)), number, bar),
-        update: (now) => {
-          setText(number, count(now.times));
-          share.style.width = `${100 * now.share}%`;
         },
       };
     },

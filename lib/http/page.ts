@@ -14,6 +14,7 @@ import formatScript from "../../dashboard/format.js" with { type: "text" };
 import page from "../../dashboard/index.html" with { type: "text" };
 import mainScript from "../../dashboard/main.js" with { type: "text" };
 import overviewScript from "../../dashboard/overview.js" with { type: "text" };
+import reasonsScript from "../../dashboard/reasons.js" with { type: "text" };
 import sensorScript from "../../dashboard/sensor.js" with { type: "text" };
 import sensorsScript from "../../dashboard/sensors.js" with { type: "text" };
 import style from "../../dashboard/style.css" with { type: "text" };
@@ -38,6 +39,7 @@ const FILES: ReadonlyMap<string, { readonly type: string; readonly text: string;
       ["/format.js", SCRIPT, formatScript],
       ["/main.js", SCRIPT, mainScript],
       ["/overview.js", SCRIPT, overviewScript],
+      ["/reasons.js", SCRIPT, reasonsScript],
       ["/sensor.js", SCRIPT, sensorScript],
       ["/sensors.js", SCRIPT, sensorsScript],
     ] as const).map(([path, type, text]) => [path, { type, text, tag: tagOf(text) }]),

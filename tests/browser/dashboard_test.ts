@@ -1,6 +1,7 @@
 /**
  * The dashboard in a real browser, before a demo that runs. Needs Debian's Chromium, or another one
- * that CHROMIUM names. SCREENSHOTS=docs saves the pictures of the README.
+ * that CHROMIUM names. SCREENSHOTS=docs saves the pictures of the README, after some minutes, so that
+ * there is something to see.
  *
  * @module
  */
@@ -15,6 +16,7 @@ import { sampleText, utf8 } from "../sample_message.ts";
 
 const CHROMIUM = Deno.env.get("CHROMIUM") ?? "/usr/bin/chromium";
 const SCREENSHOTS = Deno.env.get("SCREENSHOTS");
+const PICTURES_AFTER_MS = 480_000;
 
 /** How long the page may take to show something, ms. */
 const PATIENCE_MS = 20_000;
@@ -110,6 +112,7 @@ async function picture(page: Page, name: string): Promise<void> {
 Deno.test("dashboard", async (t) => {
   const report = await withStage(async (stage) => {
     const page = await stage.open();
+    if (SCREENSHOTS !== undefined) await systemClock.sleep(PICTURES_AFTER_MS);
     await t.step("numbers move", () => numbersMove(page));
     await t.step(
       "a dead letter with markup and terminal escapes is text",
@@ -157,6 +160,9 @@ async function hostileLetter({ demo }: Stage, page: Page): Promise<void> {
   });
   assert.equal(await shown.innerText(), text.replace("\x1b", "\\u{1b}"));
   assert.equal(await page.locator("#letters script, #letters img").count(), 0);
+  // The table is counted every ten seconds.
+  const inTable = "#reasons tr:has-text('id conflict') td:last-child";
+  await waitUntil("counts of the table", async () => await numberIn(page, inTable) > 0);
   assert.equal(await page.title(), "sensor-ledger");
   await page.locator("#letter-reason").selectOption("");
 }
