@@ -8,6 +8,7 @@ import type { Pages, TimeRange } from "../postgres/pages.ts";
 import { POINTS_MAX } from "../postgres/pages.ts";
 import { ledgerSums, type LiveStatus } from "../monitor/live_status.ts";
 import type { SensorDirectory, SensorPlace } from "../monitor/sensor_directory.ts";
+import type { Sparklines } from "../monitor/sparklines.ts";
 import { REJECTION_REASONS } from "../reading/rejection.ts";
 import { historyCsv } from "./csv.ts";
 import { deadLetterJson } from "./dead_letter_json.ts";
@@ -27,6 +28,8 @@ export interface ApiParts {
   readonly status: () => LiveStatus;
   /** All sensors. */
   readonly directory: Pick<SensorDirectory, "page">;
+  /** Small lines of theirs. */
+  readonly sparklines: Sparklines;
   /** The tables. */
   readonly pages: Pages;
   /** Viewers that are told each new state. */
@@ -49,9 +52,6 @@ const HISTORY_MS = 3_600_000;
 /** The longest span of one question. */
 const SPAN_MS_MAX = 400 * 86_400_000;
 const HISTORY_POINTS = 500;
-
-const SPARKLINE_MS = 600_000;
-const SPARKLINE_SLOTS = 30;
 
 const SENSOR_PATH = /^\/api\/sensors\/([^/]+)\/(readings|readings\.csv)$/;
 
@@ -96,7 +96,7 @@ function sensorIdOf(escaped: string): string {
 }
 
 async function sensors(request: HttpRequest, parts: ApiParts): Promise<HttpAnswer> {
-  const { directory, pages, clock } = parts;
+  const { directory, sparklines } = parts;
   const known = ["type", "search", "limit", "after", "silentAfterSeconds"];
   const parameters = new Parameters(request.query, known);
   const silentAfterSeconds = parameters.whole("silentAfterSeconds", {
@@ -111,14 +111,13 @@ async function sensors(request: HttpRequest, parts: ApiParts): Promise<HttpAnswe
     after: placeOf(parameters.text("after", 100)),
     limit: parameters.whole("limit", { fallback: PAGE_ROWS, min: 1, max: PAGE_ROWS_MAX }),
   });
-  const toMs = Math.ceil(clock.now());
-  const range = { fromMs: toMs - SPARKLINE_MS, toMs };
+  const range = sparklines.range();
   const ids = page.sensors.map(({ sensorId }) => sensorId);
   // Without PostgreSQL the sensors are still worth showing.
-  const lines = await pages.sparklines(ids, range, SPARKLINE_SLOTS).catch(() => undefined);
+  const lines = await sparklines.of(ids).catch(() => undefined);
   return jsonAnswer({
     ...page,
-    nowMs: toMs,
+    nowMs: range.toMs,
     sparklineFromMs: range.fromMs,
     sparklineToMs: range.toMs,
     next: page.next === undefined ? null : placeText(page.next),

@@ -12,6 +12,7 @@ import { liveness, readiness } from "../monitor/health.ts";
 import { type LiveStatus, liveStatus } from "../monitor/live_status.ts";
 import { Monitor, type MonitorParts } from "../monitor/monitor.ts";
 import { SensorDirectory } from "../monitor/sensor_directory.ts";
+import { Sparklines } from "../monitor/sparklines.ts";
 import { FlowStatistics } from "../monitor/statistics.ts";
 import type { FlowObserver } from "../consumer/observer.ts";
 import { storeOn } from "../postgres/client.ts";
@@ -147,6 +148,7 @@ export async function openConsumerSite(
   const { member, breakers, cache, pools, clock } = parts;
   const metrics = new ConsumerMetrics();
   const statistics = new FlowStatistics({ clock, onStored: (report) => metrics.stored(report) });
+  const pages = openPages(pools.readers);
   const readLedger = openPages(pools.monitor).ledger;
   const monitor = new Monitor({ member, breakers, cache, readLedger, clock });
   const streams = new EventStreams();
@@ -167,7 +169,8 @@ export async function openConsumerSite(
         apiHandler({
           status,
           directory: new SensorDirectory({ cache, store: storeOn(pools.readers), clock }),
-          pages: openPages(pools.readers),
+          sparklines: new Sparklines(pages, clock),
+          pages,
           streams,
           clock,
         }),

@@ -35,6 +35,9 @@ export interface HousekeepingOptions {
 /** How often it looks, ms. */
 const ROUND_MS = 5_000;
 
+/** How often in a row's life old ones are looked for: each time all of the table is read. */
+const DELETIONS_PER_AGE = 10;
+
 /** How many stored messages of a partition stay in the topic. */
 const MESSAGES_KEPT = 2_000;
 
@@ -56,13 +59,18 @@ export async function keepSmall(
   { rowsOlderThanMs, signal }: HousekeepingOptions,
 ): Promise<void> {
   const { kafka, group, pool, clock } = household;
+  let deletedAtMs = clock.elapsedMs();
   while (!signal.aborted) {
     await clock.sleep(ROUND_MS, signal);
     for (const [number, nextOffset] of kafka.committed.get(group) ?? []) {
       kafka.deleteRecords(number, nextOffset - MESSAGES_KEPT);
     }
     try {
-      if (rowsOlderThanMs !== undefined) await deleteOld(household, rowsOlderThanMs, signal);
+      const sinceMs = clock.elapsedMs() - deletedAtMs;
+      if (rowsOlderThanMs !== undefined && sinceMs > rowsOlderThanMs / DELETIONS_PER_AGE) {
+        deletedAtMs = clock.elapsedMs();
+        await deleteOld(household, rowsOlderThanMs, signal);
+      }
       // It uses old segments of its log again only from here on.
       await pool.query({ action: "write a checkpoint", text: "CHECKPOINT" });
     } catch (error) {
