@@ -46,8 +46,11 @@ function startBrowser(): Promise<Browser> {
 }
 
 /** Runs a demo and a browser around `use`, and gives what the tables say in the end. */
-async function withStage(use: (stage: Stage) => Promise<void>): Promise<VerifyReport> {
-  await using demo = await startDemo(0);
+async function withStage(
+  use: (stage: Stage) => Promise<void>,
+  token?: string,
+): Promise<VerifyReport> {
+  await using demo = await startDemo(0, token);
   const browser = await startBrowser();
   const stop = new AbortController();
   const running = demo.run(stop.signal);
@@ -292,19 +295,16 @@ Deno.test("dashboard comes back by itself when its consumer was gone", async () 
 });
 
 Deno.test("dashboard with a token works for a browser that knows it", async () => {
-  const browser = await startBrowser();
-  try {
-    await using demo = await startDemo(0, TOKEN);
+  await withStage(async ({ demo, browser, open, faults }) => {
     const stranger = await browser.newPage();
     await assert.rejects(stranger.goto(demo.site.url), { message: /ERR_INVALID_AUTH_CREDENTIALS/ });
-    const httpCredentials = { username: "anybody", password: TOKEN };
-    const page = await browser.newPage({ httpCredentials });
-    await page.goto(demo.site.url);
+    const page = await open({ httpCredentials: { username: "anybody", password: TOKEN } });
     await shows(page, "#connection", /^Live$/);
-    await shows(page, "#sensor-count", /^0 ·/);
-  } finally {
-    await browser.close();
-  }
+    await shows(page, "#summary", /Storing/);
+    await page.locator("#sensor-rows .open").first().click();
+    await shows(page, "#sensor-summary", /\d+ readings from/);
+    assert.deepEqual(faults, []);
+  }, TOKEN);
 });
 
 /** How many sensors have to fit. */
