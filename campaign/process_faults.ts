@@ -28,18 +28,18 @@ const HEALED: FaultInForce = { heal: nothingToHeal };
 
 /** Consumers that end themselves at one of these points each, at about the same time. */
 export function consumersKilledAt(points: readonly string[]): Fault {
-  const isShared = points.some((point) => REBALANCE_POINTS.includes(point));
+  const inRebalance = points.filter((point) => REBALANCE_POINTS.includes(point)).length;
   return {
     name: `Consumers killed: ${points.join("; ")}`,
     party: "Consumer",
     holdMs: EVENT,
     // One that dies while the group waits for another makes it wait once more.
-    rowsWithinMs: (isShared ? 2 : 1) * ROWS_WITHIN_MS.Consumer,
+    rowsWithinMs: (1 + inRebalance) * ROWS_WITHIN_MS.Consumer,
     inject: async ({ fleet }, random) => {
       const victims = shuffle(fleet.consumers, random).slice(0, points.length);
       const deaths = victims.map((victim, index) => killAtPoint(victim, points[index]!, random));
       // One more member makes the group share out its partitions anew.
-      const guest = isShared ? fleet.addConsumer() : undefined;
+      const guest = inRebalance > 0 ? fleet.addConsumer() : undefined;
       const countsFor = (await Promise.all(deaths)).map((point) => `Consumer killed: ${point}`);
       const heal = async (): Promise<void> => {
         if (guest !== undefined) await fleet.retire(guest);
