@@ -52,7 +52,8 @@ ${timeline(report)}
 <h2>Fault by fault</h2>
 ${faultTable(report)}
 <p>A stall is the longest time without a new row. Rows come after: from healing, or from a kill. A kill
-of several consumers at once counts for each of its points.</p>
+of several consumers at once counts for each of its points; one that dies while the group waits for
+another makes it wait once more, and the promise is so much longer.</p>
 ${
     bounds === undefined
       ? ""
