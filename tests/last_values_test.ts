@@ -18,7 +18,7 @@ async function openParts(): Promise<{ store: MemoryStore; cache: MemoryCache }> 
 
 Deno.test("repairLastValues() writes every sensor's newest reading, and says so", async () => {
   const { store, cache } = await openParts();
-  assert.equal(await repairLastValues({ store, cache }, null, NEVER), 2);
+  assert.equal(await repairLastValues({ store, cache, clock: new FakeClock() }, null, NEVER), 2);
   assert.deepEqual([...cache.lastValues.keys()], ["a", "b"]);
   assert.equal(cache.lastComplete, await store.dataSetId());
 });
@@ -27,7 +27,7 @@ Deno.test("repairLastValues() clears the values of another data set", async () =
   const { store, cache } = await openParts();
   await cache.setLastComplete("another");
   await cache.remember([], [{ sensorId: "gone", eventTimeUs: 1, id: "x", text: "{}" }]);
-  await repairLastValues({ store, cache }, "another", NEVER);
+  await repairLastValues({ store, cache, clock: new FakeClock() }, "another", NEVER);
   assert.deepEqual([...cache.lastValues.keys()], ["a", "b"]);
 });
 
@@ -41,10 +41,13 @@ Deno.test("repairLastValues() leaves no claim behind when Redis is emptied meanw
         return store.lastReadings(after, limit);
       },
     };
-    await assert.rejects(repairLastValues({ store: emptying, cache }, null, NEVER), {
-      name: "TransientError",
-      message: /Redis was emptied/,
-    });
+    await assert.rejects(
+      repairLastValues({ store: emptying, cache, clock: new FakeClock() }, null, NEVER),
+      {
+        name: "TransientError",
+        message: /Redis was emptied/,
+      },
+    );
     assert.equal(cache.lastComplete, null);
   });
   await t.step("after the last page", async () => {
@@ -56,9 +59,19 @@ Deno.test("repairLastValues() leaves no claim behind when Redis is emptied meanw
         return store.lastReadings(after, limit);
       },
     };
-    await repairLastValues({ store: emptying, cache }, null, NEVER);
+    await repairLastValues({ store: emptying, cache, clock: new FakeClock() }, null, NEVER);
     // Nothing is there, and nothing says that it is: whoever asks next repairs again.
     assert.equal(cache.lastValues.size, 0);
     assert.equal(cache.lastComplete, null);
   });
+});
+
+Deno.test("repairLastValues() gives up a server that does not answer", async () => {
+  const { store, cache } = await openParts();
+  const clock = new FakeClock();
+  store.lastReadings = () => new Promise(() => {});
+  const repaired = repairLastValues({ store, cache, clock }, null, NEVER);
+  const refused = assert.rejects(repaired, { name: "TransientError", message: /no answer within/ });
+  await clock.advance(60_000);
+  await refused;
 });

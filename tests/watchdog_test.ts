@@ -1,64 +1,68 @@
 import assert from "node:assert/strict";
 import type { ConsumeSummary } from "../lib/consumer/consumer.ts";
-import { type Behind, findStuck, type Sight } from "../lib/consumer/watchdog.ts";
+import { findStuck, type Sight } from "../lib/consumer/watchdog.ts";
 import { RowDataError, TransientError } from "../lib/errors.ts";
 import { MemoryPipeline, messageTexts, type RunningConsumer } from "./memory_pipeline.ts";
 
 /** What a consumer may take from its last sign of life to its end. */
 const END_MS_MAX = 60_000;
 
-function behind(sinceMs: number, changes: Partial<Behind> = {}): Behind {
-  return { sinceMs, messages: 5, isPlaced: true, ...changes };
-}
-
 Deno.test("findStuck() counts from the last sign of life and from the first message", async (t) => {
   const rows: [string, Partial<Sight>, string | undefined][] = [
-    ["nothing waits", { behind: new Map() }, undefined],
+    ["nothing waits and nothing is done", { behind: new Map() }, undefined],
     ["nothing was fetched for long", {}, "nothing is fetched"],
-    ["the message came lately", { behind: new Map([[0, behind(60_000)]]) }, undefined],
+    ["the message came lately", { behind: waitingSince(60_000) }, undefined],
     ["something ended lately", { signMs: 60_000 }, undefined],
     ["one short of the limit", { nowMs: 44_999 }, undefined],
     ["just at the limit", { nowMs: 45_000 }, "nothing is fetched"],
     [
       "a batch hangs while others end",
-      { signMs: 99_000, works: [{ on: 0, signMs: 1 }, { on: 1, signMs: 99_000 }] },
+      { signMs: 99_000, works: [{ on: 1, signMs: 99_000 }, { on: 0, signMs: 1 }] },
       "a batch of partition 0 does not come to an end",
     ],
     [
-      "a batch hangs of which no message waits any more",
-      { signMs: 99_000, works: [{ on: 7, signMs: 1 }] },
-      undefined,
+      "a batch hangs of a partition that others read now",
+      { signMs: 99_000, works: [{ on: 7, signMs: 1 }], behind: new Map() },
+      "a batch of partition 7 does not come to an end",
     ],
     ["a batch goes on", { signMs: 99_000, works: [{ on: 0, signMs: 90_000 }] }, undefined],
     [
-      "placing hangs while others end",
-      {
-        signMs: 99_000,
-        works: [{ on: "placing", signMs: 1 }],
-        behind: new Map([[3, behind(0, { isPlaced: false })]]),
-      },
+      "placing hangs before a message waits",
+      { signMs: 99_000, works: [{ on: "placing", signMs: 1 }], behind: new Map() },
       "placing partitions does not come to an end",
+    ],
+    [
+      "placing hangs on brokers that have answered again for a short time",
+      { signMs: 99_000, works: [{ on: "placing", signMs: 1 }], answeredSinceMs: 60_000 },
+      undefined,
     ],
   ];
   for (const [name, changes, want] of rows) {
     await t.step(name, () => {
-      const waiting = new Map([[0, behind(0)]]);
-      const sight = { nowMs: 100_000, signMs: 0, works: [], behind: waiting, ...changes };
+      const sight = { ...QUIET, behind: waitingSince(0), ...changes };
       assert.equal(findStuck(sight, 45_000)?.what, want);
     });
   }
 });
 
 Deno.test("findStuck() says how much waits where, and for how long", () => {
-  const waiting = new Map([[4, behind(3_000)], [1, behind(10_000, { messages: 2 })]]);
-  const sight = { nowMs: 50_000, signMs: 0, works: [], behind: waiting };
-  assert.deepEqual(findStuck(sight, 45_000), {
+  const behind = new Map([
+    [4, { sinceMs: 3_000, messages: 5 }],
+    [1, { sinceMs: 10_000, messages: 2 }],
+  ]);
+  assert.deepEqual(findStuck({ ...QUIET, behind, nowMs: 50_000 }, 45_000), {
     what: "nothing is fetched",
     partitions: [1, 4],
     lagMessages: 7,
     quietMs: 47_000,
   });
 });
+
+const QUIET = { nowMs: 100_000, answeredSinceMs: 0, signMs: 0, works: [] };
+
+function waitingSince(sinceMs: number): Sight["behind"] {
+  return new Map([[0, { sinceMs, messages: 5 }]]);
+}
 
 /** Lets time pass until the consumer has ended by itself; how long that took, ms. */
 async function untilEnded(
@@ -129,6 +133,22 @@ Deno.test("consume() ends within a minute when a batch does not come to an end",
   });
 });
 
+Deno.test("consume() ends within a minute when a hanging batch holds what others need", async () => {
+  const pipeline = new MemoryPipeline(2);
+  const { store } = pipeline;
+  const { storeBatch } = store;
+  store.storeBatch = (batch) => batch.partition === 1 ? hang() : storeBatch(batch);
+  const consumer = pipeline.start({ batchesConcurrent: 1 });
+  pipeline.append(1, messageTexts(1, 10));
+  await pipeline.clock.advance(1_000);
+  // It takes the partition of the batch that hangs, and the only slot is still held.
+  const other = pipeline.kafka.member("g");
+  await other.start({ assigned: () => other.pause([0, 1]), batch: hang, crashed: () => {} });
+  await pipeline.clock.advance(1_000);
+  await assertEndsStuck(pipeline, consumer, /a batch of partition 1/);
+  await other.stop();
+});
+
 Deno.test("consume() ends within a minute when the member has silently stopped to fetch", async () => {
   const pipeline = new MemoryPipeline(1);
   const consumer = pipeline.start();
@@ -151,6 +171,11 @@ Deno.test("consume() ends within a minute when placing does not come to an end",
       await assertEndsStuck(pipeline, pipeline.start(), /placing partitions does not/);
     });
   }
+  await t.step("before a message waits", async () => {
+    const pipeline = new MemoryPipeline(1);
+    pipeline.store.readLedger = hang;
+    await assertEndsStuck(pipeline, pipeline.start(), /placing partitions does not/);
+  });
   await t.step("the group does not let it in", async () => {
     const pipeline = new MemoryPipeline(1);
     pipeline.append(0, messageTexts(1, 10));

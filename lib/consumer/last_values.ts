@@ -5,15 +5,20 @@
  *
  * @module
  */
+import type { Clock } from "../clock.ts";
 import { TransientError } from "../errors.ts";
 import type { Store } from "../postgres/store.ts";
 import type { Reading } from "../reading/reading.ts";
 import type { Cache, LastValue } from "../redis/cache.ts";
 import { INDEX_NAME } from "../redis/scripts.ts";
 import { parseTimestamp } from "../reading/timestamp.ts";
+import { withTimeLimit } from "../time_limit.ts";
 
 /** Sensors read from PostgreSQL and written to Redis at a time. */
 export const REPAIR_SENSORS_MAX = 500;
+
+/** A server that has not answered for this long is given up, ms; a repair can begin anew. */
+const ANSWER_MS_MAX = 20_000;
 
 /** Where last values are repaired from and to. */
 export interface RepairParts {
@@ -21,6 +26,8 @@ export interface RepairParts {
   readonly store: Pick<Store, "dataSetId" | "lastReadings">;
   /** Has lost some last values. */
   readonly cache: Cache;
+  /** Bounds the waits. */
+  readonly clock: Clock;
   /** Is told after each page how many sensors have been looked at. */
   readonly onProgress?: (sensors: number) => void;
 }
@@ -38,20 +45,24 @@ export async function repairLastValues(
   writtenFor: string | null,
   signal: AbortSignal,
 ): Promise<number> {
-  const dataSetId = await parts.store.dataSetId();
-  if (writtenFor !== null && writtenFor !== dataSetId) await parts.cache.clearLastValues();
+  const { store, cache, clock } = parts;
+  const answer = <T>(work: Promise<T>): Promise<T> =>
+    withTimeLimit(work, { clock, limitMs: ANSWER_MS_MAX });
+  const dataSetId = await answer(store.dataSetId());
+  if (writtenFor !== null && writtenFor !== dataSetId) await answer(cache.clearLastValues());
   // Said before it is true. Should Redis be emptied from here on, it forgets this as well, and that
   // is noticed; said at the end, it would cover up what was forgotten on the way. Should we fail or
   // die instead, then we or the next owner of our partitions repair again, whatever Redis says.
-  await parts.cache.setLastComplete(dataSetId);
+  await answer(cache.setLastComplete(dataSetId));
   let sensors = 0;
   let after = "";
   // Bound: each page starts after the last sensor of the one before.
   while (!signal.aborted) {
-    const readings = await parts.store.lastReadings(after, REPAIR_SENSORS_MAX);
+    const readings = await answer(store.lastReadings(after, REPAIR_SENSORS_MAX));
     const last = readings.at(-1);
     if (last === undefined) break;
-    const said = await parts.cache.remember([], readings.filter(isKept).map(lastValueOf));
+    const values = readings.filter(isKept).map(lastValueOf);
+    const said = await answer(cache.remember([], values));
     if (said !== dataSetId) {
       throw new TransientError("Cannot repair last values: Redis was emptied meanwhile");
     }

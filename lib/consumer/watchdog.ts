@@ -1,7 +1,7 @@
 /**
- * The watchdog ends a consumer that makes no progress although messages wait and the brokers answer:
- * a call that never returns, a client that has silently stopped to fetch. Nothing inside the process
- * can mend that; a supervisor that starts it anew can.
+ * The watchdog ends a consumer that makes no progress while the brokers answer: work that does not
+ * come to an end, for a call never returns; messages that wait, for the client has silently stopped to
+ * fetch. Nothing inside the process can mend that; a supervisor that starts it anew can.
  *
  * An outage is something else. While a server is away, tries end in failures, and each end is a sign
  * of life; while the brokers do not answer, nobody knows whether a message waits. Neither is helped
@@ -53,7 +53,9 @@ export interface Stuck {
 export interface Sight {
   /** The moment. */
   readonly nowMs: number;
-  /** When anything came to an end last. */
+  /** Since when the brokers have answered every look. */
+  readonly answeredSinceMs: number;
+  /** When anything began or came to an end last. */
   readonly signMs: number;
   /** Work under way, and when it showed a sign of life last. */
   readonly works: Iterable<{ readonly on: WorkPlace; readonly signMs: number }>;
@@ -70,8 +72,6 @@ export interface Behind {
   readonly sinceMs: number;
   /** How many. */
   readonly messages: number;
-  /** Whether it is known where the partition is read from. */
-  readonly isPlaced: boolean;
 }
 
 /** How often it is looked whether something is quiet, ms. */
@@ -87,22 +87,27 @@ const ANSWER_MS_MAX = 5_000;
 const STEP_MS_MAX = 10_000;
 
 /**
- * Decides whether a consumer is stuck. Work under way is stuck by itself, whatever the others do; a
- * partition without any can wait for its turn, so there it counts when anything ended last.
+ * Decides whether a consumer is stuck. Work under way is stuck by itself, whatever goes on around it:
+ * it holds what others wait for. Messages that nobody works on can wait for their turn, so there it
+ * counts when anything happened last.
  */
 export function findStuck(sight: Sight, quietMsMax: number): Stuck | undefined {
-  const { nowMs, behind } = sight;
-  let found: { readonly what: string; readonly quietMs: number } | undefined;
-  for (const [partition, { sinceMs, isPlaced }] of behind) {
-    const on = isPlaced ? partition : "placing";
-    const own = [...sight.works].filter((work) => work.on === on).map(({ signMs }) => signMs);
-    const quietMs = nowMs - Math.max(sinceMs, own.length > 0 ? Math.min(...own) : sight.signMs);
-    if (quietMs < quietMsMax || quietMs <= (found?.quietMs ?? 0)) continue;
-    found = { what: own.length > 0 ? describe(on) : "nothing is fetched", quietMs };
+  const { nowMs, answeredSinceMs, signMs, works, behind } = sight;
+  const waiting = [...behind.values()];
+  const found = (what: string, sinceMs: number): Stuck | undefined =>
+    nowMs - sinceMs < quietMsMax ? undefined : {
+      what,
+      partitions: [...behind.keys()].sort((a, b) => a - b),
+      lagMessages: waiting.reduce((sum, { messages }) => sum + messages, 0),
+      quietMs: nowMs - sinceMs,
+    };
+  for (const work of works) {
+    const stuck = found(describe(work.on), Math.max(work.signMs, answeredSinceMs));
+    if (stuck !== undefined) return stuck;
   }
-  if (found === undefined) return undefined;
-  const lagMessages = [...behind.values()].reduce((sum, { messages }) => sum + messages, 0);
-  return { ...found, partitions: [...behind.keys()].sort((a, b) => a - b), lagMessages };
+  if (waiting.length === 0) return undefined;
+  const firstMs = Math.min(...waiting.map(({ sinceMs }) => sinceMs));
+  return found("nothing is fetched", Math.max(firstMs, signMs));
 }
 
 function describe(on: WorkPlace): string {
@@ -117,7 +122,8 @@ export class Watchdog {
   readonly #works = new Set<{ readonly on: WorkPlace; signMs: number }>();
   #behind: ReadonlyMap<number, Behind> = new Map();
   #signMs = 0;
-  /** When it was known last whether messages wait; without an answer, when that became clear. */
+  #answeredSinceMs = 0;
+  /** When the last look ended, with an answer or without. */
   #lookedMs = 0;
   #awakeMs = 0;
   #checkedMs: number;
@@ -128,14 +134,15 @@ export class Watchdog {
     this.#checkedMs = parts.clock.elapsedMs();
   }
 
-  /** Something has come to an end. */
+  /** Something has happened. */
   sign(): void {
     this.#signMs = this.#nowMs();
   }
 
   /** Work begins that must come to an end. */
   watch(on: WorkPlace): WatchedWork {
-    const work = { on, signMs: this.#nowMs() };
+    this.sign();
+    const work = { on, signMs: this.#signMs };
     this.#works.add(work);
     const goesOn = (): void => {
       this.sign();
@@ -164,8 +171,13 @@ export class Watchdog {
       const nextLookMs = Math.max(quietSinceMs, this.#lookedMs) + LOOK_MS;
       if (this.#awakeMs < nextLookMs) continue;
       await this.#look();
-      const sight = { works: this.#works, behind: this.#behind, signMs: this.#signMs };
-      const stuck = findStuck({ ...sight, nowMs: this.#awakeMs }, quietMsMax);
+      const stuck = findStuck({
+        nowMs: this.#awakeMs,
+        answeredSinceMs: this.#answeredSinceMs,
+        signMs: this.#signMs,
+        works: this.#works,
+        behind: this.#behind,
+      }, quietMsMax);
       if (stuck !== undefined) return stuck;
     }
     return undefined;
@@ -174,14 +186,16 @@ export class Watchdog {
   async #look(): Promise<void> {
     const { clock, member, standing } = this.#parts;
     try {
-      const answer = withTimeLimit(member.watermarks(), { clock, limitMs: ANSWER_MS_MAX });
-      const watermarks = await answer;
+      const limit = { clock, limitMs: ANSWER_MS_MAX };
+      const watermarks = await withTimeLimit(member.watermarks(), limit);
       this.#behind = this.#findBehind(watermarks, standing(watermarks.keys()));
+      this.#passTime();
     } catch {
       // Whoever needs the brokers says so.
       this.#behind = new Map();
+      this.#passTime();
+      this.#answeredSinceMs = this.#awakeMs;
     }
-    this.#passTime();
     this.#lookedMs = this.#awakeMs;
   }
 
@@ -197,7 +211,7 @@ export class Watchdog {
       if (messages <= 0) continue;
       // The first one came at some time after the look before.
       const sinceMs = this.#behind.get(partition)?.sinceMs ?? this.#lookedMs;
-      behind.set(partition, { sinceMs, messages, isPlaced: position !== undefined });
+      behind.set(partition, { sinceMs, messages });
     }
     return behind;
   }

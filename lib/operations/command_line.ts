@@ -287,7 +287,7 @@ async function runRebuildLast(opening: Opening): Promise<void> {
   const writtenFor = await cache.remember([], []);
   const progress = openProgress(program);
   const sensors = await repairLastValues(
-    { store, cache, onProgress: (count) => progress.show(`${count} sensors`) },
+    { store, cache, clock: systemClock, onProgress: (count) => progress.show(`${count} sensors`) },
     writtenFor,
     signal,
   );

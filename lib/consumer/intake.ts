@@ -1,0 +1,221 @@
+/**
+ * What happens to a fetch: it is taken over while the one before is stored, cut into batches, and
+ * each batch is processed and moves its partition on, or the partition is placed anew.
+ *
+ * @module
+ */
+import type { FetchedBatch } from "../kafka/group_member.ts";
+import type { Log } from "../log.ts";
+import type { Store } from "../postgres/store.ts";
+import type { PendingCommits } from "./commits.ts";
+import type { LastValuesUpkeep } from "./last_values_upkeep.ts";
+import type { FlowObserver } from "./observer.ts";
+import type { Place, Placer } from "./placer.ts";
+import { type Batch, type BatchOutcome, processBatch, type ProcessorParts } from "./processor.ts";
+import { Slots } from "./slots.ts";
+import type { Trouble } from "./trouble.ts";
+import type { Watchdog } from "./watchdog.ts";
+
+/** What the intake works with. */
+export interface IntakeParts extends Omit<ProcessorParts, "store" | "noteCommit" | "observer"> {
+  /** Decides and keeps. */
+  readonly store: Store;
+  /** Hears of refused batches. */
+  readonly log: Log;
+  /** Is told of each batch. */
+  readonly observer: FlowObserver;
+  /** Knows where partitions are read from, and is told when one is in doubt. */
+  readonly placer: Placer;
+  /** Takes note of what may be committed. */
+  readonly commits: PendingCommits;
+  /** Takes note of last values that may be missing. */
+  readonly upkeep: LastValuesUpkeep;
+  /** Hears of failures. */
+  readonly trouble: Trouble;
+  /** Expects each batch to come to an end. */
+  readonly watchdog: Watchdog;
+  /** Most messages in one transaction. */
+  readonly batchMessagesMax: number;
+  /** Most transactions at the same time, each of another partition. */
+  readonly batchesConcurrent: number;
+  /** Ends the work after the batch under way. */
+  readonly signal: AbortSignal;
+  /** Is called after each batch that moved its partition on. */
+  readonly onAdvance: () => void;
+}
+
+/** Messages and offsets by what became of them. */
+export interface FlowCounts {
+  /** Readings that became rows. */
+  readonly inserted: number;
+  /** Readings that were stored already. */
+  readonly duplicates: number;
+  /** Messages that became dead letters. */
+  readonly deadLetters: number;
+  /** Offsets without a message. */
+  readonly skipped: number;
+}
+
+/** How often a handler that waits for the batch before it shows that it lives, ms. */
+const HEARTBEAT_MS = 1_000;
+
+/** Takes fetches and stores what is in them. */
+export class Intake {
+  readonly #parts: IntakeParts;
+  readonly #slots: Slots;
+  readonly #running = new Set<Promise<void>>();
+  readonly #totals = { inserted: 0, duplicates: 0, deadLetters: 0, skipped: 0 };
+
+  /** Nothing is under way. */
+  constructor(parts: IntakeParts) {
+    this.#parts = parts;
+    this.#slots = new Slots(parts.batchesConcurrent);
+  }
+
+  /** What became of everything so far. */
+  get totals(): FlowCounts {
+    return this.#totals;
+  }
+
+  /** Resolves when nothing of what is under way now is under way any more. */
+  async drained(): Promise<void> {
+    await Promise.all(this.#running);
+  }
+
+  /**
+   * Takes a fetch over.
+   *
+   * @throws {Error} if the group rebalances; the member must hear of it.
+   */
+  take(fetched: FetchedBatch): Promise<void> {
+    return this.#track(this.#take(fetched));
+  }
+
+  /** Stopping waits for this work. */
+  #track(work: Promise<void>): Promise<void> {
+    const settled = work.catch(() => {});
+    this.#running.add(settled);
+    settled.finally(() => this.#running.delete(settled));
+    return work;
+  }
+
+  /**
+   * Returns before the fetch is stored, so that the next one is under way meanwhile. Of each
+   * partition one fetch is worked on and one waits; then its handler waits, and fetching stops.
+   */
+  async #take(fetched: FetchedBatch): Promise<void> {
+    const { placer, signal, clock } = this.#parts;
+    const { partition } = fetched;
+    const place = placer.places.get(partition);
+    // Not placed, or stopping: nothing is resolved, so the fetch will come again.
+    if (place === undefined || signal.aborted || !fetched.isCurrent()) return;
+    if (fetched.fetchedOffset !== place.fetchPosition) return placer.placeAnew([partition]);
+    while (place.working !== undefined) {
+      const waited = new AbortController();
+      const beat = clock.sleep(HEARTBEAT_MS, waited.signal);
+      await Promise.race([place.working, beat]);
+      waited.abort();
+      // Throws if the group rebalances, and Kafka must see that: it ends this fetch.
+      await fetched.heartbeat();
+      if (!placer.stands(partition, place) || signal.aborted) return;
+    }
+    if (!fetched.isCurrent()) return;
+    place.fetchPosition = fetched.nextOffset;
+    fetched.resolve(fetched.nextOffset);
+    place.working = this.#track(this.#workThrough(fetched, place)).finally(() => {
+      place.working = undefined;
+    });
+    await fetched.heartbeat();
+  }
+
+  async #workThrough(fetched: FetchedBatch, place: Place): Promise<void> {
+    const { placer, signal, batchMessagesMax, onAdvance } = this.#parts;
+    const { partition } = fetched;
+    for (const batch of cut(fetched, place, batchMessagesMax)) {
+      const outcome = await this.#slots.use(async () => {
+        // The wait for a slot can have been long.
+        if (signal.aborted || !placer.stands(partition, place)) return undefined;
+        return await this.#process(batch, place) ?? "failed";
+      });
+      // Stopped, or placed anew while we worked: the ledger has what we stored, if anything.
+      if (outcome === undefined || !placer.stands(partition, place)) return;
+      if (outcome === "failed" || !this.#advances(outcome, batch)) {
+        return placer.placeAnew([partition]);
+      }
+      place.position = batch.nextOffset;
+      onAdvance();
+    }
+  }
+
+  async #process(batch: Batch, place: Place): Promise<BatchOutcome | undefined> {
+    const { placer, commits, trouble, watchdog, observer, store } = this.#parts;
+    using work = watchdog.watch(batch.partition);
+    const noteCommit = (partition: number, nextOffset: number): void => {
+      // Placed anew meanwhile, here or elsewhere, the partition can have been committed further.
+      if (placer.stands(partition, place)) commits.note(partition, nextOffset);
+    };
+    // A batch can take many statements, and each answer shows that it goes on.
+    const storeBatch: Store["storeBatch"] = (part) =>
+      store.storeBatch(part).finally(() => work.goesOn());
+    const failuresBefore = trouble.failures;
+    observer.batchBegan(batch.partition);
+    try {
+      const outcome = await processBatch(batch, {
+        ...this.#parts,
+        store: { storeBatch },
+        noteCommit,
+      });
+      // A batch that was under way when the trouble began says nothing about its end.
+      if (outcome.kind === "stored" && trouble.failures === failuresBefore) trouble.ended();
+      return outcome;
+    } catch (error) {
+      // Whatever it is, the offset stays. A transient error passes, a setting is mended by a
+      // person, and a fault of our own is seen in the log instead of losing a reading.
+      trouble.failed("storing", error);
+      return undefined;
+    } finally {
+      observer.batchEnded(batch.partition);
+    }
+  }
+
+  /** Counts what was stored. False if the ledger does not stand at the batch's end. */
+  #advances(outcome: BatchOutcome, batch: Batch): boolean {
+    const { upkeep, commits, log } = this.#parts;
+    if (outcome.kind === "stored") {
+      this.#totals.inserted += outcome.inserted;
+      this.#totals.duplicates += outcome.duplicates;
+      this.#totals.deadLetters += outcome.deadLetters;
+      this.#totals.skipped += outcome.skipped;
+      if (!outcome.marked) upkeep.want();
+      upkeep.note(outcome.lastCompleteFor, batch.dataSetId);
+      return true;
+    }
+    if (outcome.kind === "fenced" && outcome.ledgerNext === batch.nextOffset) {
+      // Our own COMMIT whose answer was lost, or somebody who stored just the same. Whoever it was
+      // may not have come to the last values and the Kafka commit.
+      upkeep.want();
+      commits.note(batch.partition, batch.nextOffset);
+      return true;
+    }
+    log.warn("batch refused by the ledger, placing the partition anew", {
+      partition: batch.partition,
+      fromOffset: batch.fromOffset,
+      ...outcome,
+    });
+    return false;
+  }
+}
+
+/** Cuts a fetch into batches of at most `messagesMax` messages that leave no offset between them. */
+function* cut(fetched: FetchedBatch, place: Place, messagesMax: number): Generator<Batch> {
+  const { partition, messages } = fetched;
+  let fromOffset = fetched.fetchedOffset;
+  for (let start = 0; start === 0 || start < messages.length; start += messagesMax) {
+    const piece = messages.slice(start, start + messagesMax);
+    const following = messages[start + messagesMax];
+    const nextOffset = following?.offset ?? fetched.nextOffset;
+    const { topic, dataSetId, lineage } = place;
+    yield { topic, dataSetId, lineage, partition, fromOffset, nextOffset, messages: piece };
+    fromOffset = nextOffset;
+  }
+}

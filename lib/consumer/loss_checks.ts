@@ -1,0 +1,78 @@
+/**
+ * Servers that lost something tell nobody. A batch finds out, for the ledger refuses it; where no
+ * message comes, these checks do. What they find is placed anew, and placing does the rest.
+ *
+ * @module
+ */
+import type { GroupMember } from "../kafka/group_member.ts";
+import { isSameTopic } from "../kafka/message.ts";
+import type { Log } from "../log.ts";
+import { linesOf, type Store } from "../postgres/store.ts";
+import type { Place, Placer } from "./placer.ts";
+
+/** Who is asked, and what is compared with the answers. */
+export interface LossCheckParts {
+  /** Knows the topic. */
+  readonly member: Pick<GroupMember, "identity" | "watermarks">;
+  /** Has the ledger. */
+  readonly store: Pick<Store, "readLedger">;
+  /** Hears of losses. */
+  readonly log: Log;
+  /** Knows what is stored, and places anew. */
+  readonly placer: Placer;
+}
+
+/** A topic that was deleted and made again. */
+export async function checkIdentity({ member, log, placer }: LossCheckParts): Promise<void> {
+  const topic = await member.identity();
+  const strangers = [...placer.places].filter(([, place]) => !isSameTopic(place.topic, topic));
+  if (strangers.length === 0) return;
+  log.error("the topic was deleted and made again: reading it from its beginning");
+  placer.placeAnew(strangers.map(([partition]) => partition));
+}
+
+/** A database that went back to an older state. */
+export async function checkLedger({ store, log, placer }: LossCheckParts): Promise<void> {
+  const before = positionsOf(placer);
+  const lines = await store.readLedger();
+  const lost = before.filter(({ partition, place, position }) => {
+    const line = linesOf(lines, place.topic).get(partition);
+    return placer.stands(partition, place) && (line === undefined || line.next < position);
+  });
+  if (lost.length === 0) return;
+  const partitions = lost.map(({ partition }) => partition);
+  log.error("the database has lost what was stored: reading it again", {
+    partitions: partitions.join(","),
+  });
+  placer.placeAnew(partitions);
+}
+
+/** Brokers that lost messages, be it at the log's beginning or at its end. */
+export async function checkLog({ member, placer }: LossCheckParts): Promise<void> {
+  const before = positionsOf(placer);
+  const watermarks = await member.watermarks();
+  const lost = before.filter(({ partition, place, position }) => {
+    const { low = 0, high = Infinity } = watermarks.get(partition) ?? {};
+    return placer.stands(partition, place) && place.working === undefined &&
+      (place.position < low || position > high);
+  });
+  if (lost.length === 0) return;
+  // Placing says what was lost, and moves the ledger.
+  placer.placeAnew(lost.map(({ partition }) => partition));
+}
+
+interface StandingPlace {
+  readonly partition: number;
+  readonly place: Place;
+  readonly position: number;
+}
+
+/**
+ * Where the places stand now, to be compared with what a server answers afterwards: what is stored
+ * in between lies above an older answer.
+ */
+function positionsOf(placer: Placer): readonly StandingPlace[] {
+  return Array.from(placer.places, ([partition, place]) => {
+    return { partition, place, position: place.position };
+  });
+}

@@ -1,0 +1,252 @@
+/**
+ * Keeps where each assigned partition is read from. A partition is paused until the ledger has been
+ * read and the partition sought there; after any doubt it is placed anew, and nobody guesses what
+ * was stored. Where it is read from is decided in `placement.ts`.
+ *
+ * @module
+ */
+import { TransientError } from "../errors.ts";
+import type { GroupMember } from "../kafka/group_member.ts";
+import { isSameTopic, type TopicIdentity, type Watermarks } from "../kafka/message.ts";
+import type { Log } from "../log.ts";
+import { type LedgerLine, linesOf, type Store } from "../postgres/store.ts";
+import type { PendingCommits } from "./commits.ts";
+import type { LastValuesUpkeep } from "./last_values_upkeep.ts";
+import { lineageOf } from "./mark.ts";
+import type { FlowObserver } from "./observer.ts";
+import { decidePlacement, type Placement, type StartFrom } from "./placement.ts";
+import type { Trouble } from "./trouble.ts";
+import type { Watchdog } from "./watchdog.ts";
+
+/** Where a partition is read from, and for which life of the topic and of the database. */
+export interface Place {
+  /** The topic's life. */
+  readonly topic: TopicIdentity;
+  /** The database's. */
+  readonly dataSetId: string;
+  /** Marks of another one are not believed, see `mark.ts`. */
+  readonly lineage: string;
+  /** The ledger's `next` as we know it. */
+  position: number;
+  /** The offset that the next fetch must ask for: the end of what was taken over. */
+  fetchPosition: number;
+  /** Settles when what was taken over is stored or given up; never rejects. */
+  working: Promise<void> | undefined;
+}
+
+/** What the placer works with. */
+export interface PlacerParts {
+  /** Is paused, sought and resumed. */
+  readonly member: GroupMember;
+  /** Has the ledger. */
+  readonly store: Store;
+  /** Hears of what the brokers lost. */
+  readonly log: Log;
+  /** Is told of each partition that was placed. */
+  readonly observer?: Pick<FlowObserver, "placed"> | undefined;
+  /** Forgets what was to be committed for a partition that is placed anew. */
+  readonly commits: PendingCommits;
+  /** Expects placing to come to an end. */
+  readonly watchdog: Watchdog;
+  /** Paces the tries. */
+  readonly trouble: Trouble;
+  /** Where to begin a topic that the ledger does not know. */
+  readonly startFrom: StartFrom;
+  /** Takes note that last values may be missing. */
+  readonly upkeep: LastValuesUpkeep;
+  /** Ends placing. */
+  readonly signal: AbortSignal;
+}
+
+/** Places partitions, those that fail again and again, until all are placed. */
+export class Placer {
+  readonly #parts: PlacerParts;
+  readonly #places = new Map<number, Place>();
+  /** Assigned partitions that wait to be placed. */
+  readonly #unplaced = new Set<number>();
+  #isPlacing = false;
+
+  /** Nothing is assigned. */
+  constructor(parts: PlacerParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Partitions that are placed. A place is replaced, never reset, when its partition is placed anew:
+   * work begun under an older one sees that the object has changed, and ends.
+   */
+  get places(): ReadonlyMap<number, Place> {
+    return this.#places;
+  }
+
+  /** Whether no assigned partition waits to be placed. */
+  get isThrough(): boolean {
+    return this.#unplaced.size === 0;
+  }
+
+  /** Whether a place still stands. */
+  stands(partition: number, place: Place): boolean {
+    return this.#places.get(partition) === place;
+  }
+
+  /** Forgets everything and places the partitions of a new assignment. */
+  assign(partitions: readonly number[]): void {
+    const { commits } = this.#parts;
+    this.#places.clear();
+    this.#unplaced.clear();
+    for (const partition of commits.pending.keys()) commits.forget(partition);
+    this.placeAnew(partitions);
+  }
+
+  /** Stops reading these partitions until the ledger has been read again. */
+  placeAnew(partitions: readonly number[]): void {
+    const { member, commits } = this.#parts;
+    member.pause(partitions);
+    for (const partition of partitions) {
+      this.#places.delete(partition);
+      this.#unplaced.add(partition);
+      // The offset can be one of the topic's former life.
+      commits.forget(partition);
+    }
+    if (!this.#isPlacing) void this.#placeAll();
+  }
+
+  async #placeAll(): Promise<void> {
+    const { signal, trouble, watchdog } = this.#parts;
+    // Set and reset here, at the two ends of the loop: a partition that comes in between would wait
+    // for a loop that has ended.
+    this.#isPlacing = true;
+    while (this.#unplaced.size > 0 && !signal.aborted) {
+      await trouble.wait(signal);
+      try {
+        using _ = watchdog.watch("placing");
+        await this.#placeOnce();
+        // If storing fails, only a stored batch shows that the trouble is over. Stopped, it may have
+        // ended before it met it.
+        if (trouble.step === "placing" && !signal.aborted) trouble.ended();
+      } catch (error) {
+        trouble.failed("placing", error);
+      }
+    }
+    this.#isPlacing = false;
+  }
+
+  async #placeOnce(): Promise<void> {
+    const { member, store, startFrom, signal } = this.#parts;
+    const topic = await member.identity();
+    const dataSetId = await store.dataSetId();
+    // The ledger before the watermarks, see decidePlacement().
+    const lines = await store.readLedger();
+    const watermarks = await member.watermarks();
+    const lineOf = linesOf(lines, topic);
+    if (startFrom.kind === "time" && !lineOf.has(0) && !isMadeAgain(topic, lines)) {
+      await this.#openLinesAtTime(topic, watermarks, startFrom.timestampMs);
+      // Nothing is placed. The next round reads the lines, also those that others opened.
+      return;
+    }
+    const starts = await this.#startOffsets(topic, lines);
+    for (const partition of [...this.#unplaced]) {
+      // Resumed now, a partition would be fetched again and again, and nobody would take it.
+      if (signal.aborted) return;
+      const marks = watermarks.get(partition);
+      if (marks === undefined) throw new TransientError(`Cannot find partition ${partition}`);
+      const line = lineOf.get(partition);
+      const placement = decidePlacement(line, marks, starts.get(partition));
+      if (line === undefined || placement.kind !== "continue") {
+        // It stays unplaced. The next round reads what came of this, and what others did meanwhile.
+        await this.#moveLine(topic, partition, placement);
+        continue;
+      }
+      // It can have been taken away from us meanwhile.
+      if (!this.#unplaced.delete(partition)) continue;
+      const position = placement.offset;
+      const lineage = lineageOf(dataSetId, line);
+      this.#place(partition, {
+        topic,
+        dataSetId,
+        lineage,
+        position,
+        fetchPosition: position,
+        working: undefined,
+      });
+    }
+  }
+
+  #place(partition: number, place: Place): void {
+    const { member, commits, observer, upkeep } = this.#parts;
+    const { position } = place;
+    this.#places.set(partition, place);
+    // The owner before us may have died, and we may have lost an answer, after COMMIT and before the
+    // last value and the Kafka commit. Neither may wait for the next message.
+    upkeep.want();
+    commits.note(partition, position);
+    observer?.placed(partition, position);
+    member.seek(partition, position);
+    member.resume([partition]);
+  }
+
+  /** Where to begin partitions that have no line in the ledger; absent: at the beginning. */
+  async #startOffsets(
+    topic: TopicIdentity,
+    lines: readonly LedgerLine[],
+  ): Promise<ReadonlyMap<number, number>> {
+    const { member, startFrom } = this.#parts;
+    if (startFrom.kind !== "committed" || isMadeAgain(topic, lines)) return new Map();
+    return await member.committedByOthers();
+  }
+
+  /**
+   * Begins a topic at a time: all its partitions, whoever reads them. The time was given for a topic
+   * that is met for the first time; with lines for some partitions only, nobody could tell the others
+   * from partitions that were added later. The line of partition 0 comes last and says that all of
+   * them are there.
+   */
+  async #openLinesAtTime(
+    topic: TopicIdentity,
+    watermarks: ReadonlyMap<number, Watermarks>,
+    timestampMs: number,
+  ): Promise<void> {
+    const starts = await this.#parts.member.offsetsAtTime(timestampMs);
+    for (const [partition, marks] of [...watermarks].sort(([a], [b]) => b - a)) {
+      const placement = decidePlacement(undefined, marks, starts.get(partition));
+      await this.#moveLine(topic, partition, placement);
+    }
+  }
+
+  /** Brings the ledger to where reading starts, unless somebody else has moved it. */
+  async #moveLine(
+    topic: TopicIdentity,
+    partition: number,
+    placement: Placement,
+  ): Promise<void> {
+    const { store, log } = this.#parts;
+    const { offset } = placement;
+    if (placement.kind === "continue") return;
+    if (placement.kind === "open") {
+      await store.openLedgerLine(topic, partition, offset);
+      return;
+    }
+    const { fromOffset } = placement;
+    const moved = await store.moveLedgerLine(topic, partition, { fromOffset, toOffset: offset });
+    if (!moved) return;
+    if (placement.kind === "gap") {
+      log.error("messages were deleted by the brokers before they were read", {
+        partition,
+        fromOffset,
+        toOffset: offset,
+        messages: offset - fromOffset,
+      });
+    } else {
+      log.error("the brokers' log ends before the ledger: reading it again from its beginning", {
+        partition,
+        ledgerOffset: fromOffset,
+        toOffset: offset,
+      });
+    }
+  }
+}
+
+/** Whether the ledger knows an earlier life of the topic. Of one made again, everything is unread. */
+function isMadeAgain(topic: TopicIdentity, lines: readonly LedgerLine[]): boolean {
+  return lines.some((line) => line.topic.topic === topic.topic && !isSameTopic(line.topic, topic));
+}
