@@ -1,7 +1,8 @@
 /**
- * The wires between a process and its servers. Each call that goes over a wire ends in one of six
+ * The wires between a process and its servers. Each call that goes over a wire ends in one of seven
  * ways: it is answered; it fails before its effect; it takes effect and the answer is lost; it is
- * given up and takes effect later; it takes long; or the process dies before or after the effect.
+ * given up and takes effect later; it takes long; the process dies before or after the effect; or it
+ * hangs, with or without effect, and whoever waits for it waits for ever.
  *
  * @module
  */
@@ -18,15 +19,41 @@ import type { VirtualProcess, VirtualTime } from "./virtual_time.ts";
 export type ServerName = "kafka" | "postgres" | "redis";
 
 /** What can go wrong with a call. */
-export type CallFault = "refused" | "reply lost" | "late" | "slow" | "crash";
+export type CallFault = "refused" | "reply lost" | "late" | "slow" | "crash" | "hang";
 
 /** How often each fault befalls a call, from 0 to 1. */
 export type FaultRates = Readonly<Record<CallFault, number>>;
 
 /** Nothing goes wrong. */
-export const NO_FAULTS: FaultRates = { refused: 0, "reply lost": 0, late: 0, slow: 0, crash: 0 };
+export const NO_FAULTS: FaultRates = {
+  refused: 0,
+  "reply lost": 0,
+  late: 0,
+  slow: 0,
+  crash: 0,
+  hang: 0,
+};
 
-type Fate = "ok" | "refused" | "reply lost" | "late" | "slow" | "crash before" | "crash after";
+type Fate =
+  | "ok"
+  | Exclude<CallFault, "crash">
+  | "crash before"
+  | "crash after";
+
+/**
+ * Calls that can hang: those that storing and placing wait for. The real clients bound every call;
+ * the watchdog stands behind them, and what it stands for are these.
+ */
+const HANGING: ReadonlySet<string> = new Set([
+  "dataSetId",
+  "readLedger",
+  "openLedgerLine",
+  "moveLedgerLine",
+  "storeBatch",
+  "identity",
+  "watermarks",
+  "committed",
+]);
 
 /** A promise of which nobody hears again. */
 const NEVER: Promise<never> = new Promise(() => {});
@@ -53,6 +80,8 @@ export class Network {
     postgres: NO_FAULTS,
     redis: NO_FAULTS,
   };
+  /** Processes that wait for a call that hangs. */
+  readonly hung = new WeakSet<VirtualProcess>();
   /** How often a commit of offsets is refused, from 0 to 1. */
   commitRefusals = 0;
   readonly #options: NetworkOptions;
@@ -81,6 +110,12 @@ export class Network {
     note(`${call.name} ${fate}`, () => `${process.name} ${call.about ?? ""}`);
     if (fate === "crash before") {
       this.#kill(process);
+      return NEVER;
+    }
+    if (fate === "hang") {
+      this.hung.add(process);
+      const hasEffect = this.#options.random.unit() < 0.5 && !this.away.has(server);
+      if (hasEffect) time.after(this.#requestMs(fate), () => void call.effect().catch(() => {}));
       return NEVER;
     }
     return new Promise((resolve, reject) => {
@@ -125,8 +160,9 @@ export class Network {
       }
       dice -= rates[fault];
     }
-    if (dice >= rates.crash) return "ok";
-    return dice < rates.crash / 2 ? "crash before" : "crash after";
+    if (dice < rates.crash) return dice < rates.crash / 2 ? "crash before" : "crash after";
+    dice -= rates.crash;
+    return dice < rates.hang && HANGING.has(name) ? "hang" : "ok";
   }
 
   #requestMs(fate: Fate): number {

@@ -226,7 +226,7 @@ export class Oracle {
     const key = `${partition}:${nextOffset}`;
     const untold = this.#untold.get(key) ?? 0;
     if (untold > 0) this.#untold.set(key, untold - 1);
-    else this.#complain(`I7 a batch up to ${key} is said to be stored, and was not`);
+    else this.complain(`I7 a batch up to ${key} is said to be stored, and was not`);
   }
 
   /** Redis took marks and last values (I6, I8). */
@@ -237,11 +237,11 @@ export class Oracle {
       const before = this.#lastSeen.get(sensorId);
       if (value === undefined) continue;
       if (before !== undefined && precedes(value, before)) {
-        this.#complain(`I6 last:${sensorId} went back from ${before.id} to ${value.id}`);
+        this.complain(`I6 last:${sensorId} went back from ${before.id} to ${value.id}`);
       }
       this.#lastSeen.set(sensorId, { eventTimeUs: value.eventTimeUs, id: value.id });
       if (this.#databaseLost === "nothing" && !this.#scene.rows.has(value.id)) {
-        this.#complain(`I6 last:${sensorId} names ${value.id}, which is no row`);
+        this.complain(`I6 last:${sensorId} names ${value.id}, which is no row`);
       }
     }
   }
@@ -261,7 +261,7 @@ export class Oracle {
           continue;
         }
         if (this.#isSettled(entry)) continue;
-        this.#complain(
+        this.complain(
           `I7 committed ${nextOffset} of partition ${partition}, and ${offset} is not stored`,
         );
       }
@@ -288,12 +288,12 @@ export class Oracle {
     for (const entry of this.journal.entries) {
       if (entry.excuse === undefined && !this.#isSettled(entry)) {
         if (entry.hasUsedOffset) entry.excuse = "offset given twice";
-        else this.#complain(`I1 ${placeOf(entry)} ${nameOf(entry.claim)} is not stored`);
+        else this.complain(`I1 ${placeOf(entry)} ${nameOf(entry.claim)} is not stored`);
       }
     }
     for (const message of this.#acknowledged) {
       if (!this.journal.arrived.has(message)) {
-        this.#complain("I1 an acknowledged message is not in the topic");
+        this.complain("I1 an acknowledged message is not in the topic");
       }
     }
     this.#judgeRows();
@@ -303,7 +303,8 @@ export class Oracle {
     return this.violations;
   }
 
-  #complain(violation: string): void {
+  /** Notes that something is wrong. */
+  complain(violation: string): void {
     this.#violations.add(violation);
   }
 
@@ -361,7 +362,7 @@ export class Oracle {
 
   #checkMark(id: string): void {
     if (this.#databaseLost === "nothing" && !this.#scene.rows.has(id)) {
-      this.#complain(`I8 a mark for ${id}, which is no row`);
+      this.complain(`I8 a mark for ${id}, which is no row`);
     }
   }
 
@@ -387,15 +388,15 @@ export class Oracle {
 
   #judgeRows(): void {
     for (const [id, row] of this.#scene.rows) {
-      if (id !== row.reading.unique_reading_id) this.#complain(`I2 row ${id} has another id`);
+      if (id !== row.reading.unique_reading_id) this.complain(`I2 row ${id} has another id`);
       const isSaid = this.journal.allAt(row.partition, row.offset).some(({ claim }) =>
         claim.kind === "reading" && claim.id === id && claim.content === this.#contentOf(row)
       );
-      if (!isSaid) this.#complain(`I3 row ${id} says what no message at its place said`);
+      if (!isSaid) this.complain(`I3 row ${id} says what no message at its place said`);
     }
     const inserted = this.#scene.lines().reduce((sum, line) => sum + line.inserted, 0);
     if (this.#databaseLost !== "table" && inserted !== this.#scene.rows.size) {
-      this.#complain(
+      this.complain(
         `I2 the ledger counts ${inserted} insertions of ${this.#scene.rows.size} rows`,
       );
     }
@@ -411,14 +412,14 @@ export class Oracle {
       // While nobody has noticed that the topic was made again, its messages are read under the
       // name of its former life, and once more afterwards.
       const name = this.#topicsDeleted > 0 ? `${topic.topicId} ${key}` : key;
-      if (seen.has(name)) this.#complain(`I4 dead letter ${place} is kept twice`);
+      if (seen.has(name)) this.complain(`I4 dead letter ${place} is kept twice`);
       seen.add(name);
       const entry = this.journal.allAt(partition, offset).find((one) =>
         one.bytes === bytes && (this.#topicsDeleted > 0 || one.life === topic.topicId)
       );
-      if (entry === undefined) this.#complain(`I4 dead letter ${place} is of no message`);
+      if (entry === undefined) this.complain(`I4 dead letter ${place} is of no message`);
       else if (!this.#mayBeLetter(entry.claim)) {
-        this.#complain(`I4 dead letter ${place} is a good reading`);
+        this.complain(`I4 dead letter ${place} is a good reading`);
       }
     }
   }
@@ -441,18 +442,18 @@ export class Oracle {
     const name = `the line of partition ${line.partition}`;
     const passed = line.next - line.first + line.rewound;
     const counted = line.inserted + line.duplicates + line.deadLetters + line.skipped + line.gaps;
-    if (passed !== counted) this.#complain(`I5 ${name} passed ${passed} and counted ${counted}`);
+    if (passed !== counted) this.complain(`I5 ${name} passed ${passed} and counted ${counted}`);
     const controls = this.journal.controlsWithin(topicId, line.partition, line.first, line.next);
     // Offsets read twice, or under the name of another life, are counted twice.
     if (line.rewound > 0 || this.#topicsDeleted > 0 || this.#truncations > 0) return;
     if (line.skipped > controls || line.skipped + line.gaps < controls) {
-      this.#complain(`I5 ${name} skipped ${line.skipped} of ${controls} offsets without a message`);
+      this.complain(`I5 ${name} skipped ${line.skipped} of ${controls} offsets without a message`);
     }
     const letters = this.#scene.letters().filter((letter) =>
       letter.partition === line.partition && letter.topic.topicId === topicId
     );
     if (letters.length !== line.deadLetters) {
-      this.#complain(`I5 ${name} counts ${line.deadLetters} of ${letters.length} dead letters`);
+      this.complain(`I5 ${name} counts ${line.deadLetters} of ${letters.length} dead letters`);
     }
     this.#judgeGaps(line);
   }
@@ -465,7 +466,7 @@ export class Oracle {
       entry.excuse === "deleted unread" && !entry.wasSettled
     );
     if (lost.length > line.gaps) {
-      this.#complain(
+      this.complain(
         `I10 ${lost.length} messages of partition ${line.partition} were deleted unread, ` +
           `and ${line.gaps} offsets are counted as gaps`,
       );
@@ -473,7 +474,7 @@ export class Oracle {
     const unread = this.#deletedUnread.get(`${topicId} ${line.partition}`)?.size ?? 0;
     // Lost commits make messages unread again that were deleted long ago.
     if (this.#databaseLost === "nothing" && line.gaps > unread) {
-      this.#complain(
+      this.complain(
         `I10 partition ${line.partition} counts ${line.gaps} gaps, and ${unread} were deleted unread`,
       );
     }

@@ -401,6 +401,10 @@ const REDIS_BUGS: readonly PlantedBug[] = [
 
 const COMMIT_BUGS: readonly PlantedBug[] = [
   {
+    name: "a call that hangs is waited for",
+    watchdogSeconds: 0,
+  },
+  {
     name: "a commit that fails is not tried again while nothing comes",
     consumer: withMember((member) => ({
       commit: (nextOffsets) => member.commit(nextOffsets).catch(() => {}),

@@ -129,7 +129,7 @@ function drawRates(random: Random): FaultRates {
   if (random.unit() < 0.3) return NO_FAULTS;
   const rate = (fault: CallFault): number => {
     if (random.unit() < 0.5) return 0;
-    return (fault === "crash" ? 0.02 : 0.15) * random.unit();
+    return (fault === "crash" || fault === "hang" ? 0.02 : 0.15) * random.unit();
   };
   return {
     refused: rate("refused"),
@@ -137,6 +137,7 @@ function drawRates(random: Random): FaultRates {
     late: rate("late"),
     slow: rate("slow"),
     crash: rate("crash"),
+    hang: rate("hang"),
   };
 }
 

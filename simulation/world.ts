@@ -60,6 +60,8 @@ export interface BugContext {
 export interface PlantedBug {
   /** What the program does wrong. */
   readonly name: string;
+  /** Another limit of the watchdog; 0: there is none. */
+  readonly watchdogSeconds?: number;
   /** Replaces ports of a consumer. */
   consumer?(ports: ConsumerPorts, context: BugContext): ConsumerPorts;
   /** Replaces the producer's port. */
@@ -276,17 +278,22 @@ class World {
       random,
     }, {
       batchMessagesMax: this.#weather.batchMessagesMax,
-      batchesConcurrent: 2,
+      batchesConcurrent: this.#weather.batchesConcurrent,
       limits: { futureSkewSecondsMax: 3_600, pastDaysMax: 0 },
       startFrom: { kind: "committed" },
       until: "never",
       shutdownDeadlineMs: 2_000,
-      watchdogSeconds: WATCHDOG_SECONDS,
+      watchdogSeconds: this.#bug?.watchdogSeconds ?? WATCHDOG_SECONDS,
       deadLetterAlarmShare: 0,
       deadLetterAlarmMessages: 1_000,
       signal: stop.signal,
     }).then(
-      () => this.#onEnd(consumer, "left"),
+      ({ ended }) => {
+        if (ended === "stuck" && !this.#network.hung.has(process)) {
+          this.#servers.oracle.complain("I9 the watchdog ended a consumer that was not stuck");
+        }
+        this.#onEnd(consumer, ended);
+      },
       (error) => this.#onEnd(consumer, `failed: ${error}`),
     );
   }
