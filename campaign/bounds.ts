@@ -25,8 +25,12 @@ export interface Bounds {
   readonly grownMb: number;
   /** Messages per second with Redis and without, one after the other. */
   readonly ratePerSecond: { readonly withRedis: number; readonly withoutRedis: number };
-  /** How often a batch waited for Redis, and how often for longer than its budget. */
-  readonly redisWaits: { readonly all: number; readonly overBudget: number };
+  /** How often a batch waited for Redis, how often beyond its budget, and how often for very long. */
+  readonly redisWaits: {
+    readonly all: number;
+    readonly overBudget: number;
+    readonly overSecond: number;
+  };
   /** What does not hold in the end, a sentence for each. */
   readonly problems: readonly string[];
 }
@@ -37,6 +41,8 @@ export const PROMISED = {
   grownMbMax: 64,
   /** Least part of the rate that is left without Redis. */
   rateShareMin: 0.5,
+  /** Most part of the questions to Redis that a busy machine answers beyond their budget. */
+  lateShareMax: 0.02,
 } as const;
 
 const TOPIC = "bounds";
@@ -49,8 +55,9 @@ const WARM_MESSAGES = 100_000;
 const RATE_MESSAGES = 250_000;
 const STORED_MS_MAX = 240_000;
 const LOOK_MS = 250;
-/** The budget of one question to Redis is 250 ms; a timer may be late by the rest. */
+/** The budget of one question to Redis is 250 ms; a timer is late by what the loop is busy with. */
 const BUDGET_BUCKET = "0.3";
+const SECOND_BUCKET = "1";
 
 /** Measures; the servers must be whole, and nobody else at work. */
 export async function measureBounds(
@@ -170,7 +177,8 @@ async function readRedisWaits(httpPort: number): Promise<Bounds["redisWaits"]> {
     }, 0);
   };
   const all = sum("_count");
-  return { all, overBudget: all - sum(`le="${BUDGET_BUCKET}"`) };
+  const over = (bucket: string): number => all - sum(`le="${bucket}"`);
+  return { all, overBudget: over(BUDGET_BUCKET), overSecond: over(SECOND_BUCKET) };
 }
 
 async function verify(
@@ -196,8 +204,11 @@ export function brokenBounds(bounds: Bounds): readonly string[] {
     ...share < PROMISED.rateShareMin
       ? [`without Redis the rate is ${share.toFixed(2)} of what it is with it`]
       : [],
-    ...redisWaits.overBudget > 0
+    ...redisWaits.overBudget > PROMISED.lateShareMax * redisWaits.all
       ? [`${redisWaits.overBudget} of ${redisWaits.all} questions to Redis took over 0.3 s`]
+      : [],
+    ...redisWaits.overSecond > 0
+      ? [`${redisWaits.overSecond} of ${redisWaits.all} questions to Redis took over a second`]
       : [],
     ...problems,
   ];
