@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { ConfigurationError, TransientError } from "../lib/errors.ts";
 import { createLog } from "../lib/log.ts";
+import { batchOf } from "./contracts/store.ts";
 import {
   GROUP,
   idOf,
@@ -660,6 +661,22 @@ Deno.test("consume() notices that the last messages were deleted or lost, though
     await untilNext(pipeline, 15);
     await pipeline.stop(consumer);
     assert.equal((await pipeline.line(0))?.gaps, 5);
+  });
+  await t.step("the whole log lost, and then a statement from before takes effect", async () => {
+    const pipeline = new MemoryPipeline(1);
+    const { store, kafka } = pipeline;
+    pipeline.append(0, messageTexts(1, 10));
+    const consumer = pipeline.start();
+    await untilNext(pipeline, 10);
+    kafka.truncate(0, 0);
+    await untilNext(pipeline, 0);
+    const topic = kafka.identity();
+    const late = batchOf(await store.dataSetId(), { topic, duplicates: 2 });
+    assert.equal((await store.storeBatch(late)).kind, "stored");
+    await untilNext(pipeline, 0);
+    pipeline.append(0, messageTexts(11, 3));
+    await untilStored(pipeline, 13);
+    await pipeline.stop(consumer);
   });
   await t.step("the whole log lost: a rewind", async () => {
     const pipeline = new MemoryPipeline(1);

@@ -31,20 +31,27 @@ export async function checkIdentity({ member, log, placer }: LossCheckParts): Pr
   placer.placeAnew(strangers.map(([partition]) => partition));
 }
 
-/** A database that went back to an older state. */
+/**
+ * A ledger that is not where we left it: the database went back to an older state, or a statement of
+ * a former owner took effect late.
+ */
 export async function checkLedger({ store, log, placer }: LossCheckParts): Promise<void> {
   const before = positionsOf(placer);
   const lines = await store.readLedger();
-  const lost = before.filter(({ partition, place, position }) => {
-    const line = linesOf(lines, place.topic).get(partition);
-    return placer.stands(partition, place) && (line === undefined || line.next < position);
-  });
-  if (lost.length === 0) return;
-  const partitions = lost.map(({ partition }) => partition);
-  log.error("the database has lost what was stored: reading it again", {
-    partitions: partitions.join(","),
-  });
-  placer.placeAnew(partitions);
+  const lost: number[] = [];
+  const passed: number[] = [];
+  for (const { partition, place, position } of before) {
+    if (!placer.stands(partition, place)) continue;
+    const next = linesOf(lines, place.topic).get(partition)?.next ?? -1;
+    if (next < position) lost.push(partition);
+    else if (next > place.position && place.working === undefined) passed.push(partition);
+  }
+  if (lost.length > 0) {
+    log.error("the database has lost what was stored: reading it again", {
+      partitions: lost.join(","),
+    });
+  }
+  if (lost.length + passed.length > 0) placer.placeAnew([...lost, ...passed]);
 }
 
 /** Brokers that lost messages, be it at the log's beginning or at its end. */
