@@ -65,7 +65,7 @@ export function quietAxes(pick, { ySize = 52 } = {}) {
     ticks: { show: false },
   };
   return [
-    { ...axis, grid: { show: false }, size: 28, space: 90 },
+    { ...axis, grid: { show: false }, size: 28, space: 70 },
     { ...axis, size: ySize, space: 44 },
   ];
 }

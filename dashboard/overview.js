@@ -36,7 +36,8 @@ const STAGES = [
 
 const rateChart = new Chart(byId("rate-chart"), (pick) => ({
   cursor: { show: false },
-  padding: [8, 8, 0, 0],
+  // On the right a time fits whole.
+  padding: [8, 28, 0, 0],
   scales: { y: { range: (_plot, _min, max) => [0, Math.max(1, max * 1.15)] } },
   axes: quietAxes(pick).map((axis, index) => index === 0 ? { ...axis, values: timeTicks } : axis),
   series: [

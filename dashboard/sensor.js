@@ -18,7 +18,7 @@ let asking = new AbortController();
 let unit = "";
 
 const chart = new Chart(byId("sensor-chart"), (pick) => ({
-  padding: [10, 10, 0, 0],
+  padding: [10, 28, 0, 0],
   cursor: { y: false, drag: { x: false, y: false } },
   scales: { x: { range: () => [shown.fromMs / 1_000, shown.toMs / 1_000] } },
   axes: quietAxes(pick, { ySize: 60 }).map((axis, index) =>
