@@ -6,13 +6,14 @@
  */
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import pg from "pg";
+import { ensureTopic } from "../lib/kafka/kafkajs_topic_writer.ts";
 import { freePorts } from "../tools/stack/free_ports.ts";
 import { signalServer, startServer, stopServer } from "../tools/stack/server.ts";
 import { ensureDatabase } from "../tools/stack/postgres.ts";
 import type { Bed } from "./bed.ts";
 import { Child } from "./child.ts";
-import { asKafkaAdmin } from "./cluster.ts";
+import { openDirectly } from "./cluster.ts";
+import { openDatabase } from "./database.ts";
 import { waitUntil } from "./wait_until.ts";
 
 /** What was measured. */
@@ -70,11 +71,7 @@ export async function measureBounds(
   },
 ): Promise<Bounds> {
   const { user, password } = bed.direct.postgres;
-  await asKafkaAdmin(bed, (admin) =>
-    admin.createTopics({
-      topics: [{ topic: TOPIC, numPartitions: PARTITIONS, replicationFactor: bed.brokers.length }],
-      waitForLeaders: true,
-    }));
+  await ensureTopic(openDirectly(bed), TOPIC, PARTITIONS);
   await ensureDatabase(bed.postgres, { database: DATABASE, user, password });
   const httpPort = freePorts().kafka;
   const env = {
@@ -151,15 +148,9 @@ async function passed(bed: Bed, messages: number): Promise<number> {
 }
 
 async function readPassed(bed: Bed): Promise<number> {
-  const client = new pg.Client({ ...bed.direct.postgres, database: DATABASE });
-  client.on("error", () => {});
-  await client.connect();
-  try {
-    const { rows } = await client.query("SELECT coalesce(sum(next_offset), 0) AS n FROM ledger");
-    return Number(rows[0].n);
-  } finally {
-    await client.end();
-  }
+  await using database = await openDatabase(bed, DATABASE);
+  const [row] = await database.query("SELECT coalesce(sum(next_offset), 0) AS passed FROM ledger");
+  return Number(row!.passed);
 }
 
 /** From the consumer's own metrics: batches, and those that waited for Redis beyond its budget. */

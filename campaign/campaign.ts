@@ -14,6 +14,7 @@ import { EVENT, type Fault, type FaultInForce, ROWS_WITHIN_MS, type Stage } from
 import { Fleet } from "./fleet.ts";
 import { type Ending, lookForEverything, waitForLastValues, waitUntilDrained } from "./ending.ts";
 import { ProgressWatch, type Sighting } from "./progress.ts";
+import { playedText } from "./report.ts";
 import { readEnds, readUnread } from "./topic.ts";
 
 /** How a campaign is played. */
@@ -191,7 +192,7 @@ class CampaignRun {
       if (signal.aborted) break;
       const one = await this.#play(fault);
       played.push(one);
-      say(playedText(one, `${index + 1}/${schedule.length}`));
+      say(`${`${index + 1}/${schedule.length}`.padStart(7)}  ${playedText(one)}`);
       if (one.allMovedAtMs === undefined && one.failure === undefined) break;
       await sleep(PEACE_MS);
     }
@@ -282,14 +283,3 @@ class CampaignRun {
 
 /** Time for producers to write what nobody reads. */
 const FROZEN_MS = 2_000;
-
-function playedText(one: PlayedFault, number: string): string {
-  const seconds = (ms: number | undefined): string =>
-    ms === undefined || ms === Infinity ? "never" : `${(ms / 1_000).toFixed(1)} s`;
-  const all = one.allMovedAtMs === undefined ? undefined : one.allMovedAtMs - one.healedAtMs;
-  const text = `${number.padStart(7)}  ${one.name.padEnd(60)}  ` +
-    `stall ${seconds(one.longestStallMs)}, rows after ${seconds(one.rowsAfterMs)}, all ${
-      seconds(all)
-    }`;
-  return one.failure === undefined ? text : `${text}  NOT PLAYED: ${one.failure}`;
-}

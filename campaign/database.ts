@@ -13,9 +13,17 @@ export interface Database extends AsyncDisposable {
   readonly query: Query;
 }
 
-/** Opens a connection. */
-export async function openDatabase(bed: Bed): Promise<Database> {
-  const client = new pg.Client(bed.direct.postgres);
+/**
+ * Opens a connection.
+ *
+ * @param name of the database
+ * @default name the one that the readings flow to
+ */
+export async function openDatabase(
+  bed: Bed,
+  name: string = bed.direct.postgres.database,
+): Promise<Database> {
+  const client = new pg.Client({ ...bed.direct.postgres, database: name });
   client.on("error", () => {});
   await client.connect();
   return {

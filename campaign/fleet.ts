@@ -108,12 +108,12 @@ export class Fleet implements AsyncDisposable {
   }
 
   /** Starts one more consumer. */
-  addConsumer(settings: Settings = {}): Member {
+  addConsumer(): Member {
     const name = `consumer-${++this.#started}`;
     const member = new Member(name, {
       file: "campaign/consumer_program.ts",
       args: [],
-      env: { ...this.#settings, ...settings },
+      env: this.#settings,
       logFile: this.#logFile(name),
     }, (...ended) => this.#onEnd(...ended));
     this.consumers.push(member);

@@ -6,25 +6,12 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
+import type { DirectWays } from "./bed.ts";
 
 /** How often the ledger is looked at, ms. */
 const POLL_MS = 100;
 /** A database that does not answer in this time is away, ms. */
 const ANSWER_MS_MAX = 2_000;
-
-/** How a database is reached. */
-export interface DatabaseAddress {
-  /** Name or address. */
-  readonly host: string;
-  /** TCP port. */
-  readonly port: number;
-  /** Name of the database. */
-  readonly database: string;
-  /** Role to log in as. */
-  readonly user: string;
-  /** Its password. */
-  readonly password: string;
-}
 
 /** What was seen at an instant. */
 export interface Sighting {
@@ -38,7 +25,7 @@ export interface Sighting {
 
 /** Watches until it is disposed. */
 export class ProgressWatch implements AsyncDisposable {
-  readonly #address: DatabaseAddress;
+  readonly #address: DirectWays["postgres"];
   readonly #stop = new AbortController();
   readonly #watching: Promise<void>;
   readonly #movedAtMs = new Map<string, number>();
@@ -48,7 +35,7 @@ export class ProgressWatch implements AsyncDisposable {
   readonly sightings: Sighting[] = [];
 
   /** Begins to watch. */
-  constructor(address: DatabaseAddress) {
+  constructor(address: DirectWays["postgres"]) {
     this.#address = address;
     this.#watching = this.#watch();
   }

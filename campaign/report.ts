@@ -139,6 +139,14 @@ export function reportText(report: CampaignReport): string {
   ].join("\n");
 }
 
+/** One fault that was just played, as a line. */
+export function playedText(one: PlayedFault): string {
+  const allAfterMs = (one.allMovedAtMs ?? Infinity) - one.healedAtMs;
+  const text = `${one.name.padEnd(60)}  stall ${seconds(one.longestStallMs)}, ` +
+    `rows after ${seconds(one.rowsAfterMs)}, all ${seconds(allAfterMs)}`;
+  return one.failure === undefined ? text : `${text}  NOT PLAYED: ${one.failure}`;
+}
+
 /** What was measured at full speed, a line each. */
 export function boundsLines(bounds: Bounds): readonly string[] {
   const { backlogMessages, outageMs, grownMb, ratePerSecond, redisWaits } = bounds;

@@ -7,6 +7,7 @@ import type { GroupFacts, KafkaFacts, TopicFacts } from "../lib/kafka/kafka_fact
 import type { LedgerLine } from "../lib/postgres/store.ts";
 import type { PostgresFacts } from "../lib/postgres/postgres_facts.ts";
 import type { RedisFacts } from "../lib/redis/redis_facts.ts";
+import { sampleLine } from "./sample_line.ts";
 
 export const IDENTITY = { clusterId: "c", topic: "t", topicId: "i" };
 
@@ -77,17 +78,5 @@ export const REDIS: RedisFacts = {
 
 /** A line of the ledger of {@linkcode IDENTITY} that stands at `next`. */
 export function lineAt(partition: number, next: number): LedgerLine {
-  return {
-    topic: IDENTITY,
-    partition,
-    first: 0,
-    next,
-    inserted: next,
-    duplicates: 0,
-    deadLetters: 0,
-    skipped: 0,
-    gaps: 0,
-    rewound: 0,
-    updatedAtMs: 0,
-  };
+  return sampleLine(next, { topic: IDENTITY, partition });
 }

@@ -13,6 +13,7 @@ import { FakeClock } from "./fake_clock.ts";
 import { projectMigrations } from "./sql_store.ts";
 import { withPglite } from "./pglite_pool.ts";
 import { sampleText, utf8 } from "./sample_message.ts";
+import { consumerOptions } from "./memory_pipeline.ts";
 
 const GROUP = "demo";
 const READINGS = 3_000;
@@ -35,25 +36,26 @@ async function storedTopic(pool: SqlPool): Promise<{ kafka: MemoryKafka; clock: 
   const log = createLog({ level: "error", format: "text", write: assert.fail, clock });
   await whileTimePasses(
     clock,
-    consume({
-      member: kafka.member(GROUP),
-      store: storeOn(pool),
-      cache: new MemoryCache({ clock, ttlSeconds: 10 }),
-      breakers: { read: breaker(), write: breaker() },
-      clock,
-      log,
-    }, {
-      batchMessagesMax: 1_000,
-      batchesConcurrent: 1,
-      limits: { futureSkewSecondsMax: 0, pastDaysMax: 0 },
-      startFrom: { kind: "beginning" },
-      until: "end",
-      shutdownDeadlineMs: 60_000,
-      watchdogSeconds: 0,
-      deadLetterAlarmShare: 0,
-      deadLetterAlarmMessages: 1_000,
-      signal: new AbortController().signal,
-    }),
+    consume(
+      {
+        member: kafka.member(GROUP),
+        store: storeOn(pool),
+        cache: new MemoryCache({ clock, ttlSeconds: 10 }),
+        breakers: { read: breaker(), write: breaker() },
+        clock,
+        log,
+      },
+      consumerOptions({
+        batchMessagesMax: 1_000,
+        batchesConcurrent: 1,
+        limits: { futureSkewSecondsMax: 0, pastDaysMax: 0 },
+        startFrom: { kind: "beginning" },
+        until: "end",
+        shutdownDeadlineMs: 60_000,
+        watchdogSeconds: 0,
+        deadLetterAlarmShare: 0,
+      }),
+    ),
   );
   return { kafka, clock };
 }

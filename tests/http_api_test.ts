@@ -14,6 +14,7 @@ import { FakeClock } from "./fake_clock.ts";
 import { withPglite } from "./pglite_pool.ts";
 import { sampleText, utf8 } from "./sample_message.ts";
 import { projectMigrations } from "./sql_store.ts";
+import { consumerOptions } from "./memory_pipeline.ts";
 
 const NOW_MS = Date.UTC(2026, 10, 24, 12);
 const SENSOR = "greenhouse-1";
@@ -39,25 +40,25 @@ class TestSite {
     const clock = this.flowClock;
     this.kafka.append(0, values.map((value) => ({ key: null, value, timestampMs: NOW_MS })));
     let isDone = false;
-    const done = consume({
-      member: this.kafka.member("g"),
-      store: storeOn(this.pool),
-      cache: this.cache,
-      breakers: this.breakers,
-      clock,
-      log: createLog({ level: "error", format: "text", write: fail, clock }),
-    }, {
-      batchMessagesMax: 1_000,
-      batchesConcurrent: 1,
-      limits: { futureSkewSecondsMax: 3_600, pastDaysMax: 0 },
-      startFrom: { kind: "beginning" },
-      until: "end",
-      shutdownDeadlineMs: 60_000,
-      watchdogSeconds: 0,
-      deadLetterAlarmShare: 0,
-      deadLetterAlarmMessages: 1_000,
-      signal: new AbortController().signal,
-    }).finally(() => isDone = true);
+    const done = consume(
+      {
+        member: this.kafka.member("g"),
+        store: storeOn(this.pool),
+        cache: this.cache,
+        breakers: this.breakers,
+        clock,
+        log: createLog({ level: "error", format: "text", write: fail, clock }),
+      },
+      consumerOptions({
+        batchMessagesMax: 1_000,
+        batchesConcurrent: 1,
+        startFrom: { kind: "beginning" },
+        until: "end",
+        shutdownDeadlineMs: 60_000,
+        watchdogSeconds: 0,
+        deadLetterAlarmShare: 0,
+      }),
+    ).finally(() => isDone = true);
     while (!isDone) await clock.advance(10);
     const { inserted, duplicates, deadLetters } = await done;
     assert.equal(inserted + duplicates + deadLetters, values.length);

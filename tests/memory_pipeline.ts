@@ -23,6 +23,23 @@ import { sampleText, utf8 } from "./sample_message.ts";
 /** The group that the consumers of a test share. */
 export const GROUP = "g";
 
+/** Options of a loop that reads on and on; what a test does not name is not its subject. */
+export function consumerOptions(changes: Partial<ConsumerOptions> = {}): ConsumerOptions {
+  return {
+    batchMessagesMax: 100,
+    batchesConcurrent: 2,
+    limits: { futureSkewSecondsMax: 3_600, pastDaysMax: 0 },
+    startFrom: { kind: "committed" },
+    until: "never",
+    shutdownDeadlineMs: 5_000,
+    watchdogSeconds: 45,
+    deadLetterAlarmShare: 0.5,
+    deadLetterAlarmMessages: 1_000,
+    signal: new AbortController().signal,
+    ...changes,
+  };
+}
+
 /** A consumer that runs. */
 export interface RunningConsumer {
   readonly member: MemoryMember;
@@ -73,19 +90,10 @@ export class MemoryPipeline {
   ): RunningConsumer {
     const member = this.kafka.member(GROUP);
     const stop = new AbortController();
-    const done = consume(wrap({ ...this.parts(), member }), {
-      batchMessagesMax: 100,
-      batchesConcurrent: 2,
-      limits: { futureSkewSecondsMax: 3_600, pastDaysMax: 0 },
-      startFrom: { kind: "committed" },
-      until: "never",
-      shutdownDeadlineMs: 5_000,
-      watchdogSeconds: 45,
-      deadLetterAlarmShare: 0.5,
-      deadLetterAlarmMessages: 1_000,
-      signal: stop.signal,
-      ...options,
-    });
+    const done = consume(
+      wrap({ ...this.parts(), member }),
+      consumerOptions({ signal: stop.signal, ...options }),
+    );
     return { member, stop, done };
   }
 

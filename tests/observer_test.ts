@@ -3,7 +3,13 @@ import { TransientError } from "../lib/errors.ts";
 import type { Flood } from "../lib/consumer/flood_guard.ts";
 import { type BatchReport, type FlowObserver, tellAll } from "../lib/consumer/observer.ts";
 import { consume } from "../lib/consumer/consumer.ts";
-import { GROUP, MemoryPipeline, messageText, messageTexts } from "./memory_pipeline.ts";
+import {
+  consumerOptions,
+  GROUP,
+  MemoryPipeline,
+  messageText,
+  messageTexts,
+} from "./memory_pipeline.ts";
 
 /** Writes down what it is told. */
 class Witness implements FlowObserver {
@@ -42,18 +48,10 @@ async function watch(pipeline: MemoryPipeline, done: () => boolean): Promise<Wit
   const witness = new Witness();
   const stop = new AbortController();
   const parts = { ...pipeline.parts(), member: pipeline.kafka.member(GROUP), observer: witness };
-  const running = consume(parts, {
-    batchMessagesMax: 100,
-    batchesConcurrent: 2,
-    limits: { futureSkewSecondsMax: 3_600, pastDaysMax: 0 },
-    startFrom: { kind: "beginning" },
-    until: "never",
-    shutdownDeadlineMs: 5_000,
-    watchdogSeconds: 45,
-    deadLetterAlarmShare: 0.5,
-    deadLetterAlarmMessages: 1_000,
-    signal: stop.signal,
-  });
+  const running = consume(
+    parts,
+    consumerOptions({ startFrom: { kind: "beginning" }, signal: stop.signal }),
+  );
   await pipeline.until("what is waited for", done);
   await pipeline.clock.advance(1_000);
   stop.abort();

@@ -1,22 +1,6 @@
 import assert from "node:assert/strict";
 import { decidePlacement, parseStartFrom, type Placement } from "../lib/consumer/placement.ts";
-import type { LedgerLine } from "../lib/postgres/store.ts";
-
-function lineAt(next: number): LedgerLine {
-  return {
-    topic: { clusterId: "c", topic: "t", topicId: "i" },
-    partition: 0,
-    first: 0,
-    next,
-    inserted: next,
-    duplicates: 0,
-    deadLetters: 0,
-    skipped: 0,
-    gaps: 0,
-    rewound: 0,
-    updatedAtMs: 0,
-  };
-}
+import { sampleLine } from "./sample_line.ts";
 
 Deno.test("decidePlacement() follows the ledger and says what the log forces", async (t) => {
   const log = { low: 10, high: 20 };
@@ -35,7 +19,7 @@ Deno.test("decidePlacement() follows the ledger and says what the log forces", a
   ];
   for (const [name, next, start, want] of rows) {
     await t.step(name, () => {
-      const line = next === undefined ? undefined : lineAt(next);
+      const line = next === undefined ? undefined : sampleLine(next);
       assert.deepEqual(decidePlacement(line, log, start), want);
     });
   }
