@@ -283,6 +283,39 @@ Deno.test("processBatch() finds the one row that PostgreSQL refuses", async () =
   assert.equal((await bench.pipeline.line(0))?.next, 9);
 });
 
+Deno.test("processBatch() says so if Redis did not take one part of a halved batch", async (t) => {
+  // Readings 1 and 2 are marked as one part, 3 is refused, 4 is marked as another.
+  const rows: [string, number | undefined, boolean][] = [
+    ["none", undefined, true],
+    ["the first one", 0, false],
+    ["the last one", 1, false],
+  ];
+  for (const [name, lostMark, marked] of rows) {
+    await t.step(name, async () => {
+      const bench = await Bench.open();
+      const { store, cache, clock } = bench.pipeline;
+      const storeBatch = store.storeBatch;
+      store.storeBatch = async (batch) => {
+        // Long enough for the breaker to try again.
+        await clock.advance(60_000);
+        const isRefused = batch.readings.some(({ reading }) =>
+          reading.unique_reading_id === idOf(3)
+        );
+        return await (isRefused ? Promise.reject(new RowDataError("22P02")) : storeBatch(batch));
+      };
+      const remember = cache.remember.bind(cache);
+      let calls = 0;
+      cache.remember = (...values) => {
+        if (calls++ === lostMark) cache.failNext("remember");
+        return remember(...values);
+      };
+      const outcome = await bench.run([1, 2, 3, 4].map((number) => messageText(number)));
+      assertOutcome(outcome, { ...stored([3, 0, 1]), marked });
+      assert.equal(calls, 2);
+    });
+  }
+});
+
 Deno.test("processBatch() keeps a batch that cannot be read as one dead letter, and goes on", async () => {
   const bench = await Bench.open();
   const batch = await bench.batch([undefined, undefined, "compressed", messageText(1)]);
