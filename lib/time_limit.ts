@@ -17,23 +17,33 @@ export interface TimeLimit {
 }
 
 /**
- * Waits for `work`, but no longer than the limit. Only the waiting ends: the work itself goes on,
- * and what becomes of it is nobody's business any more.
+ * Does `work`, but waits for it no longer than the limit. Then the signal that the work was given
+ * aborts, with the error that is thrown here as its reason. Work of several steps that change
+ * something looks at it before each step: whoever gave it up may be doing the same anew. What was
+ * sent to a server before can still take effect.
  *
- * @throws {TransientError} If the limit passes or the signal aborts first.
+ * @throws {TransientError} If the limit passes or the signal aborts first; if it had aborted before,
+ * the work is not begun.
  */
-export async function withTimeLimit<T>(work: Promise<T>, limit: TimeLimit): Promise<T> {
+export async function withTimeLimit<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  limit: TimeLimit,
+): Promise<T> {
   const { clock, limitMs, signal } = limit;
+  if (signal?.aborted) throw new TransientError("stopped waiting");
   const settled = new AbortController();
+  const givingUp = new AbortController();
   const waking = signal === undefined ? settled.signal : AbortSignal.any([settled.signal, signal]);
   const refuseLate = async (): Promise<never> => {
     await clock.sleep(limitMs, waking);
-    throw new TransientError(
+    const error = new TransientError(
       signal?.aborted ? "stopped waiting" : `no answer within ${limitMs} ms`,
     );
+    if (!settled.signal.aborted) givingUp.abort(error);
+    throw error;
   };
   try {
-    return await Promise.race([work, refuseLate()]);
+    return await Promise.race([work(givingUp.signal), refuseLate()]);
   } finally {
     // With a reason of its own: the default is an exception, whose stack costs more than the wait.
     settled.abort("settled");

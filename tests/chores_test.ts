@@ -52,15 +52,19 @@ Deno.test("Chores.start() takes one that fails or hangs for done, and says so", 
   await t.step("hangs", async () => {
     const { chores, clock, logged } = open();
     let tries = 0;
-    const hang = (): Promise<void> => {
+    let given: AbortSignal | undefined;
+    const hang = (givenUp: AbortSignal): Promise<void> => {
       tries++;
+      given ??= givenUp;
       return new Promise(() => {});
     };
     chores.start("a", hang, 1_000);
     await clock.advance(999);
     chores.start("a", hang, 1_000);
     assert.equal(tries, 1);
+    assert.equal(given?.aborted, false);
     await clock.advance(1);
+    assert.equal(given?.aborted, true, "its late answer must change nothing");
     chores.start("a", hang, 1_000);
     assert.equal(tries, 2);
     assert.match(logged.join(), /a check failed.*no answer within 1000 ms/);

@@ -115,29 +115,42 @@ Deno.test("retryForever() ends with the last error when its signal aborts", asyn
   });
 });
 
-Deno.test("withTimeLimit() ends the waiting and nothing else", async (t) => {
+Deno.test("withTimeLimit() waits no longer, and tells its work when it is given up", async (t) => {
+  const NEVER = new Promise<never>(() => {});
   await t.step("work that is in time", async () => {
     const clock = new FakeClock();
-    assert.equal(await withTimeLimit(Promise.resolve(7), { clock, limitMs: 10 }), 7);
+    let given: AbortSignal | undefined;
+    const work = (signal: AbortSignal): Promise<number> => {
+      given = signal;
+      return Promise.resolve(7);
+    };
+    assert.equal(await withTimeLimit(work, { clock, limitMs: 10 }), 7);
     assert.equal(clock.sleeping, 0);
+    await clock.advance(20);
+    assert.equal(given?.aborted, false);
   });
   await t.step("work that fails in time", async () => {
     const clock = new FakeClock();
-    const failed = Promise.reject(new RangeError("bad"));
+    const failed = (): Promise<never> => Promise.reject(new RangeError("bad"));
     await assert.rejects(withTimeLimit(failed, { clock, limitMs: 10 }), { name: "RangeError" });
     assert.equal(clock.sleeping, 0);
   });
   await t.step("work that is late, and fails later still", async () => {
     const clock = new FakeClock();
     const work = Promise.withResolvers<void>();
-    const rejected = assert.rejects(withTimeLimit(work.promise, { clock, limitMs: 10 }), {
-      name: "TransientError",
-      message: "no answer within 10 ms",
-    });
+    let given: AbortSignal | undefined;
+    const late = (signal: AbortSignal): Promise<void> => {
+      given = signal;
+      return work.promise;
+    };
+    const wanted = { name: "TransientError", message: "no answer within 10 ms" };
+    const rejected = assert.rejects(withTimeLimit(late, { clock, limitMs: 10 }), wanted);
     await clock.advance(9);
     assert.equal(clock.sleeping, 1);
+    assert.equal(given?.aborted, false);
     await clock.advance(1);
     await rejected;
+    assert.throws(() => given?.throwIfAborted(), wanted);
     // Must not become an unhandled rejection, which would fail this test.
     work.reject(new Error("too late"));
     await clock.advance(1);
@@ -145,11 +158,12 @@ Deno.test("withTimeLimit() ends the waiting and nothing else", async (t) => {
   await t.step("an early end by the signal", async () => {
     const clock = new FakeClock();
     const stop = new AbortController();
-    const waiting = withTimeLimit(new Promise(() => {}), {
-      clock,
-      limitMs: 10,
-      signal: stop.signal,
-    });
+    let given: AbortSignal | undefined;
+    const work = (signal: AbortSignal): Promise<never> => {
+      given = signal;
+      return NEVER;
+    };
+    const waiting = withTimeLimit(work, { clock, limitMs: 10, signal: stop.signal });
     const rejected = assert.rejects(waiting, {
       name: "TransientError",
       message: "stopped waiting",
@@ -157,6 +171,14 @@ Deno.test("withTimeLimit() ends the waiting and nothing else", async (t) => {
     await clock.advance(5);
     stop.abort();
     await rejected;
+    assert.equal(given?.aborted, true);
     assert.equal(clock.sleeping, 0);
+  });
+  await t.step("an end before the beginning", async () => {
+    let calls = 0;
+    const work = (): Promise<number> => Promise.resolve(calls++);
+    const limit = { clock: new FakeClock(), limitMs: 10, signal: AbortSignal.abort() };
+    await assert.rejects(withTimeLimit(work, limit), { name: "TransientError" });
+    assert.equal(calls, 0);
   });
 });

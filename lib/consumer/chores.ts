@@ -15,6 +15,9 @@ export interface ChoresParts {
   readonly log: Log;
 }
 
+/** A chore without a limit is never given up. */
+const NEVER: AbortSignal = new AbortController().signal;
+
 /** One of each kind at a time. A chore that fails is done again when it is due again. */
 export class Chores {
   readonly #parts: ChoresParts;
@@ -36,15 +39,16 @@ export class Chores {
   }
 
   /**
-   * Begins a chore unless one of its kind is under way.
+   * Begins a chore unless one of its kind is under way. The signal that it is given aborts when it
+   * is given up: a late answer must change nothing then.
    *
    * @param limitMs after this long it counts as failed, and the next one can begin; absent: it may
    * take its time
    */
-  start(kind: string, chore: () => Promise<void>, limitMs?: number): void {
+  start(kind: string, chore: (signal: AbortSignal) => Promise<void>, limitMs?: number): void {
     if (this.#underWay.has(kind)) return;
     const { clock, log } = this.#parts;
-    const bounded = limitMs === undefined ? chore() : withTimeLimit(chore(), { clock, limitMs });
+    const bounded = limitMs === undefined ? chore(NEVER) : withTimeLimit(chore, { clock, limitMs });
     const work = bounded
       .catch((error) => log.debug(`${kind} check failed`, { error }))
       .finally(() => this.#underWay.delete(kind));

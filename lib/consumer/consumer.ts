@@ -244,12 +244,12 @@ class Consumer {
         chores.start("repair", () => this.#repair(signal));
       }
       if (chores.isDue("check", CHECK_MS)) {
-        chores.start("identity", () => checkIdentity(checks), CHECK_MS_MAX);
-        chores.start("ledger", () => checkLedger(checks), CHECK_MS_MAX);
-        chores.start("log", () => checkLog(checks), CHECK_MS_MAX);
+        chores.start("identity", (givenUp) => checkIdentity(checks, givenUp), CHECK_MS_MAX);
+        chores.start("ledger", (givenUp) => checkLedger(checks, givenUp), CHECK_MS_MAX);
+        chores.start("log", (givenUp) => checkLog(checks, givenUp), CHECK_MS_MAX);
       }
       if (this.#end !== undefined) {
-        chores.start("end", () => this.#stopIfAllEnded(), CHECK_MS_MAX);
+        chores.start("end", (givenUp) => this.#stopIfAllEnded(givenUp), CHECK_MS_MAX);
       }
     }
   }
@@ -285,7 +285,7 @@ class Consumer {
   }
 
   /** Other members may still be at work on theirs: the ledger tells of all of them. */
-  async #stopIfAllEnded(): Promise<void> {
+  async #stopIfAllEnded(givenUp: AbortSignal): Promise<void> {
     const end = this.#end;
     if (end === undefined || !this.#ownPartitionsEnded()) return;
     const topic = await this.#parts.member.identity();
@@ -294,7 +294,7 @@ class Consumer {
     const ended = [...end].every(([partition, high]) =>
       (lineOf.get(partition)?.next ?? -1) >= high
     );
-    if (ended) this.#stop.abort();
+    if (ended && !givenUp.aborted) this.#stop.abort();
   }
 
   /** Lets batches finish, then commits and leaves the group. */
@@ -307,11 +307,11 @@ class Consumer {
       await this.#intake.drained();
     });
     // Advisory, both: with the brokers away the group finds out by itself.
-    const left = await this.#within(LEAVE_MS, async () => {
+    const left = await this.#within(LEAVE_MS, async (givenUp) => {
       // A flush that was under way can have missed the newest offsets.
       await this.#commits.flush();
-      await this.#commits.flush();
-      await member.stop();
+      if (!givenUp.aborted) await this.#commits.flush();
+      if (!givenUp.aborted) await member.stop();
     });
     if (!drained && this.#stuck === undefined) {
       log.error("a batch did not finish in time; its next owner repeats it");
@@ -327,20 +327,20 @@ class Consumer {
   async #repairAtEnd(): Promise<void> {
     const { until, signal } = this.#options;
     if (until !== "end" || signal.aborted || this.#crash || this.#stuck) return;
-    const givingUp = new AbortController();
-    const either = AbortSignal.any([signal, givingUp.signal]);
-    const repaired = await this.#within(REPAIR_AT_END_MS, async () => {
+    const repaired = await this.#within(REPAIR_AT_END_MS, async (givenUp) => {
       // A repair that was under way has ended with the ticks, before it was through.
       await this.#chores.settled("repair");
-      await this.#repair(either);
+      await this.#repair(AbortSignal.any([signal, givenUp]));
     });
-    givingUp.abort();
     if (!repaired) this.#parts.log.warn("last values are not up to date; a later run repairs them");
   }
 
-  async #within(limitMs: number, work: () => Promise<void>): Promise<boolean> {
+  async #within(
+    limitMs: number,
+    work: (signal: AbortSignal) => Promise<void>,
+  ): Promise<boolean> {
     try {
-      await withTimeLimit(work(), { clock: this.#parts.clock, limitMs });
+      await withTimeLimit(work, { clock: this.#parts.clock, limitMs });
       return true;
     } catch (error) {
       this.#parts.log.debug("stopping", { error });

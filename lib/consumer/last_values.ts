@@ -46,23 +46,23 @@ export async function repairLastValues(
   signal: AbortSignal,
 ): Promise<number> {
   const { store, cache, clock } = parts;
-  const answer = <T>(work: Promise<T>): Promise<T> =>
+  const answer = <T>(work: () => Promise<T>): Promise<T> =>
     withTimeLimit(work, { clock, limitMs: ANSWER_MS_MAX });
-  const dataSetId = await answer(store.dataSetId());
-  if (writtenFor !== null && writtenFor !== dataSetId) await answer(cache.clearLastValues());
+  const dataSetId = await answer(() => store.dataSetId());
+  if (writtenFor !== null && writtenFor !== dataSetId) await answer(() => cache.clearLastValues());
   // Said before it is true. Should Redis be emptied from here on, it forgets this as well, and that
   // is noticed; said at the end, it would cover up what was forgotten on the way. Should we fail or
   // die instead, then we or the next owner of our partitions repair again, whatever Redis says.
-  await answer(cache.setLastComplete(dataSetId));
+  await answer(() => cache.setLastComplete(dataSetId));
   let sensors = 0;
   let after = "";
   // Bound: each page starts after the last sensor of the one before.
   while (!signal.aborted) {
-    const readings = await answer(store.lastReadings(after, REPAIR_SENSORS_MAX));
+    const readings = await answer(() => store.lastReadings(after, REPAIR_SENSORS_MAX));
     const last = readings.at(-1);
     if (last === undefined) break;
     const values = readings.filter(isKept).map(lastValueOf);
-    const said = await answer(cache.remember([], values));
+    const said = await answer(() => cache.remember([], values));
     if (said !== dataSetId) {
       throw new TransientError("Cannot repair last values: Redis was emptied meanwhile");
     }

@@ -22,9 +22,17 @@ export interface LossCheckParts {
   readonly placer: Placer;
 }
 
-/** A topic that was deleted and made again. */
-export async function checkIdentity({ member, log, placer }: LossCheckParts): Promise<void> {
+/**
+ * A topic that was deleted and made again.
+ *
+ * @param givenUp aborts when nobody waits for the answer any more: as old as that, it says nothing
+ */
+export async function checkIdentity(
+  { member, log, placer }: LossCheckParts,
+  givenUp: AbortSignal,
+): Promise<void> {
   const topic = await member.identity();
+  if (givenUp.aborted) return;
   const strangers = [...placer.places].filter(([, place]) => !isSameTopic(place.topic, topic));
   if (strangers.length === 0) return;
   log.error("the topic was deleted and made again: reading it from its beginning");
@@ -34,10 +42,16 @@ export async function checkIdentity({ member, log, placer }: LossCheckParts): Pr
 /**
  * A ledger that is not where we left it: the database went back to an older state, or a statement of
  * a former owner took effect late.
+ *
+ * @param givenUp see {@linkcode checkIdentity}
  */
-export async function checkLedger({ store, log, placer }: LossCheckParts): Promise<void> {
+export async function checkLedger(
+  { store, log, placer }: LossCheckParts,
+  givenUp: AbortSignal,
+): Promise<void> {
   const before = positionsOf(placer);
   const lines = await store.readLedger();
+  if (givenUp.aborted) return;
   const lost: number[] = [];
   const passed: number[] = [];
   for (const { partition, place, position } of before) {
@@ -54,10 +68,18 @@ export async function checkLedger({ store, log, placer }: LossCheckParts): Promi
   if (lost.length + passed.length > 0) placer.placeAnew([...lost, ...passed]);
 }
 
-/** Brokers that lost messages, be it at the log's beginning or at its end. */
-export async function checkLog({ member, placer }: LossCheckParts): Promise<void> {
+/**
+ * Brokers that lost messages, be it at the log's beginning or at its end.
+ *
+ * @param givenUp see {@linkcode checkIdentity}
+ */
+export async function checkLog(
+  { member, placer }: LossCheckParts,
+  givenUp: AbortSignal,
+): Promise<void> {
   const before = positionsOf(placer);
   const watermarks = await member.watermarks();
+  if (givenUp.aborted) return;
   const lost = before.filter(({ partition, place, position }) => {
     const { low = 0, high = Infinity } = watermarks.get(partition) ?? {};
     return placer.stands(partition, place) && place.working === undefined &&

@@ -187,7 +187,7 @@ export class Watchdog {
     const { clock, member, standing } = this.#parts;
     try {
       const limit = { clock, limitMs: ANSWER_MS_MAX };
-      const watermarks = await withTimeLimit(member.watermarks(), limit);
+      const watermarks = await withTimeLimit(() => member.watermarks(), limit);
       this.#behind = this.#findBehind(watermarks, standing(watermarks.keys()));
       this.#passTime();
     } catch {

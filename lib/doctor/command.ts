@@ -49,7 +49,7 @@ export function examineAtStart(program: Program, migrations: string): AsyncDispo
   return {
     [Symbol.asyncDispose]: async () => {
       ending.abort();
-      await withTimeLimit(done, { clock: systemClock, limitMs: CLOSE_MS }).catch(() => {});
+      await withTimeLimit(() => done, { clock: systemClock, limitMs: CLOSE_MS }).catch(() => {});
     },
   };
 }

@@ -53,7 +53,7 @@ export async function examine(
 ): Promise<readonly Finding[]> {
   const { clock, signal } = parts;
   const within = <T>(question: () => Promise<T>): Promise<Answer<T>> =>
-    withTimeLimit(question(), { clock, signal, limitMs: ANSWERS_MS_MAX }).catch((error) =>
+    withTimeLimit(question, { clock, signal, limitMs: ANSWERS_MS_MAX }).catch((error) =>
       error instanceof Error ? error : new Error(describeError(error))
     );
   const [kafka, postgres, pending, read, ledger, redis] = await Promise.all([

@@ -33,14 +33,13 @@ export async function checkHealth(
 ): Promise<HealthAnswer> {
   if (port === 0) return { ok: true, text: "not served" };
   const name = host.includes(":") ? `[${host}]` : host;
-  const giveUp = new AbortController();
-  const asking = fetch(`http://${name}:${port}/healthz`, { signal: giveUp.signal })
-    .then(async (answer) => ({ ok: answer.ok, text: await answer.text() }));
+  const ask = async (signal: AbortSignal): Promise<HealthAnswer> => {
+    const answer = await fetch(`http://${name}:${port}/healthz`, { signal });
+    return { ok: answer.ok, text: await answer.text() };
+  };
   try {
-    return await withTimeLimit(asking, { clock, limitMs: ANSWER_MS_MAX });
+    return await withTimeLimit(ask, { clock, limitMs: ANSWER_MS_MAX });
   } catch (error) {
     return { ok: false, text: describeError(error) };
-  } finally {
-    giveUp.abort();
   }
 }

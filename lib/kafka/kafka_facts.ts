@@ -125,7 +125,7 @@ export async function readKafkaFacts(
     };
   } finally {
     const closing = Promise.allSettled([admin.disconnect(), identityReader.close()]).then(() => {});
-    await withTimeLimit(closing, { clock: systemClock, limitMs: CLOSE_MS }).catch((error) => {
+    await withTimeLimit(() => closing, { clock: systemClock, limitMs: CLOSE_MS }).catch((error) => {
       log.debug("closing the connections to Kafka", { error });
     });
   }

@@ -303,7 +303,7 @@ class KafkajsGroupMember implements OpenGroupMember {
       this.#admin.disconnect(),
       this.#identityReader.close(),
     ]).then(() => {});
-    await withTimeLimit(closing, { clock: systemClock, limitMs: CLOSE_MS }).catch((error) => {
+    await withTimeLimit(() => closing, { clock: systemClock, limitMs: CLOSE_MS }).catch((error) => {
       this.#log.debug("closing the connections to Kafka", { error });
     });
   }

@@ -109,7 +109,7 @@ class KafkajsTopicWriter implements OpenTopicWriter {
   async close(): Promise<void> {
     const limit = { clock: systemClock, limitMs: CLOSE_MS };
     // What was acknowledged is safe, and nothing else is of interest any more.
-    await withTimeLimit(this.#producer.disconnect(), limit).catch(() => {});
+    await withTimeLimit(() => this.#producer.disconnect(), limit).catch(() => {});
   }
 
   [Symbol.asyncDispose](): Promise<void> {

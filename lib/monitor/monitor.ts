@@ -143,7 +143,7 @@ export class Monitor {
     this.#asking.add(name);
     const answer = question();
     answer.catch(() => {}).finally(() => this.#asking.delete(name));
-    withTimeLimit(answer, { clock: this.#parts.clock, limitMs: ANSWER_MS_MAX }).then(
+    withTimeLimit(() => answer, { clock: this.#parts.clock, limitMs: ANSWER_MS_MAX }).then(
       (limitation) => this.servers.answered(name, limitation ?? undefined),
       (error) => this.servers.failed(name, error),
     );

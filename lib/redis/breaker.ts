@@ -62,10 +62,12 @@ export class Breaker {
    * Runs `action` if the breaker is closed or a probe is due; else costs nothing.
    *
    * @returns what the action gave, or undefined if it was left out, failed with `TransientError` or
-   * overran the budget. An action that overruns is not stopped: it may still take effect.
+   * overran the budget. The signal that an action is given aborts when it overruns, so that it begins
+   * nothing new; a script that is in flight can still take effect. That harms nobody: a mark is
+   * judged by what it says, and a last value is compared inside Redis, where its data set is, too.
    * @throws Whatever the action throws that is not a `TransientError`: a fault of ours.
    */
-  async attempt<T>(action: () => Promise<T>): Promise<T | undefined> {
+  async attempt<T>(action: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
     const { clock, budgetMs } = this.#options;
     const isProbe = this.isOpen;
     if (isProbe) {
@@ -73,7 +75,7 @@ export class Breaker {
       this.#isProbing = true;
     }
     try {
-      const result = await withTimeLimit(action(), { clock, limitMs: budgetMs });
+      const result = await withTimeLimit(action, { clock, limitMs: budgetMs });
       if (isProbe) this.#close();
       return result;
     } catch (error) {

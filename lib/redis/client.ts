@@ -235,7 +235,7 @@ export class RedisCache implements Cache, LastValueReader {
     }
     try {
       const limit = { clock: this.#clock, limitMs: ANSWER_MS_MAX };
-      return await withTimeLimit(client.sendCommand<Reply>(command), limit);
+      return await withTimeLimit(() => client.sendCommand<Reply>(command), limit);
     } catch (error) {
       // Only our own time limit throws one. A late answer is worth nothing any more.
       if (error instanceof TransientError) client.destroy();
@@ -283,7 +283,7 @@ export class RedisCache implements Cache, LastValueReader {
     client.on("end", () => lost.resolve(new Error("connection closed")));
     const connecting = client.connect();
     try {
-      await withTimeLimit(connecting, {
+      await withTimeLimit(() => connecting, {
         clock: this.#clock,
         limitMs: CONNECT_MS_MAX,
         signal: this.#closing.signal,

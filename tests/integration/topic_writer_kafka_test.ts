@@ -41,7 +41,7 @@ async function read(topic: string, partition: number, count: number): Promise<Me
     },
   });
   try {
-    await withTimeLimit(enough.promise, { clock: systemClock, limitMs: READ_MS });
+    await withTimeLimit(() => enough.promise, { clock: systemClock, limitMs: READ_MS });
   } finally {
     await consumer.disconnect();
   }
