@@ -27,8 +27,8 @@ export class ConfigurationError extends Error {
 }
 
 /**
- * PostgreSQL refused the data of at least one row of a batch (SQLSTATE class 22, 23502, 23514,
- * 21000). Which row is not known; the caller halves the batch until it is.
+ * PostgreSQL refused the data of at least one row of a batch, or would: a value does not fit its
+ * column. Which row is not known; the caller halves the batch until it is.
  */
 export class RowDataError extends Error {
   /** Tells the class in a log, and across realms. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { gzipSync } from "node:zlib";
+import { gzipSync, zstdCompressSync } from "node:zlib";
 import Batch from "kafkajs/src/consumer/batch.js";
 import Response from "kafkajs/src/protocol/requests/fetch/v11/response.js";
 import {
@@ -10,6 +10,7 @@ import {
   type FetchedRecord,
 } from "../lib/kafka/fetch_answer.ts";
 import "../lib/kafka/kafkajs_patches.ts";
+import { onAFullStack } from "./full_stack.ts";
 
 interface SampleRecord {
   readonly delta: number;
@@ -109,6 +110,7 @@ async function decodeOne(...batches: readonly SampleBatch[]): Promise<readonly F
 }
 
 const GZIP = 1;
+const ZSTD = 4;
 
 Deno.test("decodeFetchAnswer() takes the place of kafkajs's own decoder", () => {
   assert.equal(Response.decode, decodeFetchAnswer);
@@ -244,6 +246,26 @@ Deno.test("decodeFetchAnswer() makes one record of a batch that it cannot read",
       if (change.magic !== undefined || change.lastDelta !== undefined) return;
       assert.match(record!.unreadable!, /^offsets 10 to 11: /);
       assert.equal(record!.offset, "11");
+    });
+  }
+});
+
+Deno.test("decodeFetchAnswer() calls no batch unreadable because the stack is full", async (t) => {
+  const records = Array.from({ length: 20 }, (_, delta) => ({ delta }));
+  const plain = recordsBytes(records);
+  const rows: [string, number, Buffer][] = [
+    ["uncompressed", 0, plain],
+    ["gzip", GZIP, gzipSync(plain)],
+    ["zstd", ZSTD, zstdCompressSync(plain)],
+  ];
+  for (const [name, attributes, data] of rows) {
+    await t.step(name, async () => {
+      const answer = answerBytes(batchBytes({ first: 10, records, attributes, data }));
+      const tries = onAFullStack(() => decodeFetchAnswer(answer));
+      assert(tries.some((one) => one instanceof RangeError));
+      const decoded = await Promise.all(tries.filter((one) => one instanceof Promise));
+      assert(decoded.length > 0);
+      assert.doesNotMatch(JSON.stringify(decoded), /unreadable/);
     });
   }
 });

@@ -11,6 +11,7 @@ import {
 } from "../lib/reading/reading.ts";
 import { countStrings } from "../lib/reading/json_text.ts";
 import { schemaDocument, STRINGS_OF_KNOWN_FIELDS } from "../lib/reading/reading_schema.ts";
+import { onAFullStack } from "./full_stack.ts";
 import { SAMPLE_LIMITS, sampleFields, sampleText, utf8 } from "./sample_message.ts";
 
 function parse(text: string): ParsedReading {
@@ -45,6 +46,28 @@ Deno.test("parseReading() takes a message of the original producer as it stands"
     },
     eventTimeUs: Date.UTC(2026, 10, 24, 10) * 1_000 + 123_456,
   });
+});
+
+Deno.test("parseReading() calls a message bad JSON only if its text is", () => {
+  const { parse } = JSON;
+  JSON.parse = () => {
+    throw new RangeError("Maximum call stack size exceeded");
+  };
+  try {
+    assert.throws(() => parseReading(utf8(sampleText()), SAMPLE_LIMITS), { name: "RangeError" });
+  } finally {
+    JSON.parse = parse;
+  }
+});
+
+Deno.test("parseReading() rejects no message because the stack is full", async (t) => {
+  for (const [name, text] of [["ASCII", sampleText()], ["other", sampleText({ unit: "€" })]]) {
+    await t.step(name!, () => {
+      const tries = onAFullStack(() => parseReading(utf8(text!), SAMPLE_LIMITS));
+      assert.ok(tries.some((one) => one instanceof RangeError));
+      assert.deepEqual(tries.filter((one) => "kind" in one && one.kind === "rejection"), []);
+    });
+  }
 });
 
 Deno.test("messageText() gives the text as it came, without a byte order mark", async (t) => {

@@ -7,8 +7,10 @@
  * @module
  */
 import { gunzipSync, zstdDecompressSync } from "node:zlib";
+import { describeError } from "../errors.ts";
 import { decompressLz4 } from "./lz4.ts";
 import { decompressSnappy } from "./snappy.ts";
+import { UnreadableError } from "./unreadable.ts";
 
 /** A codec's name, and how it reads. */
 export interface Codec {
@@ -17,7 +19,7 @@ export interface Codec {
   /**
    * Undoes the codec.
    *
-   * @throws {Error} if it would become more than `bytesMax` bytes, or is broken.
+   * @throws {UnreadableError} if it would become more than `bytesMax` bytes, or is broken.
    */
   readonly decompress: (source: Uint8Array, bytesMax: number) => Uint8Array;
 }
@@ -26,12 +28,36 @@ export interface Codec {
 export const CODECS: ReadonlyMap<number, Codec> = new Map([
   [1, {
     name: "gzip",
-    decompress: (source, bytesMax) => gunzipSync(source, { maxOutputLength: bytesMax }),
+    decompress: withZlib((source, maxOutputLength) => gunzipSync(source, { maxOutputLength })),
   }],
   [2, { name: "snappy", decompress: decompressSnappy }],
   [3, { name: "lz4", decompress: decompressLz4 }],
   [4, {
     name: "zstd",
-    decompress: (source, bytesMax) => zstdDecompressSync(source, { maxOutputLength: bytesMax }),
+    decompress: withZlib((source, maxOutputLength) =>
+      zstdDecompressSync(source, { maxOutputLength })
+    ),
   }],
 ]);
+
+/** Codes of `node:zlib` that are no fault of the bytes: out of memory, or called wrongly. */
+const OWN_FAULTS: readonly string[] = ["Z_MEM_ERROR", "Z_STREAM_ERROR", "Z_VERSION_ERROR"];
+
+/**
+ * Gives the errors of `node:zlib` their class. What it says of the bytes is a plain Error, not always
+ * with a code; a full stack or memory is a RangeError of the engine.
+ */
+function withZlib(decompress: Codec["decompress"]): Codec["decompress"] {
+  return (source, bytesMax) => {
+    try {
+      return decompress(source, bytesMax);
+    } catch (error) {
+      const code = error instanceof Error && "code" in error ? String(error.code) : "";
+      const isPlain = error instanceof Error && error.name === "Error";
+      const isOfBytes = code === "ERR_BUFFER_TOO_LARGE" ||
+        isPlain && !OWN_FAULTS.includes(code);
+      if (!isOfBytes) throw error;
+      throw new UnreadableError(describeError(error), { cause: error });
+    }
+  };
+}

@@ -16,6 +16,7 @@ import Decoder from "kafkajs/src/protocol/decoder.js";
 import { describeError } from "../errors.ts";
 import { CODECS } from "./compression.ts";
 import { readRecords } from "./records.ts";
+import { UnreadableError } from "./unreadable.ts";
 
 /** Most bytes that one batch may become. Brokers take 1 MiB by default, compressed. */
 export const BATCH_BYTES_MAX = 32 * 1_048_576;
@@ -173,6 +174,7 @@ function decodeBatch(batch: Buffer, allowance: Allowance, records: FetchedRecord
   try {
     decodeRecords(batch, context, { allowance, records });
   } catch (error) {
+    if (!(error instanceof UnreadableError)) throw error;
     records.push(unreadableRecord(context, batch.subarray(HEADER_BYTES), describeError(error)));
   }
   // The end of a batch can have been compacted away. Without a record there, the next fetch would
@@ -213,7 +215,7 @@ function decodeRecords(
 ): void {
   const count = batch.readInt32BE(HEADER_BYTES - 4);
   if (count < 0 || count > BATCH_RECORDS_MAX) {
-    throw new RangeError(`${count} records; at most ${BATCH_RECORDS_MAX} are read`);
+    throw new UnreadableError(`${count} records; at most ${BATCH_RECORDS_MAX} are read`);
   }
   const data = decompress(batch);
   allowance.cost -= data.length + count * RECORD_COST;
@@ -243,12 +245,13 @@ function decompress(batch: Buffer): Buffer {
   const number = batch.readInt16BE(21) & CODEC_MASK;
   if (number === 0) return data;
   const codec = CODECS.get(number);
-  if (codec === undefined) throw new RangeError(`codec ${number} is unknown`);
+  if (codec === undefined) throw new UnreadableError(`codec ${number} is unknown`);
   try {
     const { buffer, byteOffset, byteLength } = codec.decompress(data, BATCH_BYTES_MAX);
     return Buffer.from(buffer, byteOffset, byteLength);
   } catch (error) {
-    throw new RangeError(`${codec.name}, at most ${BATCH_BYTES_MAX} bytes`, { cause: error });
+    if (!(error instanceof UnreadableError)) throw error;
+    throw new UnreadableError(`${codec.name}, at most ${BATCH_BYTES_MAX} bytes`, { cause: error });
   }
 }
 

@@ -7,8 +7,11 @@
  *
  * @module
  */
+import { UnreadableError } from "./unreadable.ts";
 
 const MAGIC = 0x184d2204;
+/** Magic, flags, block size and a checksum. */
+const HEADER_BYTES_MIN = 7;
 const VERSION = 0x40;
 const VERSION_MASK = 0xc0;
 const HAS_BLOCK_CHECKSUMS = 0x10;
@@ -26,7 +29,7 @@ const blockBytesMax = (number: number): number => 1 << (8 + 2 * number);
  * Decompresses one frame.
  *
  * @param bytesMax most bytes that it may become
- * @throws {RangeError} if it would become more, or is broken.
+ * @throws {UnreadableError} if it would become more, or is broken.
  */
 export function decompressLz4(source: Uint8Array, bytesMax: number): Uint8Array {
   const view = new DataView(source.buffer, source.byteOffset, source.byteLength);
@@ -35,12 +38,13 @@ export function decompressLz4(source: Uint8Array, bytesMax: number): Uint8Array 
   let from = frame.headerBytes;
   let to = 0;
   for (;;) {
+    if (from + 4 > source.length) throw new UnreadableError("the LZ4 frame is cut off");
     const word = view.getUint32(from, true);
     from += 4;
     // The end mark.
     if (word === 0) return target.slice(0, to);
     const bytes = word & ~NOT_COMPRESSED;
-    if (from + bytes > source.length) throw new RangeError("the LZ4 frame is cut off");
+    if (from + bytes > source.length) throw new UnreadableError("the LZ4 frame is cut off");
     const block = source.subarray(from, from + bytes);
     to = word >= NOT_COMPRESSED ? copyBlock(block, target, to) : decodeBlock(block, target, to);
     from += bytes + frame.blockTrailerBytes;
@@ -55,13 +59,15 @@ interface FrameHeader {
 }
 
 function readHeader(view: DataView): FrameHeader {
-  if (view.getUint32(0, true) !== MAGIC) throw new RangeError("no LZ4 frame");
+  if (view.byteLength < HEADER_BYTES_MIN || view.getUint32(0, true) !== MAGIC) {
+    throw new UnreadableError("no LZ4 frame");
+  }
   const flags = view.getUint8(4);
   const blockSize = view.getUint8(5) >> 4 & 7;
   if ((flags & VERSION_MASK) !== VERSION || (flags & HAS_DICTIONARY) !== 0 || blockSize < 4) {
-    throw new RangeError("an LZ4 frame of an unknown kind");
+    throw new UnreadableError("an LZ4 frame of an unknown kind");
   }
-  const headerBytes = 7 + ((flags & HAS_CONTENT_SIZE) === 0 ? 0 : 8);
+  const headerBytes = HEADER_BYTES_MIN + ((flags & HAS_CONTENT_SIZE) === 0 ? 0 : 8);
   const blockTrailerBytes = (flags & HAS_BLOCK_CHECKSUMS) === 0 ? 0 : 4;
   let bytesMax = 0;
   for (let from = headerBytes; from + 4 <= view.byteLength;) {
@@ -88,7 +94,7 @@ function decodeBlock(block: Uint8Array, target: Uint8Array, start: number): numb
     let length = begin;
     if (begin < LONG_LENGTH) return length;
     for (let byte = 255; byte === 255; length += byte) {
-      if (from >= block.length) throw new RangeError("an LZ4 block is cut off");
+      if (from >= block.length) throw new UnreadableError("an LZ4 block is cut off");
       byte = block[from++]!;
     }
     return length;
@@ -96,18 +102,20 @@ function decodeBlock(block: Uint8Array, target: Uint8Array, start: number): numb
   while (from < block.length) {
     const token = block[from++]!;
     const literals = readLength(token >> 4);
-    if (from + literals > block.length) throw new RangeError("an LZ4 block is cut off");
+    if (from + literals > block.length) throw new UnreadableError("an LZ4 block is cut off");
     assertRoom(to + literals, target);
     target.set(block.subarray(from, from + literals), to);
     from += literals;
     to += literals;
     // The last sequence has no match.
     if (from === block.length) return to;
-    if (from + 2 > block.length) throw new RangeError("an LZ4 block is cut off");
+    if (from + 2 > block.length) throw new UnreadableError("an LZ4 block is cut off");
     const distance = block[from]! | block[from + 1]! << 8;
     from += 2;
     const matched = readLength(token & LONG_LENGTH) + MATCH_BYTES_MIN;
-    if (distance === 0 || distance > to) throw new RangeError("an LZ4 block refers to nothing");
+    if (distance === 0 || distance > to) {
+      throw new UnreadableError("an LZ4 block refers to nothing");
+    }
     assertRoom(to + matched, target);
     to = copyMatch(target, to, { distance, bytes: matched });
   }
@@ -115,7 +123,7 @@ function decodeBlock(block: Uint8Array, target: Uint8Array, start: number): numb
 }
 
 function assertRoom(end: number, target: Uint8Array): void {
-  if (end > target.length) throw new RangeError("more than the decompressed data may be");
+  if (end > target.length) throw new UnreadableError("more than the decompressed data may be");
 }
 
 /** Repeats what stands `distance` before `to`. Source and target may overlap: then it is a pattern. */

@@ -11,6 +11,7 @@
  * @module
  */
 import type { Buffer } from "node:buffer";
+import { UnreadableError } from "./unreadable.ts";
 
 /** What the header of the batch says. */
 export interface RecordsHeader {
@@ -46,7 +47,7 @@ const NO_HEADERS: BatchRecord["headers"] = {};
  * Reads all records.
  *
  * @param data decompressed
- * @throws {RangeError} if they are not what the header says.
+ * @throws {UnreadableError} if they are not what the header says.
  */
 export function readRecords(data: Buffer, header: RecordsHeader): readonly BatchRecord[] {
   const reader = new RecordReader(data);
@@ -59,7 +60,7 @@ export function readRecords(data: Buffer, header: RecordsHeader): readonly Batch
     const timestampDelta = reader.readNumber();
     const offsetDelta = reader.readNumber();
     if (offsetDelta <= previousDelta || offsetDelta > header.lastOffsetDelta) {
-      throw new RangeError("the offsets of its records are out of order");
+      throw new UnreadableError("the offsets of its records are out of order");
     }
     previousDelta = offsetDelta;
     records.push({
@@ -71,7 +72,7 @@ export function readRecords(data: Buffer, header: RecordsHeader): readonly Batch
       value: reader.readBytes(),
       headers: reader.readHeaders(),
     });
-    if (reader.at !== end) throw new RangeError("a record does not end where it says");
+    if (reader.at !== end) throw new UnreadableError("a record does not end where it says");
   }
   return records;
 }
@@ -94,11 +95,11 @@ class RecordReader {
     let coded = (byte ?? 0) & 0x7f;
     for (let scale = 128; byte !== undefined && byte >= 0x80; scale *= 128) {
       // 70 bits; the longest number has 64.
-      if (scale > 2 ** 63) throw new RangeError("a number in a record is too long");
+      if (scale > 2 ** 63) throw new UnreadableError("a number in a record is too long");
       byte = this.#data[this.at++];
       coded += ((byte ?? 0) & 0x7f) * scale;
     }
-    if (byte === undefined) throw new RangeError("a record is cut off");
+    if (byte === undefined) throw new UnreadableError("a record is cut off");
     return coded % 2 === 0 ? coded / 2 : -(coded + 1) / 2;
   }
 
@@ -108,7 +109,7 @@ class RecordReader {
     if (length === -1) return null;
     const from = this.at;
     this.at += length;
-    if (length < 0 || this.at > this.#data.length) throw new RangeError("a record is cut off");
+    if (length < 0 || this.at > this.#data.length) throw new UnreadableError("a record is cut off");
     return this.#data.subarray(from, this.at);
   }
 

@@ -8,8 +8,10 @@
  * @module
  */
 import { copyMatch } from "./lz4.ts";
+import { UnreadableError } from "./unreadable.ts";
 
 const FRAME_MAGIC = [0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00];
+const WRONG_LENGTH = "a Snappy block is not as long as it says";
 /** The magic and two version numbers. */
 const FRAME_HEADER_BYTES = 16;
 
@@ -17,7 +19,7 @@ const FRAME_HEADER_BYTES = 16;
  * Decompresses one framed stream or one bare block.
  *
  * @param bytesMax most bytes that it may become
- * @throws {RangeError} if it would become more, or is broken.
+ * @throws {UnreadableError} if it would become more, or is broken.
  */
 export function decompressSnappy(source: Uint8Array, bytesMax: number): Uint8Array {
   if (!FRAME_MAGIC.every((byte, index) => source[index] === byte)) {
@@ -27,9 +29,9 @@ export function decompressSnappy(source: Uint8Array, bytesMax: number): Uint8Arr
   const blocks: Uint8Array[] = [];
   let bytes = 0;
   for (let from = FRAME_HEADER_BYTES; from < source.length;) {
-    const length = view.getUint32(from);
+    const length = from + 4 > source.length ? Infinity : view.getUint32(from);
     from += 4;
-    if (from + length > source.length) throw new RangeError("a Snappy frame is cut off");
+    if (from + length > source.length) throw new UnreadableError("a Snappy frame is cut off");
     const block = decodeBlock(source.subarray(from, from + length), bytesMax - bytes);
     blocks.push(block);
     bytes += block.length;
@@ -46,7 +48,7 @@ export function decompressSnappy(source: Uint8Array, bytesMax: number): Uint8Arr
 
 function decodeBlock(block: Uint8Array, bytesMax: number): Uint8Array {
   const { length, headerBytes } = readLength(block);
-  if (length > bytesMax) throw new RangeError("more than the decompressed data may be");
+  if (length > bytesMax) throw new UnreadableError("more than the decompressed data may be");
   const target = new Uint8Array(length);
   let from = headerBytes;
   let to = 0;
@@ -55,17 +57,20 @@ function decodeBlock(block: Uint8Array, bytesMax: number): Uint8Array {
     from += element.headerBytes;
     const { bytes, distance } = element;
     if (distance === undefined) {
-      if (from + bytes > block.length) throw new RangeError("a Snappy block is cut off");
+      if (from + bytes > block.length) throw new UnreadableError("a Snappy block is cut off");
+      if (to + bytes > length) throw new UnreadableError(WRONG_LENGTH);
       target.set(block.subarray(from, from + bytes), to);
       from += bytes;
       to += bytes;
     } else {
-      if (distance === 0 || distance > to) throw new RangeError("a Snappy block refers to nothing");
+      if (distance === 0 || distance > to) {
+        throw new UnreadableError("a Snappy block refers to nothing");
+      }
       to = copyMatch(target, to, { distance, bytes });
     }
   }
-  // Literals beyond the end are refused by the array, copies are cut off by it.
-  if (to !== length) throw new RangeError("a Snappy block is not as long as it says");
+  // Copies are cut off by the array at its end.
+  if (to !== length) throw new UnreadableError(WRONG_LENGTH);
   return target;
 }
 
@@ -78,7 +83,7 @@ function readLength(block: Uint8Array): { length: number; headerBytes: number } 
     length += (byte & 0x7f) * 2 ** (7 * index);
     if (byte < 0x80) return { length, headerBytes: index + 1 };
   }
-  throw new RangeError("no Snappy block");
+  throw new UnreadableError("no Snappy block");
 }
 
 interface Element {

@@ -11,6 +11,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { RowDataError } from "../errors.ts";
 
 /** Type numbers (OIDs) of the elements, fixed for ever by PostgreSQL. */
 const OID = {
@@ -44,12 +45,12 @@ export function booleanArray(values: readonly boolean[]): Buffer {
 /**
  * An `integer[]`.
  *
- * @throws {RangeError} if a value is no integer of 32 bits.
+ * @throws {RowDataError} if a value is no integer of 32 bits.
  */
 export function integerArray(values: readonly number[]): Buffer {
   return fixedArray(OID.integer, 4, values, (view, at, value) => {
     if (!Number.isInteger(value) || Math.abs(value) > INTEGER_MAX) {
-      throw new RangeError(`expected an integer of 32 bits, found ${value}`);
+      throw new RowDataError(`expected an integer of 32 bits, found ${value}`);
     }
     view.setInt32(at, value);
   });
@@ -58,7 +59,7 @@ export function integerArray(values: readonly number[]): Buffer {
 /**
  * A `bigint[]` of exact integers.
  *
- * @throws {RangeError} if a value is no integer within 2^53.
+ * @throws {RowDataError} if a value is no integer within 2^53.
  */
 export function bigintArray(values: readonly number[]): Buffer {
   return fixedArray(OID.bigint, 8, values, (view, at, value) => {
@@ -75,7 +76,7 @@ export function doubleArray(values: readonly number[]): Buffer {
  * A `timestamptz[]`.
  *
  * @param values Microseconds since 1970.
- * @throws {RangeError} if a value is no integer within 2^53.
+ * @throws {RowDataError} if a value is no integer within 2^53.
  */
 export function timestamptzArray(values: readonly number[]): Buffer {
   return fixedArray(OID.timestamptz, 8, values, (view, at, value) => {
@@ -87,7 +88,7 @@ export function timestamptzArray(values: readonly number[]): Buffer {
 /**
  * A `uuid[]`.
  *
- * @throws {RangeError} if a value is not 36 characters of lower-case hexadecimal digits and dashes.
+ * @throws {RowDataError} if a value is not 36 characters of lower-case hexadecimal digits and dashes.
  */
 export function uuidArray(values: readonly string[]): Buffer {
   return fixedArray(OID.uuid, 16, values, setUuid);
@@ -171,7 +172,7 @@ function writeHeader(
 
 function exactBigInt(value: number): bigint {
   if (Number.isSafeInteger(value)) return BigInt(value);
-  throw new RangeError(`expected an integer within 2^53, found ${value}`);
+  throw new RowDataError(`expected an integer within 2^53, found ${value}`);
 }
 
 /** Values of the characters `0-9a-f`; all others are larger than 15. */
@@ -192,7 +193,9 @@ function setUuid(view: DataView, at: number, uuid: string): void {
     valid &&= (high | low) <= 15;
     view.setUint8(at + byte, high << 4 | low);
   }
-  if (!valid) throw new RangeError(`expected a UUID in lower case, found ${JSON.stringify(uuid)}`);
+  if (!valid) {
+    throw new RowDataError(`expected a UUID in lower case, found ${JSON.stringify(uuid)}`);
+  }
 }
 
 /** Writes UTF-8 and returns its length. Most texts are ASCII: a plain loop is the fastest copy. */

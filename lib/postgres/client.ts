@@ -170,21 +170,24 @@ const STORE_BATCH = `SELECT * FROM store_batch(${
 async function storeBatch(pool: SqlPool, batch: BatchToStore): Promise<StoreOutcome> {
   const range =
     `offsets ${batch.fromOffset} to ${batch.nextOffset} of partition ${batch.partition}`;
+  const action = `store ${range}`;
+  const values = encode(action, batch);
   try {
-    const { rows } = await pool.query({
-      action: `store ${range}`,
-      name: "store_batch",
-      text: STORE_BATCH,
-      values: storeBatchValues(batch),
-    });
+    const { rows } = await pool.query({ action, name: "store_batch", text: STORE_BATCH, values });
     return storeOutcomeOf(rows[0] ?? {});
   } catch (error) {
     if (error instanceof ConflictError) return { kind: "conflicts", offsets: error.offsets };
-    // A value that does not fit its column's binary form; PostgreSQL was not asked.
-    if (error instanceof RangeError) {
-      throw new RowDataError(`Cannot store ${range}: ${error.message}`, { cause: error });
-    }
     throw error;
+  }
+}
+
+/** A value that does not fit its column's binary form is that row's fault, and nothing else is. */
+function encode(action: string, batch: BatchToStore): readonly SqlValue[] {
+  try {
+    return storeBatchValues(batch);
+  } catch (error) {
+    if (!(error instanceof RowDataError)) throw error;
+    throw new RowDataError(`Cannot ${action}: ${error.message}`, { cause: error });
   }
 }
 

@@ -52,7 +52,8 @@ export interface ParseLimits {
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /**
- * Turns the bytes of a message into a reading, or says which rule they break. It never throws.
+ * Turns the bytes of a message into a reading, or says which rule they break. It never throws
+ * because of them.
  *
  * Rules are looked at from the outside in: presence, size, encoding, JSON, then the fields in the
  * order of the schema, then the event time. The first broken one is the reason.
@@ -99,7 +100,9 @@ function decode(bytes: Uint8Array, ascii: boolean): string | undefined {
   if (ascii) return asBuffer(bytes).toString("latin1");
   try {
     return utf8.decode(bytes);
-  } catch {
+  } catch (error) {
+    // Anything else, such as a full stack, is no fault of the message.
+    if (!(error instanceof TypeError)) throw error;
     return undefined;
   }
 }
@@ -114,7 +117,8 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    return error instanceof Error ? error : new Error(String(error));
+    if (!(error instanceof SyntaxError)) throw error;
+    return error;
   }
 }
 
