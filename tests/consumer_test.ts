@@ -648,6 +648,64 @@ Deno.test("consume() is not out of trouble when a batch ends that began before i
   assert.equal(waits.length, 1, waits.join(""));
 });
 
+Deno.test("consume() with one partition that fails for ever spares the others and the log", async (t) => {
+  for (const traffic of ["flows", "is idle"] as const) {
+    await t.step(`the other one ${traffic}`, async () => {
+      const pipeline = new MemoryPipeline(2);
+      const { store } = pipeline;
+      const { storeBatch, lastReadings } = store;
+      pipeline.append(0, messageTexts(1, 1));
+      let tries = 0;
+      let pagesOfLastValues = 0;
+      store.storeBatch = (batch) => {
+        if (batch.partition === 1) return storeBatch(batch);
+        tries++;
+        return Promise.reject(new TransientError("Cannot store: refused"));
+      };
+      store.lastReadings = (after, max) => {
+        pagesOfLastValues++;
+        return lastReadings(after, max);
+      };
+      const consumer = pipeline.start();
+      let sent = 0;
+      for (let steps = 0; steps < 1_200; steps++) {
+        if (traffic === "flows") pipeline.append(1, messageTexts(100 + sent++, 1));
+        await pipeline.clock.advance(50);
+      }
+      assert(tries >= 30 && tries <= 50, `${tries} tries in a minute, at most 2 s apart`);
+      assert.equal(pipeline.logged.length, 1, pipeline.logged.join(""));
+      assert(pagesOfLastValues <= 4, `${pagesOfLastValues} pages of last values read`);
+      assert.equal(store.readings.size, sent, "the others are stored");
+      store.storeBatch = storeBatch;
+      await untilStored(pipeline, sent + 1);
+      await pipeline.stop(consumer);
+    });
+  }
+});
+
+Deno.test("consume() places a partition that comes back at once, whatever others wait for", async () => {
+  const pipeline = new MemoryPipeline(2);
+  const { store } = pipeline;
+  const { storeBatch } = store;
+  pipeline.append(0, messageTexts(1, 1));
+  let fails = 0;
+  let placedAnew = 0;
+  store.storeBatch = (batch) => {
+    if (batch.partition === 1 && placedAnew++ > 0) return storeBatch(batch);
+    fails++;
+    return Promise.reject(new TransientError("Cannot store: refused"));
+  };
+  const consumer = pipeline.start();
+  // From now on partition 0 is tried every other second.
+  await pipeline.until("some failures", () => fails > 8);
+  pipeline.append(1, messageTexts(100, 1));
+  const sinceMs = pipeline.clock.elapsedMs();
+  await untilStored(pipeline, 1);
+  const tookMs = pipeline.clock.elapsedMs() - sinceMs;
+  assert(tookMs < 500, `${tookMs} ms`);
+  await pipeline.stop(consumer);
+});
+
 Deno.test("consume() notices that the last messages were deleted or lost, though nothing new comes", async (t) => {
   await t.step("deleted unread: a gap", async () => {
     const pipeline = new MemoryPipeline(1);

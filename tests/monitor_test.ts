@@ -196,18 +196,26 @@ Deno.test("FlowStatistics tell nothing of partitions that were taken away", () =
   assert.equal(statistics.totals.inserted, 1);
 });
 
-Deno.test("FlowStatistics keep a trouble until the step succeeds", async () => {
+Deno.test("FlowStatistics keep the trouble of each partition until it goes on", async () => {
   const clock = new FakeClock(0);
   const statistics = new FlowStatistics({ clock });
-  statistics.failed("storing", new TransientError("disk full"));
+  statistics.assigned([0, 1, 2]);
+  statistics.failed("storing", [2], new TransientError("disk full"));
   await clock.advance(5_000);
-  statistics.failed("storing", new TransientError("disk still full"));
-  assert.deepEqual(statistics.trouble, { step: "storing", text: "disk still full", sinceMs: 0 });
+  statistics.failed("storing", [2], new TransientError("disk still full"));
+  statistics.failed("storing", [0], new TransientError("disk still full"));
+  const text = "disk still full";
+  assert.deepEqual(statistics.troubles, [
+    { step: "storing", partitions: [0, 2], text, sinceMs: 0 },
+  ]);
   statistics.placed(0, 0);
-  assert.equal(statistics.trouble?.step, "storing");
   statistics.stored(report());
-  assert.equal(statistics.trouble, undefined);
-  assert.deepEqual(statistics.totals.retries, { placing: 0, storing: 2 });
+  assert.equal(statistics.troubles.length, 1, "others tell nothing about it");
+  statistics.wentOn(0);
+  assert.deepEqual(statistics.troubles, [{ step: "storing", partitions: [2], text, sinceMs: 0 }]);
+  statistics.assigned([0, 1]);
+  assert.deepEqual(statistics.troubles, [], "somebody else's now");
+  assert.deepEqual(statistics.totals.retries, { placing: 0, storing: 3 });
 });
 
 Deno.test("liveness() is a matter of the loop alone", async (t) => {
@@ -258,8 +266,8 @@ Deno.test("readiness() names what is missing", async (t) => {
     servers.answered("kafka", undefined);
   });
   await t.step("a step that fails", () => {
-    statistics.failed("storing", new TransientError("disk full"));
-    assert.deepEqual(reasons(), ["storing fails: disk full"]);
+    statistics.failed("storing", [3, 5], new TransientError("disk full"));
+    assert.deepEqual(reasons(), ["storing fails in partition 3, 5: disk full"]);
   });
 });
 
@@ -358,8 +366,13 @@ Deno.test("liveStatus() says in words how the flow is", async (t) => {
     statistics.flooded(undefined);
     says("idle", /Up to date/);
   });
-  await t.step("waiting: a step fails", () => {
-    statistics.failed("storing", new TransientError("disk full"));
+  await t.step("degraded: a step fails in one of two partitions", () => {
+    statistics.assigned([0, 1]);
+    statistics.failed("storing", [0], new TransientError("disk full"));
+    says("degraded", /Trying again with partition 0: disk full/);
+  });
+  await t.step("waiting: a step fails in all", () => {
+    statistics.failed("storing", [1], new TransientError("disk full"));
     says("waiting", /Trying again: disk full/);
   });
   await t.step("waiting: Kafka is away", async () => {

@@ -36,8 +36,11 @@ class Witness implements FlowObserver {
     this.told.push(`stored ${report.partition} to ${report.nextOffset}`);
     this.reports.push(report);
   }
-  failed(step: string, error: unknown): void {
-    this.told.push(`failed ${step}: ${error}`);
+  failed(step: string, partitions: readonly number[], error: unknown): void {
+    this.told.push(`failed ${step} ${partitions}: ${error}`);
+  }
+  wentOn(partition: number): void {
+    this.told.push(`went on ${partition}`);
   }
   flooded(flood: Flood | undefined): void {
     this.told.push(`flooded: ${flood?.deadLetters}`);
@@ -114,15 +117,36 @@ Deno.test("consume() tells its observer of failures, and of the end of the batch
   const witness = await watch(pipeline, () => pipeline.store.readings.size === 2);
   assert.deepEqual(witness.told, [
     "assigned 0",
-    "failed placing: TransientError: away",
+    "failed placing 0: TransientError: away",
+    "went on 0",
     "placed 0 at 0",
     "began 0",
-    "failed storing: TransientError: disk full",
+    "failed storing 0: TransientError: disk full",
     "ended 0",
     "placed 0 at 0",
     "began 0",
     "stored 0 to 2",
+    "went on 0",
     "ended 0",
+  ]);
+});
+
+Deno.test("consume() tells its observer that it goes on when a lost answer was a COMMIT", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 2));
+  const { store } = pipeline;
+  const { storeBatch } = store;
+  store.storeBatch = async (batch) => {
+    await storeBatch(batch);
+    throw new TransientError("the answer is lost");
+  };
+  const witness = await watch(pipeline, () => store.readings.size === 2);
+  assert.deepEqual(witness.told.slice(2), [
+    "began 0",
+    "failed storing 0: TransientError: the answer is lost",
+    "ended 0",
+    "went on 0",
+    "placed 0 at 2",
   ]);
 });
 
@@ -146,7 +170,8 @@ Deno.test("tellAll() tells each what it wants to hear", () => {
   all.placed(0, 5);
   all.batchBegan(0);
   all.stored(report);
-  all.failed("storing", "x");
+  all.failed("storing", [0], "x");
+  all.wentOn(0);
   all.batchEnded(0);
   all.flooded({ deadLetters: 9, messages: 10, reasons: [] });
   assert.equal(witness.ticks, 1);
@@ -155,7 +180,8 @@ Deno.test("tellAll() tells each what it wants to hear", () => {
     "placed 0 at 5",
     "began 0",
     "stored 0 to 1",
-    "failed storing: x",
+    "failed storing 0: x",
+    "went on 0",
     "ended 0",
     "flooded: 9",
   ]);

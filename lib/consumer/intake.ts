@@ -157,7 +157,7 @@ export class Intake {
     // A batch can take many statements, and each answer shows that it goes on.
     const storeBatch: Store["storeBatch"] = (part) =>
       store.storeBatch(part).finally(() => work.goesOn());
-    const failuresBefore = trouble.failures;
+    const failuresBefore = trouble.failuresOf(batch.partition);
     observer.batchBegan(batch.partition);
     try {
       const outcome = await processBatch(batch, {
@@ -166,12 +166,13 @@ export class Intake {
         noteCommit,
       });
       // A batch that was under way when the trouble began says nothing about its end.
-      if (outcome.kind === "stored" && trouble.failures === failuresBefore) trouble.ended();
+      const isWell = trouble.failuresOf(batch.partition) === failuresBefore;
+      if (outcome.kind === "stored" && isWell) trouble.ended(batch.partition);
       return outcome;
     } catch (error) {
       // Whatever it is, the offset stays. A transient error passes, a setting is mended by a
       // person, and a fault of our own is seen in the log instead of losing a reading.
-      trouble.failed("storing", error);
+      trouble.failed("storing", [batch.partition], error);
       return undefined;
     } finally {
       observer.batchEnded(batch.partition);

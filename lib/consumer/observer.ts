@@ -53,8 +53,10 @@ export interface FlowObserver {
   batchEnded(partition: number): void;
   /** A batch was stored. */
   stored(report: BatchReport): void;
-  /** A step failed and will be tried again. */
-  failed(step: TroubledStep, error: unknown): void;
+  /** A step failed for these partitions and will be tried again. */
+  failed(step: TroubledStep, partitions: readonly number[], error: unknown): void;
+  /** The trouble of a partition is over. */
+  wentOn(partition: number): void;
   /** Many of the last messages are dead letters; undefined: not any more. */
   flooded(flood: Flood | undefined): void;
 }
@@ -69,7 +71,8 @@ export function tellAll(observers: readonly Partial<FlowObserver>[]): FlowObserv
     batchBegan: (partition) => tell((each) => each.batchBegan?.(partition)),
     batchEnded: (partition) => tell((each) => each.batchEnded?.(partition)),
     stored: (report) => tell((each) => each.stored?.(report)),
-    failed: (step, error) => tell((each) => each.failed?.(step, error)),
+    failed: (step, partitions, error) => tell((each) => each.failed?.(step, partitions, error)),
+    wentOn: (partition) => tell((each) => each.wentOn?.(partition)),
     flooded: (flood) => tell((each) => each.flooded?.(flood)),
   };
 }

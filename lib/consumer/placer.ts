@@ -5,6 +5,7 @@
  *
  * @module
  */
+import type { Clock } from "../clock.ts";
 import { TransientError } from "../errors.ts";
 import type { GroupMember } from "../kafka/group_member.ts";
 import { isSameTopic, type TopicIdentity, type Watermarks } from "../kafka/message.ts";
@@ -48,8 +49,10 @@ export interface PlacerParts {
   readonly commits: PendingCommits;
   /** Expects placing to come to an end. */
   readonly watchdog: Watchdog;
-  /** Paces the tries. */
+  /** Paces the tries of each partition. */
   readonly trouble: Trouble;
+  /** Does the waiting. */
+  readonly clock: Clock;
   /** Where to begin a topic that the ledger does not know. */
   readonly startFrom: StartFrom;
   /** Takes note that last values may be missing. */
@@ -58,13 +61,27 @@ export interface PlacerParts {
   readonly signal: AbortSignal;
 }
 
+/** What a round of placing has asked for all partitions together. */
+interface Known {
+  readonly topic: TopicIdentity;
+  readonly dataSetId: string;
+  readonly lineOf: ReadonlyMap<number, LedgerLine>;
+  readonly watermarks: ReadonlyMap<number, Watermarks>;
+  /** Where partitions without a line begin; absent: at the beginning. */
+  readonly starts: ReadonlyMap<number, number>;
+}
+
 /** Places partitions, those that fail again and again, until all are placed. */
 export class Placer {
   readonly #parts: PlacerParts;
   readonly #places = new Map<number, Place>();
   /** Assigned partitions that wait to be placed. */
   readonly #unplaced = new Set<number>();
+  /** Where partitions that are placed anew stood before, in this assignment. */
+  readonly #left = new Map<number, Place>();
   #isPlacing = false;
+  /** Ends the wait for partitions that failed: another one has come. */
+  #wake = new AbortController();
 
   /** Nothing is assigned. */
   constructor(parts: PlacerParts) {
@@ -91,9 +108,11 @@ export class Placer {
 
   /** Forgets everything and places the partitions of a new assignment. */
   assign(partitions: readonly number[]): void {
-    const { commits } = this.#parts;
+    const { commits, trouble } = this.#parts;
     this.#places.clear();
     this.#unplaced.clear();
+    this.#left.clear();
+    trouble.assign(partitions);
     for (const partition of commits.pending.keys()) commits.forget(partition);
     this.placeAnew(partitions);
   }
@@ -103,36 +122,70 @@ export class Placer {
     const { member, commits } = this.#parts;
     member.pause(partitions);
     for (const partition of partitions) {
+      const place = this.#places.get(partition);
+      if (place !== undefined) this.#left.set(partition, place);
       this.#places.delete(partition);
       this.#unplaced.add(partition);
       // The offset can be one of the topic's former life.
       commits.forget(partition);
     }
-    if (!this.#isPlacing) void this.#placeAll();
+    if (this.#isPlacing) this.#wake.abort();
+    else void this.#placeAll();
   }
 
   async #placeAll(): Promise<void> {
-    const { signal, trouble, watchdog } = this.#parts;
+    const { signal, watchdog } = this.#parts;
     // Set and reset here, at the two ends of the loop: a partition that comes in between would wait
     // for a loop that has ended.
     this.#isPlacing = true;
     while (this.#unplaced.size > 0 && !signal.aborted) {
-      await trouble.wait(signal);
-      try {
-        using _ = watchdog.watch("placing");
-        await this.#placeOnce();
-        // If storing fails, only a stored batch shows that the trouble is over. Stopped, it may have
-        // ended before it met it.
-        if (trouble.step === "placing" && !signal.aborted) trouble.ended();
-      } catch (error) {
-        trouble.failed("placing", error);
-      }
+      const due = await this.#untilDue();
+      if (due.length === 0) continue;
+      using _ = watchdog.watch("placing");
+      await this.#placeOnce(due);
     }
     this.#isPlacing = false;
   }
 
-  async #placeOnce(): Promise<void> {
-    const { member, store, startFrom, signal } = this.#parts;
+  /** Waits until the first partition may be tried; returns none if it should be looked again. */
+  async #untilDue(): Promise<readonly number[]> {
+    const { signal, trouble, clock } = this.#parts;
+    const unplaced = [...this.#unplaced];
+    const waitMs = Math.min(...unplaced.map((partition) => trouble.waitMsOf(partition)));
+    if (waitMs === 0) return unplaced.filter((partition) => trouble.waitMsOf(partition) === 0);
+    this.#wake = new AbortController();
+    await clock.sleep(waitMs, AbortSignal.any([signal, this.#wake.signal]));
+    return [];
+  }
+
+  /** One round: what concerns all is asked once, then each partition is placed by itself. */
+  async #placeOnce(due: readonly number[]): Promise<void> {
+    const { trouble, signal } = this.#parts;
+    let known: Known | undefined;
+    try {
+      known = await this.#ask();
+    } catch (error) {
+      // None of them could be placed now, so they wait together.
+      return trouble.failed("placing", [...this.#unplaced], error);
+    }
+    if (known === undefined) return;
+    for (const partition of due) {
+      // Resumed now, a partition would be fetched again and again, and nobody would take it.
+      if (signal.aborted) return;
+      try {
+        await this.#placeOne(partition, known);
+      } catch (error) {
+        trouble.failed("placing", [partition], error);
+        // The others are still due. Their round begins with questions that show whether a server is
+        // away, so that not each of them has to find out by itself.
+        return;
+      }
+    }
+  }
+
+  /** Undefined: lines have been opened, also by others perhaps, and the next round reads them. */
+  async #ask(): Promise<Known | undefined> {
+    const { member, store, startFrom } = this.#parts;
     const topic = await member.identity();
     const dataSetId = await store.dataSetId();
     // The ledger before the watermarks, see decidePlacement().
@@ -141,44 +194,49 @@ export class Placer {
     const lineOf = linesOf(lines, topic);
     if (startFrom.kind === "time" && !lineOf.has(0) && !isMadeAgain(topic, lines)) {
       await this.#openLinesAtTime(topic, watermarks, startFrom.timestampMs);
-      // Nothing is placed. The next round reads the lines, also those that others opened.
-      return;
+      return undefined;
     }
     const starts = await this.#startOffsets(topic, lines);
-    for (const partition of [...this.#unplaced]) {
-      // Resumed now, a partition would be fetched again and again, and nobody would take it.
-      if (signal.aborted) return;
-      const marks = watermarks.get(partition);
-      if (marks === undefined) throw new TransientError(`Cannot find partition ${partition}`);
-      const line = lineOf.get(partition);
-      const placement = decidePlacement(line, marks, starts.get(partition));
-      if (line === undefined || placement.kind !== "continue") {
-        // It stays unplaced. The next round reads what came of this, and what others did meanwhile.
-        await this.#moveLine(topic, partition, placement);
-        continue;
-      }
-      // It can have been taken away from us meanwhile.
-      if (!this.#unplaced.delete(partition)) continue;
-      const position = placement.offset;
-      const lineage = lineageOf(dataSetId, line);
-      this.#place(partition, {
-        topic,
-        dataSetId,
-        lineage,
-        position,
-        fetchPosition: position,
-        working: undefined,
-      });
+    return { topic, dataSetId, lineOf, watermarks, starts };
+  }
+
+  async #placeOne(partition: number, known: Known): Promise<void> {
+    const { topic, dataSetId } = known;
+    const marks = known.watermarks.get(partition);
+    if (marks === undefined) throw new TransientError(`Cannot find partition ${partition}`);
+    const line = known.lineOf.get(partition);
+    const placement = decidePlacement(line, marks, known.starts.get(partition));
+    if (line === undefined || placement.kind !== "continue") {
+      // It stays unplaced. The next round reads what came of this, and what others did meanwhile.
+      return await this.#moveLine(topic, partition, placement);
     }
+    // It can have been taken away from us meanwhile.
+    if (!this.#unplaced.delete(partition)) return;
+    const position = placement.offset;
+    const lineage = lineageOf(dataSetId, line);
+    this.#place(partition, {
+      topic,
+      dataSetId,
+      lineage,
+      position,
+      fetchPosition: position,
+      working: undefined,
+    });
   }
 
   #place(partition: number, place: Place): void {
-    const { member, commits, observer, upkeep } = this.#parts;
-    const { position } = place;
+    const { member, commits, observer, upkeep, trouble } = this.#parts;
+    const { position, lineage } = place;
+    const left = this.#left.get(partition);
+    this.#left.delete(partition);
     this.#places.set(partition, place);
+    const stands = left?.position === position && left.lineage === lineage;
     // The owner before us may have died, and we may have lost an answer, after COMMIT and before the
-    // last value and the Kafka commit. Neither may wait for the next message.
-    upkeep.want();
+    // last value and the Kafka commit. Neither may wait for the next message. Where the ledger
+    // stands as we left it, nothing was stored and nothing can be missing.
+    if (!stands) upkeep.want();
+    // Whoever failed to store and stands where it was has not seen the end of it.
+    if (!stands || trouble.stepOf(partition) === "placing") trouble.ended(partition);
     commits.note(partition, position);
     observer?.placed(partition, position);
     member.seek(partition, position);

@@ -55,8 +55,9 @@ export function readiness(
       reasons.push(`${title} answered last ${seconds(clock.now() - answeredAtMs)} ago`);
     }
   }
-  const { trouble } = statistics;
-  if (trouble !== undefined) reasons.push(`${trouble.step} fails: ${trouble.text}`);
+  for (const { step, partitions, text } of statistics.troubles) {
+    reasons.push(`${step} fails in partition ${partitions.join(", ")}: ${text}`);
+  }
   return { ok: reasons.length === 0, reasons };
 }
 

@@ -84,7 +84,7 @@ export interface LiveStatus {
   readonly summary: { readonly state: FlowState; readonly text: string };
   /** The three servers. */
   readonly servers: Readonly<Record<ServerName, ServerStatus>>;
-  /** What fails again and again at the moment. */
+  /** What fails again and again at the moment, for the longest time. */
   readonly trouble: Trouble | null;
   /** Messages per second, of the whole topic. */
   readonly rates: TopicRates;
@@ -150,7 +150,7 @@ export function liveStatus(parts: LiveStatusParts): LiveStatus {
     startedAtMs: statistics.startedAtMs,
     topic: monitor.topic?.topic ?? null,
     servers: monitor.servers.states,
-    trouble: statistics.trouble ?? null,
+    trouble: statistics.troubles.toSorted((a, b) => a.sinceMs - b.sinceMs)[0] ?? null,
     rates,
     latency: {
       delayMs: quantilesOf(statistics.delay),
@@ -241,7 +241,7 @@ function summaryOf(
   if (servers.kafka.state === "away") {
     return { state: "waiting", text: "Kafka does not answer. Everything read so far is stored." };
   }
-  if (trouble !== null) return { state: "waiting", text: `Trying again: ${trouble.text}` };
+  if (trouble !== null) return troubleSummary(trouble, lag.partitions);
   if (flood !== undefined) return { state: "degraded", text: floodText(flood) };
   if (servers.redis.state === "away") {
     return {
@@ -267,6 +267,18 @@ function summaryOf(
   return rates.storedPerSecond > 0
     ? { state: "working", text: `Up to date. Storing ${rate}.` }
     : { state: "idle", text: "Up to date. No messages come at the moment." };
+}
+
+function troubleSummary(
+  { partitions, text }: Trouble,
+  all: readonly LivePartition[],
+): LiveStatus["summary"] {
+  const flows = all.some(({ isAssigned, partition }) =>
+    isAssigned && !partitions.includes(partition)
+  );
+  return flows
+    ? { state: "degraded", text: `Trying again with partition ${partitions.join(", ")}: ${text}` }
+    : { state: "waiting", text: `Trying again: ${text}` };
 }
 
 function floodText({ deadLetters, messages, reasons }: Flood): string {

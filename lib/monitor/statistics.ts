@@ -44,10 +44,12 @@ export interface PartitionPosition {
   readonly lastMessageAtMs: number | undefined;
 }
 
-/** What keeps the flow from going on. */
+/** What keeps the flow of some partitions from going on. */
 export interface Trouble {
   /** The step that fails. */
   readonly step: TroubledStep;
+  /** Those that meet it, ascending. */
+  readonly partitions: readonly number[];
   /** What it says. */
   readonly text: string;
   /** When it first failed, ms since 1970. */
@@ -90,7 +92,7 @@ export class FlowStatistics implements FlowObserver {
   #assigned: readonly number[] = [];
   #lastTickMs: number;
   #lastProgressAtMs: number | undefined;
-  #trouble: Trouble | undefined;
+  readonly #troubles = new Map<number, Omit<Trouble, "partitions">>();
   #flood: Flood | undefined;
 
   /** Starts to count. */
@@ -120,9 +122,19 @@ export class FlowStatistics implements FlowObserver {
     return this.#lastProgressAtMs;
   }
 
-  /** What keeps the flow from going on; undefined: nothing. */
-  get trouble(): Trouble | undefined {
-    return this.#trouble;
+  /** What keeps partitions of ours from going on, each trouble once; empty: nothing. */
+  get troubles(): readonly Trouble[] {
+    const found = new Map<string, Trouble>();
+    for (const [partition, trouble] of [...this.#troubles].sort(([a], [b]) => a - b)) {
+      const key = `${trouble.step} ${trouble.text}`;
+      const { sinceMs, partitions } = found.get(key) ?? { ...trouble, partitions: [] };
+      found.set(key, {
+        ...trouble,
+        sinceMs: Math.min(sinceMs, trouble.sinceMs),
+        partitions: [...partitions, partition],
+      });
+    }
+    return [...found.values()];
   }
 
   /** Set while many of the messages are dead letters. */
@@ -152,12 +164,14 @@ export class FlowStatistics implements FlowObserver {
     this.#assigned = partitions;
     // What is not ours any more must not be told by us.
     this.#positions.clear();
+    for (const partition of [...this.#troubles.keys()]) {
+      if (!partitions.includes(partition)) this.#troubles.delete(partition);
+    }
   }
 
   /** See {@linkcode FlowObserver.placed}. */
   placed(partition: number, nextOffset: number): void {
     this.#positions.set(partition, { nextOffset, lastMessageAtMs: undefined });
-    if (this.#trouble?.step === "placing") this.#trouble = undefined;
   }
 
   /** See {@linkcode FlowObserver.batchBegan}. */
@@ -190,15 +204,22 @@ export class FlowStatistics implements FlowObserver {
       this.#positions.set(report.partition, { nextOffset: report.nextOffset, lastMessageAtMs });
     }
     this.#lastProgressAtMs = report.storedAtMs;
-    this.#trouble = undefined;
     this.#onStored?.(report);
   }
 
   /** See {@linkcode FlowObserver.failed}. */
-  failed(step: TroubledStep, error: unknown): void {
+  failed(step: TroubledStep, partitions: readonly number[], error: unknown): void {
     this.totals.retries[step]++;
-    const sinceMs = this.#trouble?.sinceMs ?? this.#clock.now();
-    this.#trouble = { step, text: describeError(error), sinceMs };
+    const text = describeError(error);
+    for (const partition of partitions) {
+      const sinceMs = this.#troubles.get(partition)?.sinceMs ?? this.#clock.now();
+      this.#troubles.set(partition, { step, text, sinceMs });
+    }
+  }
+
+  /** See {@linkcode FlowObserver.wentOn}. */
+  wentOn(partition: number): void {
+    this.#troubles.delete(partition);
   }
 
   /** See {@linkcode FlowObserver.flooded}. */
