@@ -17,6 +17,15 @@ export class TransientError extends Error {
 }
 
 /**
+ * The server gave up for want of time or memory. The same call can succeed later, as with every
+ * {@linkcode TransientError}, and one with less work in it sooner.
+ */
+export class TooMuchError extends TransientError {
+  /** Tells the class in a log, and across realms. */
+  override name = "TooMuchError";
+}
+
+/**
  * The server answered, and it will give the same answer until somebody changes a setting, a right
  * or a schema: a wrong password, a missing topic, a pending migration.
  * The message names the cause and the cure.

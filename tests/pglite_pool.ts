@@ -46,7 +46,10 @@ function pglitePool(database: PGlite): SqlPool {
   };
 }
 
-async function runQuery(database: PGlite, { action, text, values }: SqlQuery): Promise<SqlResult> {
+async function runQuery(
+  database: PGlite,
+  { action, text, values, purpose }: SqlQuery,
+): Promise<SqlResult> {
   try {
     const results = values === undefined
       ? await database.exec(text)
@@ -55,6 +58,6 @@ async function runQuery(database: PGlite, { action, text, values }: SqlQuery): P
     const rows = last?.rows ?? [];
     return { rows, rowCount: rows.length || (last?.affectedRows ?? 0) };
   } catch (error) {
-    throw classifyPostgresError(action, error);
+    throw classifyPostgresError(action, error, purpose);
   }
 }

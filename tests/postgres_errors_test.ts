@@ -25,11 +25,12 @@ Deno.test("classifyPostgresError() gives each SQLSTATE its class", async (t) => 
     ],
     ["duplicate key", serverError("23505", ROW), "TransientError", /ALARM, unexpected/],
     ["wrong password", serverError("28P01"), "ConfigurationError", /POSTGRES_PASSWORD/],
+    ["not let in from here", serverError("28000"), "ConfigurationError", /pg_hba/],
     ["no such database", serverError("3D000"), "ConfigurationError", /POSTGRES_DB/],
     ["no such table", serverError("42P01"), "ConfigurationError", /deno task migrate/],
     ["no such function", serverError("42883"), "ConfigurationError", /deno task migrate/],
     ["no right", serverError("42501"), "ConfigurationError", /Grant/],
-    ["another syntax", serverError("42601"), "ConfigurationError", /another schema/],
+    ["another syntax", serverError("42601"), "ConfigurationError", /PostgreSQL 15/],
     [
       "foreign table",
       serverError("SL002", { hint: "Rename it" }),
@@ -42,7 +43,8 @@ Deno.test("classifyPostgresError() gives each SQLSTATE its class", async (t) => 
     ["disk full", serverError("53100"), "TransientError", /53100/],
     ["too many connections", serverError("53300"), "TransientError", /53300/],
     ["lock timeout", serverError("55P03"), "TransientError", /55P03/],
-    ["cancelled", serverError("57014"), "TransientError", /57014/],
+    ["cancelled", serverError("57014"), "TooMuchError", /57014/],
+    ["out of memory", serverError("53200"), "TooMuchError", /53200/],
     ["shut down by an administrator", serverError("57P01"), "TransientError", /57P01/],
     ["starting up", serverError("57P03"), "TransientError", /57P03/],
     ["read-only server", serverError("25006"), "TransientError", /25006/],
@@ -85,4 +87,14 @@ Deno.test("classifyPostgresError() reads the offsets of conflicts", () => {
   const error = classifyPostgresError("store", serverError("SL001", { detail: "3,17" }));
   assert.ok("offsets" in error);
   assert.deepEqual(error.offsets, [3, 17]);
+});
+
+Deno.test("classifyPostgresError() finds no row's data while logging in or migrating", () => {
+  for (const purpose of ["connect", "migrate"] as const) {
+    for (const code of ["22023", "22P02", "23514", "21000"]) {
+      const error = classifyPostgresError("begin", serverError(code, ROW), purpose);
+      assert.notEqual(error.name, "RowDataError", `${code}, ${purpose}`);
+      assert.match(error.message, /^Cannot begin: .*the server's words/);
+    }
+  }
 });

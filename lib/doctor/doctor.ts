@@ -7,7 +7,7 @@
  * @module
  */
 import type { Clock } from "../clock.ts";
-import { ConfigurationError, describeError } from "../errors.ts";
+import { describeError } from "../errors.ts";
 import type { Answer, KafkaFacts } from "../kafka/kafka_facts.ts";
 import type { LedgerLine } from "../postgres/store.ts";
 import type { PostgresFacts } from "../postgres/postgres_facts.ts";
@@ -17,9 +17,10 @@ import type { Settings } from "../settings.ts";
 import { table } from "../table.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { clockFindings } from "./clock_checks.ts";
-import { type Finding, findingsOf, type FindingState } from "./finding.ts";
+import type { Finding, FindingState } from "./finding.ts";
 import { kafkaFindings } from "./kafka_checks.ts";
 import { postgresFindings } from "./postgres_checks.ts";
+import { unreached } from "./reach.ts";
 import { redisFindings } from "./redis_checks.ts";
 import { settingsFindings } from "./settings_checks.ts";
 
@@ -78,20 +79,6 @@ export async function examine(
       ...(!(redis instanceof Error) && { redis: redis.time }),
     }, settings),
   ];
-}
-
-const ADDRESS_SETTINGS = {
-  kafka: "KAFKA_BROKER, or the advertised.listeners of the brokers",
-  postgres: "POSTGRES_HOST and POSTGRES_PORT",
-  redis: "REDIS_HOST and REDIS_PORT",
-} as const;
-
-/** An error of configuration names its cure by itself. */
-function unreached(subject: keyof typeof ADDRESS_SETTINGS, error: Error): Finding {
-  const cure = error instanceof ConfigurationError
-    ? ""
-    : `Start it, or correct ${ADDRESS_SETTINGS[subject]}.`;
-  return findingsOf(subject).failure("reach", describeError(error), cure);
 }
 
 /** Whether the consumer can do its work. */

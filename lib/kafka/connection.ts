@@ -131,6 +131,10 @@ const CURES = new Map<string, string>([
 const CURES_BY_NAME = new Map<string, string>([
   ["KafkaJSSASLAuthenticationError", "the brokers refuse this user and password"],
   [
+    "KafkaJSServerDoesNotSupportApiKey",
+    "KAFKA_BROKER names a port that is not for clients, such as a controller's, or a broker older than 2.3",
+  ],
+  [
     "KafkaJSNotImplemented",
     "a message is compressed with a codec that cannot be read; " +
     "set the topic's compression.type to gzip, zstd, snappy, lz4 or uncompressed",

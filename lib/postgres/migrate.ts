@@ -14,6 +14,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigurationError } from "../errors.ts";
 import type { SqlPool, SqlSession } from "./pool.ts";
+import { type SqlPurpose, sqlstateRule } from "./sqlstates.ts";
 
 /** One numbered file. */
 export interface Migration {
@@ -108,9 +109,17 @@ export async function pendingMigrations(
   return await pool.transaction("snapshot", async (session) => {
     const { rows } = await session.query({
       action: "look for the table schema_migrations",
-      text: "SELECT to_regclass('schema_migrations') IS NOT NULL AS present",
+      text: "SELECT to_regclass('schema_migrations') IS NOT NULL AS is_present, " +
+        "current_schema() IS NOT NULL AS has_schema",
     });
-    const records = rows[0]?.present === true ? await readRecords(session) : new Map();
+    const { is_present: isPresent, has_schema: hasSchema } = rows[0] ?? {};
+    if (hasSchema === false) {
+      const { cure } = sqlstateRule("3F000", "run");
+      throw new ConfigurationError(
+        `Cannot look for tables: there is no schema to look in. ${cure}`,
+      );
+    }
+    const records = isPresent === true ? await readRecords(session, "run") : new Map();
     return pendingOf(migrations, records).map(({ name }) => name);
   });
 }
@@ -124,27 +133,34 @@ async function applyNext(
     action: "lock the migrations",
     text: LOCK_AND_PREPARE,
     timeoutMs: MIGRATION_TIMEOUT_MS,
+    purpose: "migrate",
   });
-  const next = pendingOf(migrations, await readRecords(session))[0];
+  const next = pendingOf(migrations, await readRecords(session, "migrate"))[0];
   if (next === undefined) return undefined;
   await session.query({
     action: `apply the migration ${next.name}`,
     text: next.sql,
     timeoutMs: MIGRATION_TIMEOUT_MS,
+    purpose: "migrate",
   });
   await session.query({
     action: `record the migration ${next.name}`,
     text: "INSERT INTO schema_migrations (name, sha256) VALUES ($1, $2)",
     values: [next.name, checksumOf(next)],
+    purpose: "migrate",
   });
   return next.name;
 }
 
 /** Checksums of the applied migrations, by name. */
-async function readRecords(session: SqlSession): Promise<ReadonlyMap<string, string>> {
+async function readRecords(
+  session: SqlSession,
+  purpose: SqlPurpose,
+): Promise<ReadonlyMap<string, string>> {
   const { rows } = await session.query({
     action: "read the table schema_migrations",
     text: "SELECT name, sha256 FROM schema_migrations",
+    purpose,
   });
   return new Map(rows.map((row) => [String(row.name), String(row.sha256)]));
 }

@@ -10,8 +10,15 @@ import type { Buffer } from "node:buffer";
 // @ts-types="@types/pg"
 import pg from "pg";
 import { connectFault } from "../connect_fault.ts";
-import { ConfigurationError, describeError, RowDataError, TransientError } from "../errors.ts";
+import {
+  ConfigurationError,
+  describeError,
+  RowDataError,
+  TooMuchError,
+  TransientError,
+} from "../errors.ts";
 import { type TlsMode, tlsOptions } from "../tls.ts";
+import { type SqlPurpose, sqlstateRule } from "./sqlstates.ts";
 
 /** Where the database is, who asks, and how long one may wait. */
 export interface PostgresSettings {
@@ -62,6 +69,12 @@ export interface SqlQuery {
   readonly values?: readonly SqlValue[];
   /** Longer than the pool's own bound, for a statement that is known to take its time, ms. */
   readonly timeoutMs?: number;
+  /**
+   * What an error means, see {@linkcode SqlPurpose}.
+   *
+   * @default "run"
+   */
+  readonly purpose?: SqlPurpose;
 }
 
 /** A row as the driver gives it: a `bigint` comes as text, a `double precision` as number. */
@@ -192,7 +205,7 @@ async function withClient<T>(
   try {
     client = await pool.connect();
   } catch (error) {
-    throw classifyPostgresError(action, error);
+    throw classifyPostgresError(action, error, "connect");
   }
   let isSound = false;
   const keep = (): void => {
@@ -218,7 +231,7 @@ async function runQuery(client: pg.PoolClient, query: SqlQuery): Promise<SqlResu
     const last = Array.isArray(result) ? result.at(-1) : result;
     return { rows: last?.rows ?? [], rowCount: last?.rowCount ?? 0 };
   } catch (error) {
-    throw classifyPostgresError(query.action, error);
+    throw classifyPostgresError(query.action, error, query.purpose);
   }
 }
 
@@ -235,10 +248,12 @@ interface ServerError {
  * Gives an error of the driver or of the server its class, by SQLSTATE.
  *
  * @param action What was being done: the error reads `Cannot <action>: …`.
+ * @param purpose See {@linkcode SqlPurpose}.
  */
 export function classifyPostgresError(
   action: string,
   error: unknown,
+  purpose: SqlPurpose = "run",
 ): TransientError | ConfigurationError | RowDataError | ConflictError {
   const server = serverErrorOf(error);
   const because = (reason: string): string => `Cannot ${action}: ${reason}`;
@@ -264,46 +279,25 @@ export function classifyPostgresError(
 
   // Constraints of our own bookkeeping. No message can break them: the program is at fault, and to
   // call it bad data would throw good readings away.
-  if (code.startsWith("23") && table !== "sensor_events") {
+  if (purpose === "run" && code.startsWith("23") && table !== "sensor_events") {
     const alarm = `ALARM, a fault of this program: ${said}, table ${table}`;
     return new TransientError(because(alarm), { cause: error });
   }
 
-  // The data of one row: out of range, wrong form, NOT NULL, CHECK, more than one row.
-  if (code.startsWith("22") || ["23502", "23514", "21000"].includes(code)) {
-    return new RowDataError(because(said), { cause: error });
-  }
-
-  // A person has to act.
-  const cure = cureOf(code, server.message);
-  if (cure !== undefined) {
-    return new ConfigurationError(because(`${said}. ${cure}`), { cause: error });
-  }
-
-  // Connection (08), serialization and deadlock (40), resources (53), lock not available, cancelled
-  // (57014) and shut down (57P0x), read-only server after a failover, disk and internal trouble.
-  const isExpected = ["08", "40", "53", "58"].includes(code.slice(0, 2)) ||
-    ["55P03", "57014", "57P01", "57P02", "57P03", "25006"].includes(code);
-  if (isExpected) return new TransientError(because(said), { cause: error });
-
-  // Unknown is never the message's fault.
-  return new TransientError(because(`ALARM, unexpected: ${said}`), { cause: error });
+  const { kind, cure } = sqlstateRule(code, purpose);
+  const alarm = kind === "unexpected" ? "ALARM, unexpected: " : "";
+  const text = because(`${alarm}${said}${cure === "" ? "" : `. ${cure}`}`);
+  return new ERRORS[kind](text, { cause: error });
 }
 
-/** What to do about a SQLSTATE that only a person can mend. */
-function cureOf(code: string, message: string): string | undefined {
-  if (code.startsWith("28")) {
-    return /no encryption/.test(message)
-      ? "Check POSTGRES_TLS: this server wants encrypted connections"
-      : "Check POSTGRES_USER and POSTGRES_PASSWORD";
-  }
-  if (code === "3D000") return "Create the database, or check POSTGRES_DB";
-  if (code === "42501") return "Grant POSTGRES_USER the right, or run as the owner";
-  // Undefined table, function, column, schema.
-  if (["42P01", "42883", "42703", "3F000"].includes(code)) return "Run: deno task migrate";
-  if (code.startsWith("42")) return "The database has another schema: run deno task migrate";
-  return undefined;
-}
+/** Unknown is never the message's fault. */
+const ERRORS = {
+  row_data: RowDataError,
+  configuration: ConfigurationError,
+  transient: TransientError,
+  too_much: TooMuchError,
+  unexpected: TransientError,
+} as const;
 
 function serverErrorOf(error: unknown): ServerError | undefined {
   // Errors of the operating system have a `code` as well; only the server's have a severity.

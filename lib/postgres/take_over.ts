@@ -27,11 +27,13 @@ export async function readTakeOver(pool: SqlPool): Promise<TakeOverReport | unde
   const { rows: [summary] } = await pool.query({
     action: "read the report of the take-over",
     text: "SELECT original_rows, taken_rows FROM take_over",
+    purpose: "migrate",
   });
   if (summary === undefined) return undefined;
   const { rows } = await pool.query({
     action: "read the report of the take-over",
     text: "SELECT reason, count(*) FROM take_over_rejected GROUP BY reason ORDER BY reason",
+    purpose: "migrate",
   });
   return {
     originalRows: Number(summary.original_rows),

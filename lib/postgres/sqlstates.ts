@@ -1,0 +1,222 @@
+/**
+ * What PostgreSQL's error codes mean to this program, and what a person does about each: a table.
+ *
+ * The server's own words always stand before a cure. A cure says what to change, with the setting's
+ * name; where it is the empty string, waiting is all that there is to do.
+ *
+ * Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
+ *
+ * @module
+ */
+
+/**
+ * Who has to do something:
+ *
+ * - `row_data`: nobody; one row's data is refused.
+ * - `configuration`: a person; the same call has the same answer until then.
+ * - `transient`: nobody, or whoever runs the server; the same call can succeed later.
+ * - `too_much`: as `transient`, and less work at once can succeed sooner.
+ * - `unexpected`: nothing that we know of leads here; as `transient`, with an alarm.
+ */
+export type SqlstateKind =
+  | "row_data"
+  | "configuration"
+  | "transient"
+  | "too_much"
+  | "unexpected";
+
+/** One line of the table. */
+export interface SqlstateRule {
+  /** Who has to do something. */
+  readonly kind: SqlstateKind;
+  /** What, as sentences without the last full stop; "": nothing. */
+  readonly cure: string;
+}
+
+/**
+ * What was under way: logging in, a statement of a migration, or any other statement.
+ *
+ * The same code says something else in each: in a migration a missing table is nothing that another
+ * migration would bring, and while logging in there is no row whose data could be refused.
+ */
+export type SqlPurpose = "connect" | "migrate" | "run";
+
+const MIGRATE = "Run: deno task migrate";
+const SEARCH_PATH = "If the tables are there, the role's search_path does not name their schema";
+const VERSIONS = "The tables are older or newer than this program. Run: deno task migrate. If it " +
+  "finds nothing to do, they are newer: use the program that made them";
+const SCHEMA_CHANGED =
+  "The tables are not as the migrations left them: compare them with the files in " +
+  "migrations/, and undo what was changed by hand";
+const IN_THE_WAY =
+  "Something with this name is there that no migration recorded: rename or drop it, or " +
+  "restore the table schema_migrations with it";
+const TOO_OLD = "Use PostgreSQL 15 or later";
+const OTHER_CONSTRAINT =
+  "A constraint that is not of this program refuses a row: drop it, or let it " +
+  "allow the row";
+const POOLER =
+  "A pooler that hands out another connection for each transaction stands between: connect " +
+  "to PostgreSQL itself, or let it pool sessions";
+const LOG_IN = "Check POSTGRES_USER and POSTGRES_PASSWORD";
+const SERVER_LOG = "Look at the server's log";
+const DAMAGED = "The database is damaged: look at the server's log, and restore it from a backup";
+const START_OPTIONS =
+  "The server refuses a setting that the connection begins with: look at the settings " +
+  "of the role and the database, and at the options in DATABASE_URL";
+
+/** By code, or by the class that is its first two characters. The code's own line wins. */
+const RULES: ReadonlyMap<string, SqlstateRule> = new Map(
+  ([
+    // Connections. Poolers use 08P01 for whatever they have to say.
+    ["08", "transient", ""],
+    ["08P01", "transient", "If a pooler answers, its words name what it does not take"],
+    // Cached plans after a change of the tables go with their connection.
+    ["0A000", "transient", `If it stays: this server lacks something. ${TOO_OLD}`],
+    ["21000", "row_data", ""],
+    ["22", "row_data", ""],
+    [
+      "22P03",
+      "unexpected",
+      "The parameters of store_batch are not those of this program. " + VERSIONS,
+    ],
+    ["23", "unexpected", OTHER_CONSTRAINT],
+    ["23502", "row_data", ""],
+    ["23514", "row_data", ""],
+    [
+      "25006",
+      "transient",
+      "This server is a standby, or the role or database is read-only: let POSTGRES_HOST name the " +
+      "primary server. After a failover it goes on by itself",
+    ],
+    ["25P03", "transient", ""],
+    ["26000", "transient", POOLER],
+    [
+      "28",
+      "configuration",
+      "Check that the role POSTGRES_USER exists and may log in, that the server's pg_hba.conf lets it " +
+      "in from here, and POSTGRES_TLS: the server may want encrypted connections",
+    ],
+    ["28P01", "configuration", LOG_IN],
+    ["3D000", "configuration", "Create the database, or check POSTGRES_DB"],
+    [
+      "3F000",
+      "configuration",
+      "The search_path of this role names no schema that exists: create the schema, or ALTER ROLE … SET " +
+      "search_path",
+    ],
+    ["40", "transient", ""],
+    ["42", "configuration", VERSIONS],
+    [
+      "42501",
+      "configuration",
+      "Grant POSTGRES_USER the right, see security/postgres_roles.sql, or let POSTGRES_USER name the " +
+      "owner of the tables",
+    ],
+    ["42601", "configuration", TOO_OLD],
+    ["42P01", "configuration", `${MIGRATE}. ${SEARCH_PATH}`],
+    ["42P05", "transient", POOLER],
+    ["53", "transient", SERVER_LOG],
+    ["53100", "transient", "The server's disk is full: make room on it"],
+    [
+      "53200",
+      "too_much",
+      "The server is out of memory: give it more, or lower BATCH_MESSAGES_MAX and its work_mem",
+    ],
+    [
+      "53300",
+      "transient",
+      "Raise max_connections or the role's CONNECTION LIMIT, or lower POSTGRES_POOL_MAX or the number " +
+      "of consumers",
+    ],
+    ["53400", "transient", "Raise the limit of the server that its words name"],
+    ["54", "too_much", "Lower BATCH_MESSAGES_MAX"],
+    [
+      "55P03",
+      "transient",
+      "Another session holds a lock: SELECT * FROM pg_stat_activity shows which",
+    ],
+    [
+      "57014",
+      "too_much",
+      "If it took too long: see in pg_stat_activity what holds it up, or raise " +
+      "POSTGRES_STATEMENT_TIMEOUT_MS",
+    ],
+    ["57", "transient", ""],
+    [
+      "57P03",
+      "transient",
+      "The server is starting, stopping or recovering: wait, or look at its log",
+    ],
+    ["57P04", "transient", "The database was dropped: create it, or check POSTGRES_DB"],
+    ["58", "transient", `The server cannot use its files: look at its disk and its log`],
+    ["F0", "unexpected", SERVER_LOG],
+    ["P0", "unexpected", "A trigger or function in the database refuses: its words say why"],
+    ["XX", "unexpected", `A fault inside the server. ${SERVER_LOG}`],
+    [
+      "XX000",
+      "unexpected",
+      `A fault inside the server: look at its log. A hosted pooler says so of a user or database that ` +
+      "it does not know: check POSTGRES_USER and POSTGRES_HOST",
+    ],
+    ["XX001", "unexpected", DAMAGED],
+    ["XX002", "unexpected", DAMAGED],
+  ] as const).map(([code, kind, cure]) => [code, { kind, cure }]),
+);
+
+/** What differs in a statement of a migration: no cure may be to migrate. */
+const MIGRATE_RULES: ReadonlyMap<string, SqlstateRule> = new Map(
+  ([
+    // Rows that are there already, or the words of a trigger: no batch to halve.
+    ["21", "configuration", SCHEMA_CHANGED],
+    ["22", "configuration", "A value in the tables is in the way: mend it, and start again"],
+    ["23", "configuration", "A row in the tables is in the way: mend it, and start again"],
+    ["42", "configuration", SCHEMA_CHANGED],
+    [
+      "42501",
+      "configuration",
+      "Grant the role CREATE on the schema, or let POSTGRES_USER name the owner of the tables: a " +
+      "migration makes and changes them",
+    ],
+    ["42601", "configuration", TOO_OLD],
+    ["42701", "configuration", IN_THE_WAY],
+    ["42710", "configuration", IN_THE_WAY],
+    ["42723", "configuration", IN_THE_WAY],
+    ["42P06", "configuration", IN_THE_WAY],
+    ["42P07", "configuration", IN_THE_WAY],
+    ["2B", "configuration", "Something that is not of this program depends on it: drop that first"],
+    ["57014", "transient", "See in pg_stat_activity what holds it up, and start again"],
+  ] as const).map(([code, kind, cure]) => [code, { kind, cure }]),
+);
+
+/** What differs while logging in: nothing of ours is there yet. */
+const CONNECT_RULES: ReadonlyMap<string, SqlstateRule> = new Map(
+  ([
+    ["21", "unexpected", ""],
+    ["22", "configuration", START_OPTIONS],
+    ["23", "unexpected", ""],
+    ["42", "configuration", START_OPTIONS],
+    [
+      "42501",
+      "configuration",
+      "Grant POSTGRES_USER the right to connect, see security/postgres_roles.sql",
+    ],
+    ["57014", "transient", "The server took too long to log in: look at its load and its log"],
+  ] as const).map(([code, kind, cure]) => [code, { kind, cure }]),
+);
+
+const OF_PURPOSE: Readonly<Record<SqlPurpose, ReadonlyMap<string, SqlstateRule>>> = {
+  connect: CONNECT_RULES,
+  migrate: MIGRATE_RULES,
+  run: new Map(),
+};
+
+/** Unknown is never the message's fault. */
+const UNKNOWN: SqlstateRule = { kind: "unexpected", cure: "" };
+
+/** The rule for a code, by what was under way: the purpose's own first, the code before its class. */
+export function sqlstateRule(code: string, purpose: SqlPurpose): SqlstateRule {
+  const special = OF_PURPOSE[purpose];
+  const group = code.slice(0, 2);
+  return special.get(code) ?? special.get(group) ?? RULES.get(code) ?? RULES.get(group) ?? UNKNOWN;
+}
