@@ -1,113 +1,28 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { gzipSync, zstdCompressSync } from "node:zlib";
-import Batch from "kafkajs/src/consumer/batch.js";
 import Response from "kafkajs/src/protocol/requests/fetch/v11/response.js";
 import {
   BATCH_BYTES_MAX,
   BATCH_RECORDS_MAX,
   decodeFetchAnswer,
-  type FetchedRecord,
+  unpackMessages,
 } from "../lib/kafka/fetch_answer.ts";
 import "../lib/kafka/kafkajs_patches.ts";
+import {
+  answerBytes,
+  batchBytes,
+  bytesOf,
+  decode,
+  decodeOne,
+  fetchOne,
+  kafkajsBatches,
+  recordsBytes,
+  type SampleBatch,
+  type SampleRecord,
+  textOf,
+} from "./fetch_answer_bytes.ts";
 import { onAFullStack } from "./full_stack.ts";
-
-interface SampleRecord {
-  readonly delta: number;
-  readonly value?: string | null;
-  readonly key?: string | null;
-  readonly headers?: readonly (readonly [string, string | null])[];
-  readonly timestampDelta?: number;
-}
-
-interface SampleBatch {
-  readonly first: number;
-  readonly records: readonly SampleRecord[];
-  /** @default the last record's */
-  readonly lastDelta?: number;
-  readonly attributes?: number;
-  readonly count?: number;
-  readonly magic?: number;
-  /** In place of the records. */
-  readonly data?: Buffer;
-}
-
-function varint(value: number): Buffer {
-  let rest = value < 0 ? -2 * value - 1 : 2 * value;
-  const bytes: number[] = [];
-  while (rest > 127) {
-    bytes.push(rest % 128 + 128);
-    rest = Math.floor(rest / 128);
-  }
-  return Buffer.from([...bytes, rest]);
-}
-
-function sized(text: string | null): Buffer {
-  if (text === null) return varint(-1);
-  const bytes = Buffer.from(text);
-  return Buffer.concat([varint(bytes.length), bytes]);
-}
-
-function recordBytes(record: SampleRecord): Buffer {
-  const { delta, value = `value ${delta}`, key = null, headers = [], timestampDelta = 0 } = record;
-  const body = Buffer.concat([
-    ...[Buffer.from([0]), varint(timestampDelta), varint(delta), sized(key), sized(value)],
-    ...[varint(headers.length), ...headers.flatMap(([name, text]) => [sized(name), sized(text)])],
-  ]);
-  return Buffer.concat([varint(body.length), body]);
-}
-
-function recordsBytes(records: readonly SampleRecord[]): Buffer {
-  return Buffer.concat(records.map(recordBytes));
-}
-
-function batchBytes(batch: SampleBatch): Buffer {
-  const { first, records, attributes = 0, magic = 2 } = batch;
-  const data = batch.data ?? recordsBytes(records);
-  const header = Buffer.alloc(61);
-  header.writeBigInt64BE(BigInt(first), 0);
-  header.writeInt32BE(49 + data.length, 8);
-  header.writeInt8(magic, 16);
-  header.writeInt16BE(attributes, 21);
-  header.writeInt32BE(batch.lastDelta ?? records.at(-1)?.delta ?? 0, 23);
-  header.writeBigInt64BE(1_700_000_000_000n, 27);
-  header.writeBigInt64BE(1_700_000_000_999n, 35);
-  header.writeBigInt64BE(-1n, 43);
-  header.writeInt32BE(batch.count ?? records.length, 57);
-  return Buffer.concat([header, data]);
-}
-
-/** An answer with one topic and these bytes for each of its partitions. */
-function answerBytes(...partitions: readonly Buffer[]): Buffer {
-  const head = Buffer.concat([
-    Buffer.from([0, 0, 0, 7, 0, 0, 0, 0, 0, 0]), // throttled 7 ms, no error, no session
-    Buffer.from([0, 0, 0, 1, 0, 1, 0x74]), // one topic, "t"
-    Buffer.from([0, 0, 0, partitions.length]),
-  ]);
-  const parts = partitions.flatMap((bytes, partition) => {
-    const fields = Buffer.alloc(42);
-    fields.writeInt32BE(partition, 0);
-    fields.writeBigInt64BE(1_000n, 6); // high watermark
-    fields.writeInt32BE(-1, 30); // aborted transactions
-    fields.writeInt32BE(-1, 34); // preferred replica
-    fields.writeInt32BE(bytes.length, 38);
-    return [fields, bytes];
-  });
-  return Buffer.concat([head, ...parts]);
-}
-
-/** The records of each partition. */
-async function decode(...partitions: readonly Buffer[]): Promise<(readonly FetchedRecord[])[]> {
-  const { responses } = await decodeFetchAnswer(answerBytes(...partitions));
-  return responses[0]!.partitions.map((partition) =>
-    (partition as { messages: readonly FetchedRecord[] }).messages
-  );
-}
-
-async function decodeOne(...batches: readonly SampleBatch[]): Promise<readonly FetchedRecord[]> {
-  const [records] = await decode(Buffer.concat(batches.map(batchBytes)));
-  return records!;
-}
 
 const GZIP = 1;
 const ZSTD = 4;
@@ -117,7 +32,8 @@ Deno.test("decodeFetchAnswer() takes the place of kafkajs's own decoder", () => 
 });
 
 Deno.test("decodeFetchAnswer() reads the answer's head, topics and partitions", async () => {
-  const answer = await decodeFetchAnswer(answerBytes(Buffer.alloc(0), Buffer.alloc(0)));
+  const nothing = { bytes: Buffer.alloc(0) };
+  const answer = await decodeFetchAnswer(answerBytes(nothing, nothing));
   const { clientSideThrottleTime, throttleTime, responses } = answer;
   assert.deepEqual([clientSideThrottleTime, throttleTime], [7, 0]);
   assert.equal(responses[0]!.topicName, "t");
@@ -130,7 +46,7 @@ Deno.test("decodeFetchAnswer() reads the answer's head, topics and partitions", 
 
 Deno.test("decodeFetchAnswer() reads records", async (t) => {
   await t.step("offsets, times, keys, values", async () => {
-    const records = await decodeOne({
+    const messages = await decodeOne({
       first: 40,
       records: [
         { delta: 0, value: null, timestampDelta: -5 },
@@ -138,27 +54,49 @@ Deno.test("decodeFetchAnswer() reads records", async (t) => {
       ],
     });
     assert.deepEqual(
-      records.map(({ offset, timestamp, key, value }) => [
-        ...[offset, timestamp, key?.toString(), value?.toString()],
+      messages.map(({ offset, timestampMs, key, value }) => [
+        ...[offset, timestampMs, textOf(key), textOf(value)],
       ]),
       [
-        ["40", "1699999999995", undefined, undefined],
-        ["70040", "1705000000000", "k", "v"],
+        [40, 1_699_999_999_995, undefined, undefined],
+        [70_040, 1_705_000_000_000, "k", "v"],
       ],
     );
   });
   await t.step("the broker's time where the topic is set so", async () => {
-    const [record] = await decodeOne({ first: 0, records: [{ delta: 0 }], attributes: 8 });
-    assert.equal(record!.timestamp, "1700000000999");
+    const [message] = await decodeOne({ first: 0, records: [{ delta: 0 }], attributes: 8 });
+    assert.equal(message!.timestampMs, 1_700_000_000_999);
+  });
+  await t.step("from the offset that was asked for, in the middle of a batch", async () => {
+    const batch = { first: 10, records: [{ delta: 0 }, { delta: 1 }, { delta: 2 }] };
+    assert.deepEqual(await fetchOne(11, [], batch), {
+      values: ["value 1", "value 2"],
+      nextOffset: 13,
+    });
   });
   await t.step("headers, repeated and null ones, and names that objects know", async () => {
     const headers = [["a", "1"], ["a", null], ["constructor", "x"]] as const;
-    const [record] = await decodeOne({ first: 0, records: [{ delta: 0, headers }] });
-    const pairs = Object.entries(record!.headers as Record<string, (Buffer | null)[]>);
+    const [message] = await decodeOne({ first: 0, records: [{ delta: 0, headers }] });
     assert.deepEqual(
-      pairs.map(([name, values]) => [name, values.map((value) => value?.toString())]),
+      Object.entries(message!.headers).map(([name, values]) => [name, values.map(textOf)]),
       [["a", ["1", undefined]], ["constructor", ["x"]]],
     );
+    assert.deepEqual(
+      Object.keys((await decodeOne({ first: 0, records: [{ delta: 0 }] }))[0]!.headers),
+      [],
+    );
+  });
+  await t.step("headers when they are asked for, and not before", async () => {
+    const headers = [["a", "1"], ["b", "2"]] as const;
+    const bytes = bytesOf({ first: 0, records: [{ delta: 0, headers }] });
+    const [answer] = await kafkajsBatches(0, { bytes });
+    const [message] = unpackMessages(answer!.messages, 0);
+    // Of names that were decoded before, this would change nothing.
+    message!.value!.fill(0);
+    const { buffer } = message!.value!;
+    const at = Buffer.from(buffer).indexOf(Buffer.from([2, 0x61, 2, 0x31, 2, 0x62, 2, 0x32]));
+    new Uint8Array(buffer)[at + 1] = 0x7a;
+    assert.deepEqual(Object.keys(message!.headers), ["z", "b"]);
   });
   await t.step("a megabyte of headers, in time that grows with their number", async () => {
     const bestMs = async (count: number): Promise<number> => {
@@ -166,9 +104,9 @@ Deno.test("decodeFetchAnswer() reads records", async (t) => {
       const runsMs: number[] = [];
       for (let run = 0; run < 3; run++) {
         const startMs = performance.now();
-        const [record] = await decodeOne({ first: 0, records: [{ delta: 0, headers }] });
+        const [message] = await decodeOne({ first: 0, records: [{ delta: 0, headers }] });
+        assert.equal(Object.keys(message!.headers).length, count);
         runsMs.push(performance.now() - startMs);
-        assert.equal(Object.keys(record!.headers).length, count);
       }
       return Math.min(...runsMs);
     };
@@ -180,19 +118,21 @@ Deno.test("decodeFetchAnswer() reads records", async (t) => {
     const records = [{ delta: 0 }, { delta: 1 }];
     const data = gzipSync(recordsBytes(records));
     const read = await decodeOne({ first: 7, records, attributes: GZIP, data });
-    assert.deepEqual(read.map(({ value }) => value!.toString()), ["value 0", "value 1"]);
-  });
-  await t.step("control records, which are not shown", async () => {
-    const [record] = await decodeOne({ first: 0, records: [{ delta: 0 }], attributes: 0x30 });
-    assert.equal(record!.isControlRecord, true);
-    assert.equal(record!.batchContext.inTransaction, true);
+    assert.deepEqual(read.map(({ value }) => textOf(value)), ["value 0", "value 1"]);
   });
   await t.step("several batches, the last one cut off", async () => {
     const whole = batchBytes({ first: 0, records: [{ delta: 0 }] });
     const next = batchBytes({ first: 1, records: [{ delta: 0 }] });
     for (const length of [0, 16, 40, next.length - 1]) {
-      const [records] = await decode(Buffer.concat([whole, next.subarray(0, length)]));
-      assert.deepEqual(records!.map(({ offset }) => offset), ["0"], `${length} bytes`);
+      const [messages] = await decode(Buffer.concat([whole, next.subarray(0, length)]));
+      assert.deepEqual(messages!.map(({ offset }) => offset), [0], `${length} bytes`);
+    }
+  });
+  await t.step("nothing, which is an empty fetch to kafkajs", async () => {
+    const cutOff = batchBytes({ first: 0, records: [{ delta: 0 }] }).subarray(0, 40);
+    for (const bytes of [Buffer.alloc(0), cutOff]) {
+      const [batch] = await kafkajsBatches(0, { bytes });
+      assert.equal(batch!.isEmpty(), true);
     }
   });
 });
@@ -201,25 +141,24 @@ Deno.test("decodeFetchAnswer() moves over a batch whose end was compacted away",
   const rows: [string, readonly SampleRecord[]][] = [["some left", [{ delta: 3 }]], ["none", []]];
   for (const [name, records] of rows) {
     await t.step(name, async () => {
-      const messages = await decodeOne({ first: 10, records, lastDelta: 9 });
-      const batch = new Batch("t", "10", {
-        ...{ partition: 0, highWatermark: "1000", abortedTransactions: [], messages },
-      });
-      assert.equal(batch.messages.length, records.length);
-      assert.equal(batch.lastOffset(), "19");
+      const batch = { first: 10, records, lastDelta: 9 };
+      const values = records.map(({ delta }) => `value ${delta}`);
+      assert.deepEqual(await fetchOne(10, [], batch), { values, nextOffset: 20 });
       // A fetch from behind the last record gets the same batch again.
-      const again = new Batch("t", "15", {
-        ...{ partition: 0, highWatermark: "1000", abortedTransactions: [], messages },
-      });
-      assert.equal(again.lastOffset(), "19");
+      assert.deepEqual(await fetchOne(15, [], batch), { values: [], nextOffset: 20 });
     });
   }
 });
 
-Deno.test("decodeFetchAnswer() makes one record of a batch that it cannot read", async (t) => {
+Deno.test("decodeFetchAnswer() makes one message of a batch that it cannot read", async (t) => {
   const bomb = gzipSync(Buffer.alloc(BATCH_BYTES_MAX + 1));
   const twoDeltas = recordsBytes([{ delta: 1 }, { delta: 1 }]);
   const long = Buffer.concat([Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff]), Buffer.alloc(8, 0xff)]);
+  const longHeader = recordsBytes([{ delta: 0, headers: [["h", "1"]] }, { delta: 1 }]);
+  const longerHeader = Buffer.from(longHeader);
+  // In place of a name of one byte: one of 4, one of 63.
+  longHeader[longHeader.indexOf("h") - 1] = 8;
+  longerHeader[longerHeader.indexOf("h") - 1] = 126;
   const rows: [string, Partial<SampleBatch>, RegExp][] = [
     ["a bomb", { attributes: GZIP, data: bomb }, /: gzip, at most 33554432 bytes: /],
     ["garbage", { attributes: GZIP, data: Buffer.from("hello") }, /: gzip, .* bytes: /],
@@ -231,6 +170,8 @@ Deno.test("decodeFetchAnswer() makes one record of a batch that it cannot read",
     ["the same offset twice", { data: twoDeltas }, /: the offsets .* out of order$/],
     ["a number without an end", { data: long }, /: a number in a record is too long$/],
     ["a record with a tail", { data: Buffer.from([30, ...Buffer.alloc(15)]) }, /end where it says/],
+    ["headers beyond the record", { data: longHeader }, /: a record does not end where it says$/],
+    ["headers beyond the batch", { data: longerHeader }, /: a record is cut off$/],
     ["an old format", { magic: 1 }, /message format 1$/],
   ];
   for (const [name, change, want] of rows) {
@@ -238,14 +179,15 @@ Deno.test("decodeFetchAnswer() makes one record of a batch that it cannot read",
       const records = [{ delta: 0 }, { delta: 1 }];
       const next: SampleBatch = { first: 12, records: [{ delta: 0 }] };
       const read = await decodeOne({ first: 10, records, ...change }, next);
-      const [record, after] = read;
-      assert.match(record!.unreadable!, want);
-      assert(record!.value!.length > 0);
-      assert.equal(after!.offset, "12", "it goes on behind it");
+      const [message, after] = read;
+      assert.match(message!.unreadable!, want);
+      assert(message!.value!.length > 0);
+      assert.deepEqual(message!.headers, {});
+      assert.equal(after!.offset, 12, "it goes on behind it");
       assert.equal(read.length, 2);
       if (change.magic !== undefined || change.lastDelta !== undefined) return;
-      assert.match(record!.unreadable!, /^offsets 10 to 11: /);
-      assert.equal(record!.offset, "11");
+      assert.match(message!.unreadable!, /^offsets 10 to 11: /);
+      assert.equal(message!.offset, 11);
     });
   }
 });
@@ -260,7 +202,8 @@ Deno.test("decodeFetchAnswer() calls no batch unreadable because the stack is fu
   ];
   for (const [name, attributes, data] of rows) {
     await t.step(name, async () => {
-      const answer = answerBytes(batchBytes({ first: 10, records, attributes, data }));
+      const bytes = batchBytes({ first: 10, records, attributes, data });
+      const answer = answerBytes({ bytes });
       const tries = onAFullStack(() => decodeFetchAnswer(answer));
       assert(tries.some((one) => one instanceof RangeError));
       const decoded = await Promise.all(tries.filter((one) => one instanceof Promise));
@@ -276,6 +219,6 @@ Deno.test("decodeFetchAnswer() leaves the rest of an answer that becomes too lar
   const large = (first: number): Buffer => batchBytes({ first, records, attributes: GZIP, data });
   const read = await decode(Buffer.concat([large(0), large(1), large(2)]), large(3), large(4));
   // The third one goes over the bound; what comes behind it is fetched again.
-  assert.deepEqual(read.map((each) => each.map(({ offset }) => offset)), [["0", "1", "2"], [], []]);
+  assert.deepEqual(read.map((each) => each.map(({ offset }) => offset)), [[0, 1, 2], [], []]);
   assert(read.flat().every(({ unreadable }) => unreadable === undefined));
 });

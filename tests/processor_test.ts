@@ -329,6 +329,27 @@ Deno.test("processBatch() keeps a batch that cannot be read as one dead letter, 
   );
 });
 
+Deno.test("processBatch() decodes the headers of dead letters, and of no reading", async () => {
+  const bench = await Bench.open();
+  const batch = await bench.batch([messageText(1), "{", messageText(2), null]);
+  const decoded: number[] = [];
+  const messages = batch.messages.map((message) =>
+    Object.defineProperty({ ...message }, "headers", {
+      get: () => {
+        decoded.push(message.offset);
+        return { traceparent: [utf8("00-a-b-01")] };
+      },
+    })
+  );
+  await bench.process({ ...batch, messages });
+  assert.deepEqual(decoded, [1, 3]);
+  const letters = bench.pipeline.store.deadLetters;
+  assert.deepEqual(letters.map(({ headersJson }) => headersJson), [
+    '{"traceparent":["00-a-b-01"]}',
+    '{"traceparent":["00-a-b-01"]}',
+  ]);
+});
+
 Deno.test("processBatch() with nothing but rejections moves the ledger", async () => {
   const bench = await Bench.open();
   assertOutcome(await bench.run(["{", "["]), stored([0, 0, 2]));

@@ -3,8 +3,8 @@
  *
  * kafkajs knows one codec of four, lets a batch become as large as it likes, and ends the consumer
  * for good at the first batch that it cannot read. Here every answer has a bound, and a batch that
- * cannot be read becomes one record in its last place that says why: the flow makes it a dead letter
- * and goes on behind it.
+ * cannot be read becomes one message in its last place that says why: the flow makes it a dead letter
+ * and goes on behind it. What belongs to aborted transactions is left out here, too.
  *
  * Version 11 of the answer, which all brokers since Kafka 2.3 speak:
  * https://kafka.apache.org/protocol#The_Messages_Fetch
@@ -15,7 +15,8 @@ import { Buffer } from "node:buffer";
 import Decoder from "kafkajs/src/protocol/decoder.js";
 import { describeError } from "../errors.ts";
 import { CODECS } from "./compression.ts";
-import { readRecords } from "./records.ts";
+import type { Message } from "./message.ts";
+import { NO_HEADERS, readRecords } from "./records.ts";
 import { UnreadableError } from "./unreadable.ts";
 
 /** Most bytes that one batch may become. Brokers take 1 MiB by default, compressed. */
@@ -36,6 +37,11 @@ const COMMON_HEADER_BYTES = 17;
 /** Where the length of a batch ends; the length counts what follows. */
 const LENGTH_END = 12;
 const HEADER_BYTES = 61;
+const ATTRIBUTES_AT = 21;
+const LAST_OFFSET_DELTA_AT = 23;
+const FIRST_TIMESTAMP_AT = 27;
+const MAX_TIMESTAMP_AT = 35;
+const PRODUCER_ID_AT = 43;
 /** The format since Kafka 0.11. */
 const MAGIC = 2;
 
@@ -46,46 +52,47 @@ const CONTROL = 0x20;
 
 type KafkajsDecoder = InstanceType<typeof Decoder>;
 
-/** A record as kafkajs hands it on, and what is added to it here. */
-export interface FetchedRecord {
-  /** Its place in the partition. */
+/**
+ * What one answer brought of one partition, in the form of a single kafkajs record.
+ *
+ * kafkajs would turn every offset into an object, look for aborted transactions in a way that takes
+ * data for markers, and step over a fetch without messages before anybody has seen it. It is shown
+ * one record that stands in the last place of the fetch, and passes it on whatever is in it.
+ */
+export interface FetchedParcel {
+  /** The last offset that the fetch covers, with or without a message there. */
   readonly offset: string;
-  /** Milliseconds since 1970. */
-  readonly timestamp: string;
-  /** Null: none. */
-  readonly key: Buffer | null;
-  /** Null: a tombstone. */
-  readonly value: Buffer | null;
-  /** By name. */
-  readonly headers: Readonly<Record<string, unknown>>;
-  /** Never shown; it only moves the position. */
-  readonly isControlRecord: boolean;
-  /** The record batch that it came in. */
-  readonly batchContext: BatchContext;
-  /** See `Message`. */
-  readonly unreadable?: string;
+  /** Ascending by offset. Some can lie below the offset that was asked for. */
+  readonly parcel: readonly Message[];
 }
 
-/** What a batch's header says, in kafkajs's words. */
-export interface BatchContext {
-  /** Offset of the first record. */
-  readonly firstOffset: string;
-  /** Offset of the last record. */
-  readonly lastOffset: string;
-  /** Time of the first record, ms since 1970. */
-  readonly firstTimestamp: string;
-  /** Latest time of a record, ms since 1970. */
-  readonly maxTimestamp: string;
-  /** 0: the producer's time, 1: the broker's. */
-  readonly timestampType: number;
-  /** Who wrote it, for transactions; -1: nobody in particular. */
-  readonly producerId: string;
-  /** Whether it belongs to a transaction. */
-  readonly inTransaction: boolean;
-  /** Whether it holds markers and no messages. */
-  readonly isControlBatch: boolean;
-  /** Version of the format. */
-  readonly magicByte: number;
+/**
+ * Takes out what kafkajs hands on as the messages of a batch.
+ *
+ * @param parcels what {@linkcode decodeFetchAnswer} made
+ * @param fetchedOffset the offset that was asked for: a batch can begin before it
+ */
+export function unpackMessages(parcels: readonly object[], fetchedOffset: number): Message[] {
+  return (parcels as readonly FetchedParcel[])
+    .flatMap(({ parcel }) => parcel)
+    .filter(({ offset }) => offset >= fetchedOffset);
+}
+
+/** What the header of a batch says. */
+interface BatchHeader {
+  readonly firstOffset: bigint;
+  readonly lastOffset: bigint;
+  readonly producerId: bigint;
+  readonly isTransactional: boolean;
+  /** Whether it holds a marker and no messages. */
+  readonly isControl: boolean;
+}
+
+/** A transaction whose messages nobody is to see. */
+interface AbortedTransaction {
+  readonly producerId: bigint;
+  /** Where its first message lies, be it before the beginning of the fetch. */
+  readonly firstOffset: bigint;
 }
 
 /** The answer as kafkajs hands it on. */
@@ -134,118 +141,162 @@ export function decodeFetchAnswer(raw: Buffer): Promise<FetchAnswer> {
 }
 
 function decodePartition(decoder: KafkajsDecoder, allowance: Allowance): object {
-  return {
+  const partition = {
     partition: decoder.readInt32(),
     errorCode: decoder.readInt16(),
     highWatermark: decoder.readInt64().toString(),
     lastStableOffset: decoder.readInt64().toString(),
     lastStartOffset: decoder.readInt64().toString(),
-    abortedTransactions: decoder.readArray((transaction: KafkajsDecoder) => ({
-      producerId: transaction.readInt64().toString(),
-      firstOffset: transaction.readInt64().toString(),
-    })),
-    preferredReadReplica: decoder.readInt32(),
-    messages: decodeBatches(decoder.readBytes() ?? new Uint8Array(), allowance),
+  };
+  const aborted = decoder.readArray((transaction: KafkajsDecoder): AbortedTransaction => ({
+    producerId: BigInt(transaction.readInt64().toString()),
+    firstOffset: BigInt(transaction.readInt64().toString()),
+  }));
+  const preferredReadReplica = decoder.readInt32();
+  const bytes = decoder.readBytes() ?? Buffer.alloc(0);
+  return {
+    ...partition,
+    preferredReadReplica,
+    // Left out already.
+    abortedTransactions: [],
+    messages: decodeBatches(bytes, new AbortedTransactions(aborted), allowance),
   };
 }
 
-/** The records of consecutive batches. The last batch may be cut off: it comes again. */
-function decodeBatches(bytes: Buffer, allowance: Allowance): readonly FetchedRecord[] {
-  const records: FetchedRecord[] = [];
+/** What lies in consecutive batches. The last one may be cut off: it comes again. */
+function decodeBatches(
+  bytes: Buffer,
+  aborted: AbortedTransactions,
+  allowance: Allowance,
+): readonly FetchedParcel[] {
+  const parcel: Message[] = [];
+  let lastOffset: bigint | undefined;
   for (let from = 0; from + COMMON_HEADER_BYTES <= bytes.length;) {
     const end = from + LENGTH_END + bytes.readInt32BE(from + 8);
     if (end > bytes.length || allowance.cost <= 0) break;
-    decodeBatch(bytes.subarray(from, end), allowance, records);
+    lastOffset = decodeBatch(bytes.subarray(from, end), { aborted, allowance, parcel });
     from = end;
   }
-  return records;
+  return lastOffset === undefined ? [] : [{ offset: String(lastOffset), parcel }];
 }
 
-function decodeBatch(batch: Buffer, allowance: Allowance, records: FetchedRecord[]): void {
+interface DecodingParts {
+  readonly aborted: AbortedTransactions;
+  readonly allowance: Allowance;
+  /** Where the messages go. */
+  readonly parcel: Message[];
+}
+
+/**
+ * Decodes one batch.
+ *
+ * @returns its last offset as its header says. The record there can have been compacted away, and a
+ * fetch that asked for that place would get this batch again.
+ */
+function decodeBatch(batch: Buffer, { aborted, allowance, parcel }: DecodingParts): bigint {
   const magic = batch.readInt8(COMMON_HEADER_BYTES - 1);
   if (magic !== MAGIC || batch.length < HEADER_BYTES) {
-    const offset = batch.readBigInt64BE(0).toString();
-    const context = { ...NO_CONTEXT, firstOffset: offset, lastOffset: offset, magicByte: magic };
+    const firstOffset = batch.readBigInt64BE(0);
     const fault = magic === MAGIC ? "a batch without a header" : `message format ${magic}`;
-    records.push(unreadableRecord(context, batch, fault));
-    return;
+    const place = { firstOffset, lastOffset: firstOffset, timestampMs: 0 };
+    parcel.push(unreadableMessage(place, batch, fault));
+    return firstOffset;
   }
-  const context = readContext(batch);
+  const header = readHeader(batch);
+  // Before its records are looked at: an aborted one need not be readable.
+  if (aborted.leavesOut(header)) return header.lastOffset;
   try {
-    decodeRecords(batch, context, { allowance, records });
+    const messages = decodeMessages(batch, header, allowance);
+    if (header.isControl) {
+      if (isAbortMarker(messages[0]?.key)) aborted.end(header.producerId);
+    } else {
+      for (const message of messages) parcel.push(message);
+    }
   } catch (error) {
     if (!(error instanceof UnreadableError)) throw error;
-    records.push(unreadableRecord(context, batch.subarray(HEADER_BYTES), describeError(error)));
+    const place = { ...header, timestampMs: Number(batch.readBigInt64BE(MAX_TIMESTAMP_AT)) };
+    parcel.push(unreadableMessage(place, batch.subarray(HEADER_BYTES), describeError(error)));
   }
-  // The end of a batch can have been compacted away. Without a record there, the next fetch would
-  // ask for that place, and get this batch again.
-  if (records.at(-1)?.offset !== context.lastOffset) records.push(endRecord(context));
+  return header.lastOffset;
 }
 
-function readContext(batch: Buffer): BatchContext {
-  const attributes = batch.readInt16BE(21);
+function readHeader(batch: Buffer): BatchHeader {
+  const attributes = batch.readInt16BE(ATTRIBUTES_AT);
   const firstOffset = batch.readBigInt64BE(0);
   return {
-    firstOffset: firstOffset.toString(),
-    lastOffset: (firstOffset + BigInt(batch.readInt32BE(23))).toString(),
-    firstTimestamp: batch.readBigInt64BE(27).toString(),
-    maxTimestamp: batch.readBigInt64BE(35).toString(),
-    timestampType: (attributes & LOG_APPEND_TIME) === 0 ? 0 : 1,
-    producerId: batch.readBigInt64BE(43).toString(),
-    inTransaction: (attributes & TRANSACTIONAL) !== 0,
-    isControlBatch: (attributes & CONTROL) !== 0,
-    magicByte: MAGIC,
+    firstOffset,
+    lastOffset: firstOffset + BigInt(batch.readInt32BE(LAST_OFFSET_DELTA_AT)),
+    producerId: batch.readBigInt64BE(PRODUCER_ID_AT),
+    isTransactional: (attributes & TRANSACTIONAL) !== 0,
+    isControl: (attributes & CONTROL) !== 0,
   };
 }
 
-const NO_CONTEXT: Omit<BatchContext, "firstOffset" | "lastOffset"> = {
-  firstTimestamp: "0",
-  maxTimestamp: "0",
-  timestampType: 0,
-  producerId: "-1",
-  inTransaction: false,
-  isControlBatch: false,
-  magicByte: 0,
-};
+/**
+ * Tells which batches of a fetch belong to aborted transactions. Several producers' transactions can
+ * be open at the same place; one producer has one at a time, so its id names it. It begins at the
+ * offset that the broker lists, or before the fetch, and ends with its own abort marker: a control
+ * batch, for a message can have any key. A commit marker ends another transaction than these.
+ */
+class AbortedTransactions {
+  /** Those that the batches have not come to, the first one last. */
+  readonly #ahead: AbortedTransaction[];
+  /** Producers whose transaction is open here. */
+  readonly #open = new Set<bigint>();
 
-function decodeRecords(
+  /** @param listed in any order: brokers list them by their ends */
+  constructor(listed: readonly AbortedTransaction[]) {
+    this.#ahead = listed.toSorted((a, b) => Number(b.firstOffset - a.firstOffset));
+  }
+
+  /** Whether the messages of a batch are aborted. Batches come by their offsets. */
+  leavesOut({ lastOffset, producerId, isTransactional, isControl }: BatchHeader): boolean {
+    for (let next = this.#ahead.at(-1); next !== undefined; next = this.#ahead.at(-1)) {
+      if (next.firstOffset > lastOffset) break;
+      this.#ahead.pop();
+      this.#open.add(next.producerId);
+    }
+    return isTransactional && !isControl && this.#open.has(producerId);
+  }
+
+  /** The abort marker of a producer's transaction was met. */
+  end(producerId: bigint): void {
+    this.#open.delete(producerId);
+  }
+}
+
+/** The key of a control record is a version and a type, two bytes each; type 0: abort. */
+function isAbortMarker(key: Uint8Array | null | undefined): boolean {
+  return key?.[2] === 0 && key[3] === 0;
+}
+
+function decodeMessages(
   batch: Buffer,
-  context: BatchContext,
-  { allowance, records }: { allowance: Allowance; records: FetchedRecord[] },
-): void {
+  { firstOffset }: BatchHeader,
+  allowance: Allowance,
+): readonly Message[] {
   const count = batch.readInt32BE(HEADER_BYTES - 4);
   if (count < 0 || count > BATCH_RECORDS_MAX) {
     throw new UnreadableError(`${count} records; at most ${BATCH_RECORDS_MAX} are read`);
   }
-  const data = decompress(batch);
+  const attributes = batch.readInt16BE(ATTRIBUTES_AT);
+  const data = decompress(batch, attributes & CODEC_MASK);
   allowance.cost -= data.length + count * RECORD_COST;
-  const isControlRecord = context.isControlBatch;
-  const read = readRecords(data, {
+  const isOwnTime = (attributes & LOG_APPEND_TIME) === 0;
+  return readRecords(data, {
     count,
-    firstOffset: Number(context.firstOffset),
-    lastOffsetDelta: batch.readInt32BE(23),
-    firstTimestamp: context.timestampType === 0 ? Number(context.firstTimestamp) : undefined,
-    maxTimestamp: Number(context.maxTimestamp),
+    firstOffset: Number(firstOffset),
+    lastOffsetDelta: batch.readInt32BE(LAST_OFFSET_DELTA_AT),
+    firstTimestamp: isOwnTime ? Number(batch.readBigInt64BE(FIRST_TIMESTAMP_AT)) : undefined,
+    maxTimestamp: Number(batch.readBigInt64BE(MAX_TIMESTAMP_AT)),
   });
-  for (const { offset, timestamp, key, value, headers } of read) {
-    records.push({
-      offset: String(offset),
-      timestamp: String(timestamp),
-      key,
-      value,
-      headers,
-      isControlRecord,
-      batchContext: context,
-    });
-  }
 }
 
-function decompress(batch: Buffer): Buffer {
+function decompress(batch: Buffer, codecNumber: number): Buffer {
   const data = batch.subarray(HEADER_BYTES);
-  const number = batch.readInt16BE(21) & CODEC_MASK;
-  if (number === 0) return data;
-  const codec = CODECS.get(number);
-  if (codec === undefined) throw new UnreadableError(`codec ${number} is unknown`);
+  if (codecNumber === 0) return data;
+  const codec = CODECS.get(codecNumber);
+  if (codec === undefined) throw new UnreadableError(`codec ${codecNumber} is unknown`);
   try {
     const { buffer, byteOffset, byteLength } = codec.decompress(data, BATCH_BYTES_MAX);
     return Buffer.from(buffer, byteOffset, byteLength);
@@ -256,27 +307,21 @@ function decompress(batch: Buffer): Buffer {
 }
 
 /** Stands for a whole batch, in the place of its last record: no fetch begins behind that. */
-function unreadableRecord(context: BatchContext, bytes: Buffer, fault: string): FetchedRecord {
-  const { firstOffset, lastOffset } = context;
+function unreadableMessage(
+  { firstOffset, lastOffset, timestampMs }: {
+    readonly firstOffset: bigint;
+    readonly lastOffset: bigint;
+    readonly timestampMs: number;
+  },
+  bytes: Buffer,
+  fault: string,
+): Message {
   return {
-    ...recordAtEnd(context),
-    value: bytes,
-    unreadable: `offsets ${firstOffset} to ${lastOffset}: ${fault}`,
-  };
-}
-
-function endRecord(context: BatchContext): FetchedRecord {
-  return { ...recordAtEnd(context), isControlRecord: true };
-}
-
-function recordAtEnd(context: BatchContext): FetchedRecord {
-  return {
-    offset: context.lastOffset,
-    timestamp: context.maxTimestamp,
+    offset: Number(lastOffset),
     key: null,
-    value: null,
-    headers: {},
-    isControlRecord: false,
-    batchContext: context,
+    value: bytes,
+    headers: NO_HEADERS,
+    timestampMs,
+    unreadable: `offsets ${firstOffset} to ${lastOffset}: ${fault}`,
   };
 }

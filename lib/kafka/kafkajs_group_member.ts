@@ -15,8 +15,9 @@ import {
   KAFKAJS_RETRY,
   openKafka,
 } from "./connection.ts";
+import { unpackMessages } from "./fetch_answer.ts";
 import type { FetchedBatch, GroupAdmin, GroupHandlers, GroupMember } from "./group_member.ts";
-import type { Message, MessageHeaders, TopicIdentity, Watermarks } from "./message.ts";
+import type { TopicIdentity, Watermarks } from "./message.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { type IdentityReader, openIdentityReader } from "./topic_identity.ts";
 
@@ -100,7 +101,7 @@ function consumerOf(kafka: KafkaClient, settings: GroupMemberSettings): kafkajs.
     maxWaitTimeInMs: settings.fetchWaitMs,
     maxBytesPerPartition: settings.fetchPartitionBytes,
     allowAutoTopicCreation: false,
-    // Messages of an aborted transaction are not readings.
+    // Nothing behind an open transaction, and with each answer the aborted ones that it crosses.
     readUncommitted: false,
     retry: KAFKAJS_RETRY,
   });
@@ -171,7 +172,7 @@ class KafkajsGroupMember implements OpenGroupMember {
       partition: payload.batch.partition,
       fetchedOffset: offsetOf(fetchedOffset),
       nextOffset: offsetOf(payload.batch.lastOffset()) + 1,
-      messages: payload.batch.messages.map(messageOf),
+      messages: unpackMessages(payload.batch.messages, offsetOf(fetchedOffset)),
       isCurrent: () => payload.isRunning() && !payload.isStale(),
       // kafkajs wants the last offset done and adds one itself.
       resolve: (nextOffset) => payload.resolveOffset(String(nextOffset - 1)),
@@ -315,33 +316,6 @@ class KafkajsGroupMember implements OpenGroupMember {
       throw classifyKafkaError(action, error);
     }
   }
-}
-
-function messageOf(message: kafkajs.KafkaMessage & { readonly unreadable?: string }): Message {
-  return {
-    offset: offsetOf(message.offset),
-    key: message.key,
-    value: message.value,
-    headers: headersOf(message.headers),
-    timestampMs: Number(message.timestamp),
-    ...(message.unreadable !== undefined && { unreadable: message.unreadable }),
-  };
-}
-
-const NO_HEADERS: MessageHeaders = {};
-
-function headersOf(headers: kafkajs.KafkaMessage["headers"]): MessageHeaders {
-  const entries = Object.entries(headers ?? {});
-  // Mostly there are none, and this is done for every message.
-  if (entries.length === 0) return NO_HEADERS;
-  const result: Record<string, (Uint8Array | null)[]> = Object.create(null);
-  const encoder = new TextEncoder();
-  for (const [name, value] of entries) {
-    result[name] = [value ?? null].flat().map((one) =>
-      typeof one === "string" ? encoder.encode(one) : one
-    );
-  }
-  return result;
 }
 
 /**

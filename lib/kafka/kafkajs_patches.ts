@@ -1,10 +1,9 @@
 /**
- * Four corrections to kafkajs 2.2.4, which is no longer maintained. Importing this module applies
+ * Three corrections to kafkajs 2.2.4, which is no longer maintained. Importing this module applies
  * them, once. `tests/kafkajs_patches_test.ts` fails when a patched method changes or disappears.
  *
  * @module
  */
-import Batch from "kafkajs/src/consumer/batch.js";
 import FetchResponse from "kafkajs/src/protocol/requests/fetch/v11/response.js";
 import Encoder from "kafkajs/src/protocol/encoder.js";
 import RequestQueue from "kafkajs/src/network/requestQueue/index.js";
@@ -18,12 +17,7 @@ interface PatchedRequestQueue {
   checkPendingRequests(): void;
 }
 
-/** The part of kafkajs's batch that the second correction touches. */
-interface PatchedBatch {
-  rawMessages: readonly unknown[];
-}
-
-/** The part of kafkajs's encoder that the third correction touches. */
+/** The part of kafkajs's encoder that the second correction touches. */
 interface PatchedEncoder {
   buf: Uint8Array;
   offset: number;
@@ -45,16 +39,6 @@ RequestQueue.prototype.scheduleCheckPendingRequests = function (this: PatchedReq
     this.checkPendingRequests();
   }, waitMs);
 };
-
-/**
- * The original never shows a fetch whose records are all control or aborted records: it steps over
- * them by itself, and a consumer that keeps its own offsets loses track. With these two, such a
- * fetch reaches `eachBatch` as a batch without messages, and only a truly empty one is left out.
- */
-Batch.prototype.isEmpty = function (this: PatchedBatch): boolean {
-  return this.rawMessages.length === 0;
-};
-Batch.prototype.isEmptyDueToFiltering = (): boolean => false;
 
 /** The original ends the consumer at a codec that it does not know, and has no bound for any. */
 FetchResponse.decode = decodeFetchAnswer;
