@@ -32,18 +32,38 @@ const PROBLEMS_MAX = 20;
 /**
  * Compares what was sent with what is stored.
  *
- * @param sent every message of one topic, read from its beginning into an empty database
+ * @param sent every message of one topic, read from its beginning into an empty database; there is one
+ * at every offset
  * @returns a sentence for each problem; none: all is well
  */
 export function findProblems(sent: readonly SentMessage[], stored: Stored): readonly string[] {
+  return bounded([
+    ...messageProblems(sent, stored),
+    ...lineProblems(sent, stored.lines, rowsById(stored)),
+  ]);
+}
+
+/** The same without the ledger, which counts offsets that no message is at, too. */
+export function findMessageProblems(
+  sent: readonly SentMessage[],
+  stored: Stored,
+): readonly string[] {
+  return bounded(messageProblems(sent, stored));
+}
+
+function messageProblems(sent: readonly SentMessage[], stored: Stored): readonly string[] {
   const byPlace = new Map(sent.map((message) => [placeOf(message), message]));
-  const firsts = firstOfEachId(sent);
-  const rows = new Map(stored.rows.map((row) => [row.unique_reading_id, row]));
-  const problems = [
-    ...rowProblems(sent, stored.rows, firsts),
-    ...deadLetterProblems(sent, stored.deadLetters, rows, byPlace),
-    ...lineProblems(sent, stored.lines, rows),
+  return [
+    ...rowProblems(sent, stored.rows, firstOfEachId(sent)),
+    ...deadLetterProblems(sent, stored.deadLetters, rowsById(stored), byPlace),
   ];
+}
+
+function rowsById({ rows }: Stored): ReadonlyMap<string, StoredRow> {
+  return new Map(rows.map((row) => [row.unique_reading_id, row]));
+}
+
+function bounded(problems: readonly string[]): readonly string[] {
   return problems.length <= PROBLEMS_MAX
     ? problems
     : [...problems.slice(0, PROBLEMS_MAX), `and ${problems.length - PROBLEMS_MAX} more`];

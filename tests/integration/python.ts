@@ -9,6 +9,8 @@ import { findProgram, runProgram } from "../../tools/stack/program.ts";
 
 const TESTS = join(import.meta.dirname!, "..");
 const TAKE_OVER = join(TESTS, "take_over");
+/** Directory of programs that use transactions. */
+export const TRANSACTIONS: string = join(TESTS, "transactions");
 
 /**
  * Runs a script of `tests/take_over/` to its end and returns what it prints. They behave like the
@@ -21,6 +23,11 @@ export async function runScript(
 ): Promise<string> {
   const python = join(await pythonPrograms(TAKE_OVER), "python");
   return await runProgram([python, join(TAKE_OVER, script), ...args], { env });
+}
+
+/** Python with what the programs of `tests/transactions/` need. */
+export async function transactionsPython(): Promise<string> {
+  return join(await pythonPrograms(TRANSACTIONS), "python");
 }
 
 /** Directory of the programs that check the files of a deployment, `tests/deployment/`. */
