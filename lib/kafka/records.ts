@@ -68,9 +68,9 @@ class RecordMessage implements Message {
  * @param data decompressed
  * @throws {UnreadableError} if they are not what the header says.
  */
-export function readRecords(data: Buffer, header: RecordsHeader): readonly RecordMessage[] {
+export function readRecords(data: Buffer, header: RecordsHeader): readonly Message[] {
   const reader = new RecordReader(data, 0);
-  const messages: RecordMessage[] = [];
+  const messages: Message[] = [];
   let previousDelta = -1;
   for (let index = 0; index < header.count; index++) {
     const end = reader.readNumber() + reader.at;
