@@ -16,10 +16,13 @@ function openTopic(): Promise<TopicUnderTest> {
       kafka.append(partition, values.map((text) => ({ key: null, value: encoder.encode(text) })));
       return Promise.resolve();
     },
-    appendAborted: (partition, values) => {
-      // What an aborted transaction leaves: its messages and the marker, none of them readable.
-      kafka.appendControl(partition, values.length + 1);
-      return Promise.resolve();
+    begin: (partition, values) => {
+      const producer = kafka.transactionalProducer();
+      producer.append(
+        partition,
+        values.map((text) => ({ key: null, value: encoder.encode(text) })),
+      );
+      return Promise.resolve((outcome) => Promise.resolve(producer.end(outcome)));
     },
     deleteRecords: (partition, beforeOffset) => {
       kafka.deleteRecords(partition, beforeOffset);
@@ -95,6 +98,34 @@ Deno.test("MemoryKafka.recreateTopic() can go unnoticed, and can leave the group
       assert.equal(kafka.committed.get("g")?.get(0), commits === "kept" ? 7 : undefined);
     });
   }
+});
+
+Deno.test("MemoryKafka.abortHanging() ends what lost its marker, and no transaction under way", async () => {
+  const kafka = new MemoryKafka({ topic: "readings", partitions: 1, clock: new FakeClock() });
+  const [ended, open] = [kafka.transactionalProducer(), kafka.transactionalProducer()];
+  const high = async (): Promise<number> => (await kafka.member("g").watermarks()).get(0)!.high;
+  for (const producer of [ended, open]) {
+    producer.append(0, [{ key: null, value: new Uint8Array([1]) }]);
+  }
+  ended.end("commit");
+  assert.equal(await high(), 1);
+  kafka.truncate(0, 2);
+  assert.equal(await high(), 0, "open again");
+  kafka.abortHanging(0);
+  assert.equal(await high(), 1);
+  open.end("commit");
+  assert.equal(await high(), 4);
+  const { records, transactions } = kafka.partition(0);
+  assert.deepEqual(transactions.messagesOf(records).map(({ offset }) => offset), [1]);
+});
+
+Deno.test("MemoryTransactionalProducer ends nothing in a topic that was made again", () => {
+  const kafka = new MemoryKafka({ topic: "readings", partitions: 1, clock: new FakeClock() });
+  const producer = kafka.transactionalProducer();
+  producer.append(0, [{ key: null, value: new Uint8Array([1]) }]);
+  kafka.recreateTopic();
+  producer.end("commit");
+  assert.equal(kafka.partition(0).next, 0);
 });
 
 Deno.test("MemoryMember that was stopped does not join again", async () => {

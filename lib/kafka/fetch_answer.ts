@@ -14,6 +14,11 @@
 import { Buffer } from "node:buffer";
 import Decoder from "kafkajs/src/protocol/decoder.js";
 import { describeError } from "../errors.ts";
+import {
+  type AbortedTransaction,
+  AbortedTransactions,
+  type BatchInTransaction,
+} from "./aborted_transactions.ts";
 import { CODECS } from "./compression.ts";
 import type { Message } from "./message.ts";
 import { NO_HEADERS, readRecords } from "./records.ts";
@@ -79,19 +84,7 @@ export function unpackMessages(parcels: readonly object[], fetchedOffset: number
 }
 
 /** What the header of a batch says. */
-interface BatchHeader {
-  readonly firstOffset: bigint;
-  readonly lastOffset: bigint;
-  readonly producerId: bigint;
-  readonly isTransactional: boolean;
-  /** Whether it holds a marker and no messages. */
-  readonly isControl: boolean;
-}
-
-/** A transaction whose messages nobody is to see. */
-interface AbortedTransaction {
-  readonly producerId: bigint;
-  /** Where its first message lies, be it before the beginning of the fetch. */
+interface BatchHeader extends BatchInTransaction {
   readonly firstOffset: bigint;
 }
 
@@ -230,39 +223,6 @@ function readHeader(batch: Buffer): BatchHeader {
     isTransactional: (attributes & TRANSACTIONAL) !== 0,
     isControl: (attributes & CONTROL) !== 0,
   };
-}
-
-/**
- * Tells which batches of a fetch belong to aborted transactions. Several producers' transactions can
- * be open at the same place; one producer has one at a time, so its id names it. It begins at the
- * offset that the broker lists, or before the fetch, and ends with its own abort marker: a control
- * batch, for a message can have any key. A commit marker ends another transaction than these.
- */
-class AbortedTransactions {
-  /** Those that the batches have not come to, the first one last. */
-  readonly #ahead: AbortedTransaction[];
-  /** Producers whose transaction is open here. */
-  readonly #open = new Set<bigint>();
-
-  /** @param listed in any order: brokers list them by their ends */
-  constructor(listed: readonly AbortedTransaction[]) {
-    this.#ahead = listed.toSorted((a, b) => Number(b.firstOffset - a.firstOffset));
-  }
-
-  /** Whether the messages of a batch are aborted. Batches come by their offsets. */
-  leavesOut({ lastOffset, producerId, isTransactional, isControl }: BatchHeader): boolean {
-    for (let next = this.#ahead.at(-1); next !== undefined; next = this.#ahead.at(-1)) {
-      if (next.firstOffset > lastOffset) break;
-      this.#ahead.pop();
-      this.#open.add(next.producerId);
-    }
-    return isTransactional && !isControl && this.#open.has(producerId);
-  }
-
-  /** The abort marker of a producer's transaction was met. */
-  end(producerId: bigint): void {
-    this.#open.delete(producerId);
-  }
 }
 
 /** The key of a control record is a version and a type, two bytes each; type 0: abort. */

@@ -18,10 +18,13 @@ import type {
   TopicIdentity,
   Watermarks,
 } from "./message.ts";
+import {
+  LogTransactions,
+  type MemoryRecord,
+  MemoryTransactionalProducer,
+  type TransactionEnd,
+} from "./memory_transactions.ts";
 import type { TopicWriter } from "./topic_writer.ts";
-
-/** A record of the log; control records take an offset and carry no message. */
-export type MemoryRecord = Message | { readonly offset: number; readonly control: true };
 
 /** One partition's log. */
 export interface MemoryPartition {
@@ -31,6 +34,8 @@ export interface MemoryPartition {
   next: number;
   /** Ascending by offset, without holes but those that a test makes. */
   records: MemoryRecord[];
+  /** Whose transactions the records belong to. */
+  transactions: LogTransactions;
 }
 
 /** How to make a {@linkcode MemoryKafka}. */
@@ -102,6 +107,7 @@ export class MemoryKafka {
   #partitions: MemoryPartition[];
   #brokersAway = false;
   readonly #members: MemoryMember[] = [];
+  readonly #producers: MemoryTransactionalProducer[] = [];
   /** How often each group has dealt out its partitions. */
   readonly #generations = new Map<string, number>();
   readonly #faults = new Map<MemoryKafkaCall, Error[]>();
@@ -170,28 +176,60 @@ export class MemoryKafka {
     };
   }
 
-  /** Appends messages and returns their offsets. */
-  append(number: number, messages: readonly RecordToAppend[]): number[] {
-    const partition = this.partition(number);
-    return messages.map((message) => {
-      const offset = partition.next++;
-      partition.records.push({
-        offset,
+  /**
+   * Appends messages and returns their offsets.
+   *
+   * @param producerId whose transaction they belong to; undefined: nobody's
+   */
+  append(number: number, messages: readonly RecordToAppend[], producerId?: bigint): number[] {
+    return messages.map((message) =>
+      this.#append(number, {
         key: typeof message.key === "string" ? new TextEncoder().encode(message.key) : message.key,
         value: message.value,
         headers: message.headers ?? {},
         timestampMs: message.timestampMs ?? this.clock.now(),
-      });
-      return offset;
-    });
+        ...producerId !== undefined && { producerId },
+      })
+    );
   }
 
-  /** Appends control records, as a committed or aborted transaction leaves them. */
+  /** Appends control records, as transactions leave them that wrote to other partitions. */
   appendControl(number: number, count: number): void {
-    const partition = this.partition(number);
-    for (let added = 0; added < count; added++) {
-      partition.records.push({ offset: partition.next++, control: true });
+    for (let added = 0; added < count; added++) this.#append(number, { control: true });
+  }
+
+  /** A producer with a transactional id of its own. */
+  transactionalProducer(): MemoryTransactionalProducer {
+    const producer = new MemoryTransactionalProducer(this, BigInt(this.#producers.length));
+    this.#producers.push(producer);
+    return producer;
+  }
+
+  /** Appends the marker that ends a producer's transaction, and returns its offset. */
+  endTransaction(number: number, ends: TransactionEnd): number {
+    return this.#append(number, { control: true, ends });
+  }
+
+  /**
+   * Aborts transactions in a partition that their producers have ended: the log lost their markers.
+   * The brokers leave that to an operator.
+   */
+  abortHanging(number: number): void {
+    for (const producerId of [...this.partition(number).transactions.open.keys()]) {
+      const isAlive = this.#producers.some((one) =>
+        one.producerId === producerId && one.isIn(number)
+      );
+      if (!isAlive) this.endTransaction(number, { producerId, outcome: "abort" });
     }
+  }
+
+  #append(number: number, record: WithoutOffset<MemoryRecord>): number {
+    const partition = this.partition(number);
+    const offset = partition.next++;
+    const kept = { ...record, offset };
+    partition.records.push(kept);
+    partition.transactions.note(kept);
+    return offset;
   }
 
   /** Deletes everything below `offset`, as retention does. */
@@ -206,6 +244,7 @@ export class MemoryKafka {
     const partition = this.partition(number);
     partition.next = Math.max(partition.low, Math.min(offset, partition.next));
     partition.records = partition.records.filter((record) => record.offset < partition.next);
+    partition.transactions = new LogTransactions(partition.records);
   }
 
   /**
@@ -288,8 +327,15 @@ export class MemoryKafka {
   }
 }
 
+type WithoutOffset<Record> = Record extends unknown ? Omit<Record, "offset"> : never;
+
 function emptyPartition(): MemoryPartition {
-  return { low: 0, next: 0, records: [] };
+  return { low: 0, next: 0, records: [], transactions: new LogTransactions([]) };
+}
+
+/** The last stable offset: nothing from here on is shown, for a transaction is open. */
+function stableEnd({ low, next, transactions }: MemoryPartition): number {
+  return Math.max(low, Math.min(next, ...transactions.open.values()));
 }
 
 /** Thrown out of a handler's heartbeat when the group rebalances. */
@@ -394,8 +440,8 @@ export class MemoryMember implements GroupMember, GroupAdmin {
     this.#kafka.check("watermarks");
     return new Map(
       this.#kafka.partitionNumbers().map((number) => {
-        const { low, next } = this.#kafka.partition(number);
-        return [number, { low, high: next }];
+        const partition = this.#kafka.partition(number);
+        return [number, { low: partition.low, high: stableEnd(partition) }];
       }),
     );
   }
@@ -425,11 +471,12 @@ export class MemoryMember implements GroupMember, GroupAdmin {
     this.#kafka.check("watermarks");
     return new Map(
       this.#kafka.partitionNumbers().map((number) => {
-        const { records, next } = this.#kafka.partition(number);
-        const first = records.find((record) =>
-          "value" in record && record.timestampMs >= timestampMs
+        const partition = this.#kafka.partition(number);
+        const end = stableEnd(partition);
+        const first = partition.records.find((record) =>
+          "value" in record && record.timestampMs >= timestampMs && record.offset < end
         );
-        return [number, first?.offset ?? next];
+        return [number, first?.offset ?? end];
       }),
     );
   }
@@ -484,15 +531,20 @@ export class MemoryMember implements GroupMember, GroupAdmin {
     if (sought !== undefined) this.#positions.set(number, sought);
     this.#seeks.delete(number);
     if (this.#paused.has(number) || this.#kafka.brokersAway) return 0;
-    const { low, next, records } = this.#kafka.partition(number);
+    const partition = this.#kafka.partition(number);
+    const { low, next, records } = partition;
+    const end = stableEnd(partition);
     let position = this.#positions.get(number) ?? low;
     // Out of range: the brokers send a reader back to the earliest message.
     if (position < low || position > next) position = low;
     const from = records.findIndex((record) => record.offset >= position);
-    const slice = from < 0 ? [] : records.slice(from, from + this.#fetchMessagesMax);
+    const slice = from < 0
+      ? []
+      : records.slice(from, from + this.#fetchMessagesMax).filter(({ offset }) => offset < end);
     const last = slice.at(-1);
     this.#positions.set(number, position);
     if (last === undefined) return 0;
+    const messages = partition.transactions.messagesOf(slice);
     if (this.#fetchMs > 0) {
       await this.#clock.sleep(this.#fetchMs, this.#stop.signal);
       // An answer that was under way when its partition was paused or sought is dropped.
@@ -501,7 +553,7 @@ export class MemoryMember implements GroupMember, GroupAdmin {
       }
     }
     try {
-      await handlers.batch(this.#batchOf(number, position, last.offset + 1, slice));
+      await handlers.batch(this.#batchOf(number, position, last.offset + 1, messages));
     } catch (error) {
       if (!(error instanceof MemoryRebalanceError)) throw error;
     }
@@ -512,13 +564,13 @@ export class MemoryMember implements GroupMember, GroupAdmin {
     partition: number,
     fetchedOffset: number,
     nextOffset: number,
-    records: readonly MemoryRecord[],
+    messages: readonly Message[],
   ): FetchedBatch {
     return {
       partition,
       fetchedOffset,
       nextOffset,
-      messages: records.filter((record): record is Message => "value" in record),
+      messages,
       isCurrent: () => !this.#stop.signal.aborted && !this.#seeks.has(partition),
       resolve: (offset) => this.#positions.set(partition, offset),
       // deno-lint-ignore require-await -- a rebalance must come as a rejection

@@ -61,10 +61,13 @@ export function isSameTopic(a: TopicIdentity, b: TopicIdentity): boolean {
   return a.topicId === b.topicId && a.clusterId === b.clusterId && a.topic === b.topic;
 }
 
-/** The readable range of a partition: `low` is the first offset kept, `high` is last + 1. */
+/**
+ * The readable range of a partition: `low` is the first offset kept, `high` is last + 1. What lies
+ * behind an open transaction can't be read yet: there `high` is the transaction's first offset.
+ */
 export interface Watermarks {
   /** The first offset kept. */
   readonly low: number;
-  /** One past the last offset. */
+  /** One past the last offset that can be read. */
   readonly high: number;
 }

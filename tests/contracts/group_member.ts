@@ -15,8 +15,14 @@ import type {
 export interface TopicUnderTest {
   readonly topic: string;
   append(partition: number, values: readonly string[]): Promise<void>;
-  /** Appends messages that nobody may read, with the control record that says so. */
-  appendAborted(partition: number, values: readonly string[]): Promise<void>;
+  /**
+   * A producer of its own appends messages in a transaction. What is returned ends it, and resolves
+   * when the end is in the log.
+   */
+  begin(
+    partition: number,
+    values: readonly string[],
+  ): Promise<(outcome: "commit" | "abort") => Promise<void>>;
   deleteRecords(partition: number, beforeOffset: number): Promise<void>;
   recreate(): Promise<void>;
   /** Makes the group give up a member that is silent, unless it does so by itself. */
@@ -145,24 +151,59 @@ const LAWS: readonly [string, Law][] = [
   }],
   ["aborted and control records take offsets and are no messages", async (topic) => {
     await topic.append(0, ["a"]);
-    await topic.appendAborted(0, ["x", "y"]);
+    await (await topic.begin(0, ["x", "y"]))("abort");
     await topic.append(0, ["b"]);
     const member = await topic.member("skipping");
     const witness = new Witness();
     await member.start(witness);
-    // Four records and the marker of the abort, which can be written later than the abort returns.
+    // Four records and the marker of the abort.
     await until(topic, "the end", () => witness.next(0) === 5);
     assert.deepEqual(witness.values(0), ["a", "b"]);
     await member.stop();
   }],
   ["a log of nothing but aborted records still moves the position", async (topic) => {
-    await topic.appendAborted(0, ["x", "y"]);
+    await (await topic.begin(0, ["x", "y"]))("abort");
     const member = await topic.member("skipping");
     const witness = new Witness();
     await member.start(witness);
     await until(topic, "the end", () => witness.next(0) === 3);
     assert.equal(witness.batches[0]?.fetchedOffset, 0);
     assert.deepEqual(witness.values(0), []);
+    await member.stop();
+  }],
+  ["nothing behind an open transaction is fetched, and the log ends before it", async (topic) => {
+    await topic.append(0, ["a"]);
+    const end = await topic.begin(0, ["x"]);
+    await topic.append(0, ["b"]);
+    const member = await topic.member("waiting");
+    const witness = new Witness();
+    await member.start(witness);
+    await until(topic, "its beginning", () => witness.next(0) === 1);
+    for (let passes = 0; passes < 10; passes++) await topic.pass();
+    assert.deepEqual(witness.values(0), ["a"]);
+    assert.deepEqual((await member.watermarks()).get(0), { low: 0, high: 1 });
+    assert.equal((await member.offsetsAtTime(Date.UTC(2100, 0))).get(0), 1);
+    await end("commit");
+    await until(topic, "the end", () => witness.next(0) === 4);
+    assert.deepEqual(witness.values(0), ["a", "x", "b"]);
+    assert.deepEqual((await member.watermarks()).get(0), { low: 0, high: 4 });
+    await member.stop();
+  }],
+  ["of transactions that are open together each is shown if it was committed", async (topic) => {
+    const endFirst = await topic.begin(0, ["x"]);
+    const endSecond = await topic.begin(0, ["y"]);
+    const endThird = await topic.begin(0, ["a"]);
+    await endSecond("abort");
+    await endThird("commit");
+    await endFirst("abort");
+    await topic.append(0, ["b"]);
+    const member = await topic.member("sorting");
+    const witness = new Witness();
+    // Begins behind the first message of an aborted transaction.
+    witness.onAssigned = () => member.seek(0, 1);
+    await member.start(witness);
+    await until(topic, "the end", () => witness.next(0) === 7);
+    assert.deepEqual(witness.values(0), ["a", "b"]);
     await member.stop();
   }],
   [

@@ -9,7 +9,7 @@ import { testSettings } from "./test_stack.ts";
 
 const PASS_MS = 50;
 const PARTITIONS = 2;
-/** How long a new setting of a topic takes to be in force everywhere, ms. */
+/** How long a new setting of a topic takes to be in force everywhere, or a marker to be written, ms. */
 const SETTING_MS = 500;
 
 async function openTopic(): Promise<TopicUnderTest> {
@@ -40,11 +40,7 @@ async function openTopic(): Promise<TopicUnderTest> {
   const log = createLog({ level: "error", format: "text", write: () => {}, clock: systemClock });
   const opened: OpenGroupMember[] = [];
 
-  const write = async (
-    partition: number,
-    values: readonly string[],
-    outcome: "commit" | "abort",
-  ): Promise<void> => {
+  const begin: TopicUnderTest["begin"] = async (partition, values) => {
     const producer = kafka.producer({
       transactionalId: `${topic}-${crypto.randomUUID()}`,
       maxInFlightRequests: 1,
@@ -54,8 +50,12 @@ async function openTopic(): Promise<TopicUnderTest> {
     const transaction = await producer.transaction();
     const messages = values.map((value) => ({ key: "k", value, partition }));
     await transaction.send({ topic, messages });
-    await (outcome === "commit" ? transaction.commit() : transaction.abort());
-    await producer.disconnect();
+    return async (outcome) => {
+      await (outcome === "commit" ? transaction.commit() : transaction.abort());
+      await producer.disconnect();
+      // The brokers write the marker a little later.
+      await systemClock.sleep(SETTING_MS);
+    };
   };
 
   const append = async (partition: number, values: readonly string[]): Promise<void> => {
@@ -68,7 +68,7 @@ async function openTopic(): Promise<TopicUnderTest> {
   return {
     topic,
     append,
-    appendAborted: (partition, values) => write(partition, values, "abort"),
+    begin,
     deleteRecords: async (partition, beforeOffset) => {
       // Only to make the admin learn who leads the partitions.
       await admin.fetchTopicOffsets(topic);

@@ -1,0 +1,121 @@
+/**
+ * Transactions of the Kafka in memory: producers that have them, and what a partition's leader knows of
+ * them.
+ *
+ * @module
+ */
+import { type AbortedTransaction, AbortedTransactions } from "./aborted_transactions.ts";
+import type { MemoryKafka, MemoryPartition, RecordToAppend } from "./memory.ts";
+import type { Message } from "./message.ts";
+
+/** How a transaction ends. */
+export type Outcome = "commit" | "abort";
+
+/** A record of the log. */
+export type MemoryRecord =
+  /** A message, and whose transaction it belongs to. */
+  | Message & { readonly producerId?: bigint }
+  /** Takes an offset and carries no message: the end of a producer's transaction, or of nobody's. */
+  | { readonly offset: number; readonly control: true; readonly ends?: TransactionEnd };
+
+/** What a marker says. */
+export interface TransactionEnd {
+  /** Whose transaction ends. */
+  readonly producerId: bigint;
+  /** How. */
+  readonly outcome: Outcome;
+}
+
+/** What the leader of a partition knows of transactions. It can always be read off the log. */
+export class LogTransactions {
+  /** Where the open transaction of a producer began. */
+  readonly #open = new Map<bigint, number>();
+  readonly #aborted: (AbortedTransaction & { readonly lastOffset: number })[] = [];
+
+  /** @param records what is in the log already */
+  constructor(records: readonly MemoryRecord[]) {
+    for (const record of records) this.note(record);
+  }
+
+  /** Producers whose transactions are open, and where they began. */
+  get open(): ReadonlyMap<bigint, number> {
+    return this.#open;
+  }
+
+  /** A record was appended. */
+  note(record: MemoryRecord): void {
+    if ("value" in record) {
+      const { producerId, offset } = record;
+      if (producerId !== undefined && !this.#open.has(producerId)) {
+        this.#open.set(producerId, offset);
+      }
+      return;
+    }
+    if (record.ends === undefined) return;
+    const { producerId, outcome } = record.ends;
+    const firstOffset = this.#open.get(producerId);
+    this.#open.delete(producerId);
+    if (outcome === "abort" && firstOffset !== undefined) {
+      this.#aborted.push({
+        producerId,
+        firstOffset: BigInt(firstOffset),
+        lastOffset: record.offset,
+      });
+    }
+  }
+
+  /**
+   * The messages among consecutive records of this log that are no part of an aborted transaction. The
+   * leader lists those transactions as brokers do, by their ends, and the reader does the rest.
+   */
+  messagesOf(records: readonly MemoryRecord[]): readonly Message[] {
+    const [first, last] = [records[0]?.offset ?? 0, records.at(-1)?.offset ?? 0];
+    const aborted = new AbortedTransactions(
+      this.#aborted.filter((one) => one.lastOffset >= first && one.firstOffset <= last),
+    );
+    return records.filter((record): record is Message => {
+      const isControl = "control" in record;
+      const producerId = (isControl ? record.ends?.producerId : record.producerId) ?? -1n;
+      const batch = { lastOffset: BigInt(record.offset), producerId, isControl };
+      const isLeftOut = aborted.leavesOut({ ...batch, isTransactional: producerId >= 0n });
+      if (isControl && record.ends?.outcome === "abort") aborted.end(producerId);
+      return !isControl && !isLeftOut;
+    });
+  }
+}
+
+/** A producer with a transactional id, whose transactions come one after the other. */
+export class MemoryTransactionalProducer {
+  /** Names it in the log. */
+  readonly producerId: bigint;
+  readonly #kafka: MemoryKafka;
+  /** What the transaction has written to. */
+  readonly #touched = new Map<number, MemoryPartition>();
+
+  /** Made by {@linkcode MemoryKafka.transactionalProducer}. */
+  constructor(kafka: MemoryKafka, producerId: bigint) {
+    this.#kafka = kafka;
+    this.producerId = producerId;
+  }
+
+  /** Whether its transaction has written to a partition and not ended. */
+  isIn(partition: number): boolean {
+    return this.#touched.get(partition) === this.#kafka.partition(partition);
+  }
+
+  /** Appends messages in its transaction, and returns their offsets. */
+  append(partition: number, messages: readonly RecordToAppend[]): number[] {
+    const offsets = this.#kafka.append(partition, messages, this.producerId);
+    this.#touched.set(partition, this.#kafka.partition(partition));
+    return offsets;
+  }
+
+  /** Ends the transaction in all partitions that it has written to and that are still there. */
+  end(outcome: Outcome): void {
+    const partitions = [...this.#touched.keys()].filter((partition) => this.isIn(partition));
+    this.#touched.clear();
+    for (const partition of partitions) {
+      this.#kafka.endTransaction(partition, { producerId: this.producerId, outcome });
+    }
+  }
+}
