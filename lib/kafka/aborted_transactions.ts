@@ -37,7 +37,11 @@ export class AbortedTransactions {
   /** Producers whose transaction is open here. */
   readonly #open = new Set<bigint>();
 
-  /** @param listed in any order: brokers list them by their ends */
+  /**
+   * Begins at the beginning of the fetch.
+   *
+   * @param listed in any order: brokers list them by their ends
+   */
   constructor(listed: readonly AbortedTransaction[]) {
     this.#ahead = listed.toSorted((a, b) => Number(b.firstOffset - a.firstOffset));
   }

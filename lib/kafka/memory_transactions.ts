@@ -32,7 +32,11 @@ export class LogTransactions {
   readonly #open = new Map<bigint, number>();
   readonly #aborted: (AbortedTransaction & { readonly lastOffset: number })[] = [];
 
-  /** @param records what is in the log already */
+  /**
+   * Reads a log.
+   *
+   * @param records what is in it already
+   */
   constructor(records: readonly MemoryRecord[]) {
     for (const record of records) this.note(record);
   }
