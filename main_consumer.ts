@@ -12,7 +12,8 @@ import { addOperations } from "./lib/operations/command_line.ts";
 import { loadMigrations, migrate } from "./lib/postgres/migrate.ts";
 import { readTakeOver, TAKE_OVER_MIGRATION, takeOverText } from "./lib/postgres/take_over.ts";
 import { verifyLedger, verifyText } from "./lib/postgres/verify.ts";
-import { EXIT, openProgram, print, runCommandLine, VERSION, writeError } from "./lib/program.ts";
+import { EXIT, openProgram, runCommandLine, VERSION } from "./lib/program.ts";
+import { print, writeError } from "./lib/standard_streams.ts";
 import { openMemberOf, openStoreOf, runConsumer, type RunFlags } from "./lib/run_consumer.ts";
 import { openCache } from "./lib/redis/client.ts";
 import { readStatus, statusText } from "./lib/status.ts";
@@ -53,16 +54,16 @@ async function runMigrate(): Promise<void> {
   const program = openProgram();
   await using store = openStoreOf(program);
   const { applied, already } = await migrate(store.pool, await loadMigrations(MIGRATIONS));
-  for (const name of applied) print(`applied ${name}`);
+  for (const name of applied) await print(`applied ${name}`);
   const takeOver = applied.includes(TAKE_OVER_MIGRATION) && await readTakeOver(store.pool);
-  if (takeOver) print(takeOverText(takeOver));
-  print(`${applied.length} applied, ${already} already there`);
+  if (takeOver) await print(takeOverText(takeOver));
+  await print(`${applied.length} applied, ${already} already there`);
 }
 
 async function runVerify(flags: { json?: true }): Promise<void> {
   await using store = openStoreOf(openProgram());
   const report = await verifyLedger(store.pool);
-  print(flags.json ? JSON.stringify(report) : verifyText(report));
+  await print(flags.json ? JSON.stringify(report) : verifyText(report));
   if (!report.ok) process.exitCode = EXIT.failed;
 }
 
@@ -71,7 +72,7 @@ async function runStatus(flags: { json?: true }): Promise<void> {
   await using store = openStoreOf(program);
   await using member = await openMemberOf(program);
   const status = await readStatus({ member, store, clock: systemClock });
-  print(flags.json ? JSON.stringify(status) : statusText(status));
+  await print(flags.json ? JSON.stringify(status) : statusText(status));
 }
 
 async function runLast(sensorId: string): Promise<void> {
@@ -82,5 +83,5 @@ async function runLast(sensorId: string): Promise<void> {
   if (text === null) {
     writeError(`No last value of sensor ${sensorId}\n`);
     process.exitCode = EXIT.failed;
-  } else print(text);
+  } else await print(text);
 }

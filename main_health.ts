@@ -9,7 +9,8 @@ import process from "node:process";
 import { Argument, Command } from "commander";
 import { systemClock } from "./lib/clock.ts";
 import { checkHealth } from "./lib/http/health_check.ts";
-import { EXIT, openProgram, print, runCommandLine, VERSION } from "./lib/program.ts";
+import { EXIT, openProgram, runCommandLine, VERSION } from "./lib/program.ts";
+import { print } from "./lib/standard_streams.ts";
 
 const cli = new Command("health")
   .description("Asks a program on this computer whether it is well. Exit code 1 if not.")
@@ -23,6 +24,6 @@ async function check(program: "consumer" | "producer"): Promise<void> {
   const { host, port, producerPort } = openProgram().settings.http;
   const address = { host, port: program === "consumer" ? port : producerPort };
   const answer = await checkHealth(address, systemClock);
-  print(answer.text);
+  await print(answer.text);
   if (!answer.ok) process.exitCode = EXIT.failed;
 }

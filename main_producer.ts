@@ -19,16 +19,8 @@ import {
 import type { MessageToSend } from "./lib/kafka/message.ts";
 import { LINE_BYTES_MAX, readMessages } from "./lib/producer/ndjson.ts";
 import { produce } from "./lib/producer/producer.ts";
-import {
-  EXIT,
-  openProgram,
-  print,
-  type Program,
-  reach,
-  runCommandLine,
-  VERSION,
-  writeError,
-} from "./lib/program.ts";
+import { EXIT, openProgram, type Program, reach, runCommandLine, VERSION } from "./lib/program.ts";
+import { print, writeError } from "./lib/standard_streams.ts";
 import { createProgress } from "./lib/producer/progress.ts";
 import { SENSORS_MAX, simulate } from "./lib/producer/simulator.ts";
 
@@ -143,7 +135,7 @@ async function run(flags: Flags): Promise<void> {
   await showing;
   const refused = source.refused();
   const sums = { ...result, sent: result.sent + refused, failed: result.failed + refused };
-  print(progress.summary(sums));
+  await print(progress.summary(sums));
   if (result.error !== undefined) throw result.error;
   if (sums.failed > 0) process.exitCode = EXIT.failed;
 }

@@ -4,9 +4,10 @@
  *
  * @module
  */
+import { writeSync } from "node:fs";
 import process from "node:process";
-import { print } from "../lib/program.ts";
 import { runConsumer } from "../lib/run_consumer.ts";
+import { flushErrors } from "../lib/standard_streams.ts";
 import {
   armFromInput,
   cacheWithPoints,
@@ -17,7 +18,9 @@ import {
 } from "./kill_points.ts";
 
 function trace(what: string, fields: Readonly<Record<string, unknown>>): void {
-  print(JSON.stringify({ time: new Date().toISOString(), trace: what, ...fields }));
+  // At once: the next thing may be a kill.
+  const line = JSON.stringify({ time: new Date().toISOString(), trace: what, ...fields });
+  writeSync(1, `${line}\n`);
 }
 
 if (import.meta.main) {
@@ -31,5 +34,6 @@ if (import.meta.main) {
       cache: cacheWithPoints(cache, kill),
     }),
   });
+  await flushErrors();
   process.exit();
 }

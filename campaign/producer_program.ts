@@ -13,7 +13,8 @@ import { openTopicWriter } from "../lib/kafka/kafkajs_topic_writer.ts";
 import type { MessageToSend } from "../lib/kafka/message.ts";
 import type { TopicWriter } from "../lib/kafka/topic_writer.ts";
 import { produce } from "../lib/producer/producer.ts";
-import { EXIT, openProgram, print, reach } from "../lib/program.ts";
+import { EXIT, openProgram, reach } from "../lib/program.ts";
+import { flushErrors, print } from "../lib/standard_streams.ts";
 import { generate, type GeneratedMessage, type Ratios } from "./generated_messages.ts";
 import { JournalWriter, readJournal } from "./journal.ts";
 import { armFromInput, endAtOnce, KillSwitch, writerWithPoints } from "./kill_points.ts";
@@ -82,7 +83,7 @@ async function run(task: ProducerTask): Promise<void> {
   const kafka = openKafka({ ...settings.kafka, clientId: "campaign-producer", retries: 1 }, log);
   const writer = await reach(program, () => openTopicWriter(kafka, settings.kafka.topic));
   if (writer === undefined) return;
-  const telling = setInterval(() => print(String(acknowledged)), TOLD_EVERY_MS);
+  const telling = setInterval(() => void print(String(acknowledged)), TOLD_EVERY_MS);
   const result = await produce(
     messages(task, open, (earlier.at(-1)?.number ?? -1) + 1),
     journalled(writerWithPoints(writer, kill), journal, kill),
@@ -97,11 +98,12 @@ async function run(task: ProducerTask): Promise<void> {
     },
   );
   clearInterval(telling);
-  print(String(acknowledged));
+  await print(String(acknowledged));
   if (result.failed > 0) process.exitCode = EXIT.failed;
 }
 
 if (import.meta.main) {
   await run(JSON.parse(process.argv[2]!));
+  await flushErrors();
   process.exit();
 }

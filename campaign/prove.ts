@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { describeError } from "../lib/errors.ts";
 import { createRandom } from "../lib/producer/random.ts";
+import { print, printed } from "../lib/standard_streams.ts";
 import { type CampaignReport, runCampaign } from "./campaign.ts";
 import type { Fault } from "./fault.ts";
 import { CONSUMER_KILL_POINTS } from "./kill_points.ts";
@@ -70,7 +71,7 @@ function randomSeed(): number {
 }
 
 function say(line: string): void {
-  Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
+  void print(line);
 }
 
 function scheduleOf({ seed, only, times }: Flags, round: number): readonly Fault[] {
@@ -121,7 +122,9 @@ async function main(): Promise<boolean> {
   };
   // The second one ends it at once; the servers are then left to `deno task stack down --dir`.
   Deno.addSignalListener("SIGINT", onSignal);
-  Deno.addSignalListener("SIGTERM", () => stop.abort());
+  for (const name of ["SIGTERM", "SIGHUP"] as const) {
+    Deno.addSignalListener(name, () => stop.abort());
+  }
   const endMs = Date.now() + (flags.long ?? 0) * 3_600_000;
   let isKept = true;
   let round = 0;
@@ -136,9 +139,11 @@ async function main(): Promise<boolean> {
 
 if (import.meta.main) {
   try {
-    Deno.exit(await main() ? 0 : 1);
+    Deno.exitCode = await main() ? 0 : 1;
   } catch (error) {
     say(describeError(error));
-    Deno.exit(1);
+    Deno.exitCode = 1;
   }
+  await printed();
+  Deno.exit();
 }

@@ -3,15 +3,16 @@
  *
  * @module
  */
-import { readFileSync, writeSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import process from "node:process";
 import * as commander from "commander";
 import { systemClock } from "./clock.ts";
 import { isPermissionFault } from "./connect_fault.ts";
 import { ConfigurationError, describeError } from "./errors.ts";
-import { createLog, type Log, sayOnChange } from "./log.ts";
+import { createLog, type Log, type LogOptions, sayOnChange } from "./log.ts";
 import { retryForever } from "./retry.ts";
 import { readSettings, secretsOf, type Settings } from "./settings.ts";
+import { flushErrors, printed, printRaw, sayLostLines, writeError } from "./standard_streams.ts";
 
 /** Exit codes: what a supervisor or a script can tell apart. */
 export const EXIT = {
@@ -40,7 +41,7 @@ export interface Program {
   readonly settings: Settings;
   /** Writes to standard error. */
   readonly log: Log;
-  /** Aborts at the first SIGINT or SIGTERM; the second one ends the process at once. */
+  /** Aborts at the first SIGINT, SIGTERM or SIGHUP; a second one of the first two ends it at once. */
   readonly signal: AbortSignal;
 }
 
@@ -54,37 +55,32 @@ export function openProgram(): Program {
     (name) => process.env[name],
     (path) => readFileSync(path, "utf8"),
   );
-  const log = createLog({
+  const options = {
     ...settings.log,
     isTerminal: process.stderr.isTTY === true,
-    write: writeError,
     clock: systemClock,
     secrets: secretsOf(settings),
-  });
+  };
+  const log = createLog({ ...options, write: writeError });
+  sayLostLines((lines) => lostLine(options, lines));
   return { settings, log, signal: stopSignal(log) };
 }
 
-/** Prints text for people or machines to standard output. */
-export function print(text: string): void {
-  writeFully(1, `${text}\n`);
+/** What is said of lines that could not be written, in the form of the others. */
+function lostLine(options: Omit<LogOptions, "write">, lines: number): string {
+  let text = "";
+  createLog({ ...options, write: (line) => text = line })
+    .error("log lines could not be written", { lines });
+  return text;
 }
 
-/** Prints to standard error. */
-export function writeError(text: string): void {
-  writeFully(2, text);
-}
-
-function writeFully(descriptor: number, text: string): void {
-  let rest: Uint8Array = new TextEncoder().encode(text);
-  while (rest.length > 0) rest = rest.subarray(writeSync(descriptor, rest));
-}
-
+/** Its answer to a second signal is the end, but for SIGHUP: a terminal that closes sends two. */
 function stopSignal(log: Log): AbortSignal {
   const stop = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM"] as const) {
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(name, () => {
-      if (stop.signal.aborted) process.exit(EXIT.interrupted);
-      log.info("stopping; once more to stop at once", { signal: name });
+      if (!stop.signal.aborted) log.info("stopping; once more to stop at once", { signal: name });
+      else if (name !== "SIGHUP") process.exit(EXIT.interrupted);
       stop.abort();
     });
   }
@@ -133,24 +129,38 @@ export async function reach<T>(
  */
 export async function runCommandLine(cli: CommandLine): Promise<never> {
   configure(cli);
+  const code = await exitCodeOf(cli);
+  await flushErrors();
+  process.exit(code);
+}
+
+async function exitCodeOf(cli: CommandLine): Promise<number | string> {
   try {
     refuseUnknownCommand(cli, process.argv[2]);
-    await cli.parseAsync(process.argv);
-    process.exit(process.exitCode ?? EXIT.ok);
+    await parse(cli);
+    await printed();
+    return process.exitCode ?? EXIT.ok;
   } catch (error) {
-    if (error instanceof commander.CommanderError) {
-      process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.misconfigured);
-    }
+    if (error instanceof commander.CommanderError) return EXIT.misconfigured;
     writeError(`${describeError(error)}\n`);
     const isForPerson = error instanceof ConfigurationError || isPermissionFault(error);
-    process.exit(isForPerson ? EXIT.misconfigured : EXIT.failed);
+    return isForPerson ? EXIT.misconfigured : EXIT.failed;
+  }
+}
+
+/** Runs the action. Help and the version were asked for: that the library ends there is no fault. */
+async function parse(cli: CommandLine): Promise<void> {
+  try {
+    await cli.parseAsync(process.argv);
+  } catch (error) {
+    if (!(error instanceof commander.CommanderError) || error.exitCode !== 0) throw error;
   }
 }
 
 /** Faults of flags become exceptions, and name the nearest flag that exists. */
 function configure(command: CommandLine): void {
   command.exitOverride().showSuggestionAfterError().showHelpAfterError("(see --help)");
-  command.configureOutput({ writeErr: writeError, writeOut: (text) => writeFully(1, text) });
+  command.configureOutput({ writeErr: writeError, writeOut: (text) => void printRaw(text) });
   for (const child of command.commands) configure(child);
 }
 

@@ -10,6 +10,7 @@
  * @module
  */
 import { Command, InvalidArgumentError } from "commander";
+import { print, printed } from "../lib/standard_streams.ts";
 import { PLANTED_BUGS } from "./planted_bugs.ts";
 import { openWorker, runJobOn, type SeedSummary } from "./run_seeds.ts";
 import { runWorld } from "./world.ts";
@@ -45,7 +46,7 @@ function wholeNumber(text: string): number {
 }
 
 function say(line: string): void {
-  Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
+  void print(line);
 }
 
 async function showSeed({ seed = 0, bug: text }: Arguments): Promise<boolean> {
@@ -128,4 +129,8 @@ async function main(): Promise<boolean> {
   }
 }
 
-if (import.meta.main) Deno.exit(await main() ? 0 : 1);
+if (import.meta.main) {
+  const isGood = await main();
+  await printed();
+  Deno.exit(isGood ? 0 : 1);
+}

@@ -9,6 +9,7 @@
 import { join } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { describeError } from "../lib/errors.ts";
+import { flushErrors, print, printed, writeError } from "../lib/standard_streams.ts";
 import { type Bed, PARTITIONS, prepareBed } from "./bench/bed.ts";
 import { type Backlog, type DrainResult, measureDrain, writeBacklog } from "./bench/drain.ts";
 import { type Figure, figuresText } from "./bench/figures.ts";
@@ -254,20 +255,22 @@ function commandLine(): Command {
 }
 
 function say(line: string): void {
-  Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
+  void print(line);
 }
 
 function tell(line: string): void {
-  Deno.stderr.writeSync(new TextEncoder().encode(`${line}\n`));
+  writeError(`${line}\n`);
 }
 
 if (import.meta.main) {
   try {
     await commandLine().parseAsync(Deno.args, { from: "user" });
-    // A library's timer must not keep a finished program alive.
-    Deno.exit(0);
+    await printed();
   } catch (error) {
     tell(describeError(error));
-    Deno.exit(1);
+    Deno.exitCode = 1;
   }
+  await flushErrors();
+  // A library's timer must not keep a finished program alive.
+  Deno.exit();
 }

@@ -12,6 +12,7 @@
 import { join } from "node:path";
 import { Command } from "commander";
 import { ConfigurationError, describeError } from "../lib/errors.ts";
+import { writeError } from "../lib/standard_streams.ts";
 
 interface Target {
   /** Name of the program, and of its permissions in `deno.json`. */
@@ -103,7 +104,7 @@ async function assemble(
 }
 
 function tell(line: string): void {
-  Deno.stderr.writeSync(new TextEncoder().encode(`${line}\n`));
+  writeError(`${line}\n`);
 }
 
 if (import.meta.main) {

@@ -10,7 +10,8 @@ import { type Clock, systemClock } from "../lib/clock.ts";
 import { ConfigurationError } from "../lib/errors.ts";
 import { createLog, type Log } from "../lib/log.ts";
 import { verifyText } from "../lib/postgres/verify.ts";
-import { EXIT, openProgram, print, runCommandLine, writeError } from "../lib/program.ts";
+import { EXIT, openProgram, runCommandLine } from "../lib/program.ts";
+import { print, printRaw, writeError } from "../lib/standard_streams.ts";
 import { type Demo, type DemoOptions, openDemo } from "./demo/demo.ts";
 
 /** How often the line changes on a terminal, and comes elsewhere, ms. */
@@ -60,11 +61,11 @@ async function run(flags: Flags): Promise<void> {
   });
   const options = { ratePerSecond: flags.rate, sensors: flags.sensors, keepDir: flags.keep };
   await using demo = await openAnywhere({ ...options, http: settings.http }, { clock, log });
-  print(
+  await print(
     `${flags.sensors} sensors send ${flags.rate} messages/s: 10 % come twice, 2 % contradict an`,
   );
-  print("earlier one, 2 % are broken, 2 % are late. Everything runs in this process.\n");
-  print(`  Dashboard: ${demo.site.url}\n`);
+  await print("earlier one, 2 % are broken, 2 % are late. Everything runs in this process.\n");
+  await print(`  Dashboard: ${demo.site.url}\n`);
   const stop = new AbortController();
   const either = AbortSignal.any([signal, stop.signal]);
   const ended = new AbortController();
@@ -75,8 +76,8 @@ async function run(flags: Flags): Promise<void> {
   const report = await demo.run(either);
   ended.abort();
   await showing;
-  print(`\n${progressLine(demo)}\n`);
-  print(verifyText(report));
+  await print(`\n${progressLine(demo)}\n`);
+  await print(verifyText(report));
   process.exitCode = report.ok ? EXIT.ok : EXIT.failed;
 }
 
@@ -98,10 +99,10 @@ async function showProgress(demo: Demo, clock: Clock, signal: AbortSignal): Prom
   while (!signal.aborted) {
     await clock.sleep(isTerminal ? TERMINAL_MS : PLAIN_MS, signal);
     if (signal.aborted) break;
-    if (isTerminal) process.stdout.write(`\x1b[K  ${progressLine(demo)}\r`);
-    else print(`  ${progressLine(demo)}`);
+    if (isTerminal) await printRaw(`\x1b[K  ${progressLine(demo)}\r`);
+    else await print(`  ${progressLine(demo)}`);
   }
-  if (isTerminal) process.stdout.write("\x1b[K");
+  if (isTerminal) await printRaw("\x1b[K");
 }
 
 function progressLine(demo: Demo): string {

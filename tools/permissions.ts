@@ -11,6 +11,7 @@
  */
 import { ConfigurationError, describeError } from "../lib/errors.ts";
 import { FILE_SETTING_NAMES, readSettings, type Settings } from "../lib/settings.ts";
+import { print, writeError } from "../lib/standard_streams.ts";
 
 /** The sets of `deno.json` that belong to a program. */
 export type PermissionSet = "produce" | "consume";
@@ -70,9 +71,9 @@ if (import.meta.main) {
     const env = (name: string): string | undefined => Deno.env.get(name);
     const settings = readSettings(env, Deno.readTextFileSync);
     const flags = permissionFlags(set, { settings, env, files });
-    Deno.stdout.writeSync(new TextEncoder().encode(`${flags.join(" ")}\n`));
+    await print(flags.join(" "));
   } catch (error) {
-    Deno.stderr.writeSync(new TextEncoder().encode(`${describeError(error)}\n`));
+    writeError(`${describeError(error)}\n`);
     Deno.exitCode = 2;
   }
 }

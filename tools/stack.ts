@@ -8,6 +8,7 @@
  */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { describeError } from "../lib/errors.ts";
+import { print, writeError } from "../lib/standard_streams.ts";
 import { serverState, stopServer } from "./stack/server.ts";
 import {
   allServers,
@@ -130,11 +131,11 @@ function commandLine(exit: (code: number) => void): Command {
 }
 
 function say(line: string): void {
-  Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
+  void print(line);
 }
 
 function tell(line: string): void {
-  Deno.stderr.writeSync(new TextEncoder().encode(`${line}\n`));
+  writeError(`${line}\n`);
 }
 
 if (import.meta.main) {

@@ -7,6 +7,7 @@
  * @module
  */
 import { join } from "node:path";
+import { flushErrors, writeError } from "../lib/standard_streams.ts";
 import { freePorts } from "./stack/free_ports.ts";
 import { startStack } from "./stack/stack.ts";
 
@@ -14,7 +15,7 @@ import { startStack } from "./stack/stack.ts";
 export const MARKER = "SENSOR_LEDGER_TEST_STACK";
 
 function reportLine(line: string): void {
-  Deno.stderr.writeSync(new TextEncoder().encode(`${line}\n`));
+  writeError(`${line}\n`);
 }
 
 async function runWithStack(command: readonly string[]): Promise<number> {
@@ -28,7 +29,9 @@ async function runWithStack(command: readonly string[]): Promise<number> {
       env: { ...stack.settings, [MARKER]: dir },
     }).spawn();
     const forward = (): void => child.kill("SIGTERM");
-    for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, forward);
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+      Deno.addSignalListener(signal, forward);
+    }
     return (await child.status).code;
   } finally {
     await stack.remove();
@@ -37,5 +40,7 @@ async function runWithStack(command: readonly string[]): Promise<number> {
 
 if (import.meta.main) {
   const args = Deno.args[0] === "--" ? Deno.args.slice(1) : Deno.args;
-  Deno.exit(await runWithStack(args));
+  const code = await runWithStack(args);
+  await flushErrors();
+  Deno.exit(code);
 }

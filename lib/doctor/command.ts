@@ -11,7 +11,8 @@ import { openStore } from "../postgres/client.ts";
 import { loadMigrations, pendingMigrations } from "../postgres/migrate.ts";
 import { openPool } from "../postgres/pool.ts";
 import { readPostgresFacts } from "../postgres/postgres_facts.ts";
-import { type CommandLine, EXIT, openProgram, print, type Program } from "../program.ts";
+import { type CommandLine, EXIT, openProgram, type Program } from "../program.ts";
+import { print } from "../standard_streams.ts";
 import { openCache } from "../redis/client.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { doctorJson, doctorText, examine, isHealthy } from "./doctor.ts";
@@ -26,7 +27,7 @@ export function addDoctor(cli: CommandLine, migrations: string): void {
     .option("--json", "print JSON")
     .action(async (flags: { json?: true }) => {
       const findings = await examineServers(openProgram(), migrations);
-      print(flags.json ? doctorJson(findings) : doctorText(findings));
+      await print(flags.json ? doctorJson(findings) : doctorText(findings));
       if (!isHealthy(findings)) process.exitCode = EXIT.failed;
     });
 }

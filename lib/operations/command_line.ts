@@ -18,14 +18,8 @@ import {
   readDeadLetters,
 } from "../postgres/dead_letters.ts";
 import { asciiJson, printable } from "../printable.ts";
-import {
-  type CommandLine,
-  EXIT,
-  openProgram,
-  print,
-  type Program,
-  writeError,
-} from "../program.ts";
+import { type CommandLine, EXIT, openProgram, type Program } from "../program.ts";
+import { isOutputClosed, print, writeError } from "../standard_streams.ts";
 import { openCache, type RedisCache } from "../redis/client.ts";
 import {
   examine,
@@ -124,12 +118,12 @@ async function runList(
     limit,
     ...(!flags.json && { payloadBytesMax: LIST_PAYLOAD_BYTES }),
   });
-  if (flags.json) return print(asciiJson(letters.map(letterJson)));
-  if (letters.length === 0) return print("no dead letters");
-  print(listText(letters));
+  if (flags.json) return await print(asciiJson(letters.map(letterJson)));
+  if (letters.length === 0) return await print("no dead letters");
+  await print(listText(letters));
   if (letters.length < limit) return;
   const count = await countDeadLetters(store.pool, filter);
-  print(`\n${count} in all; older ones: --before ${letters.at(-1)?.id}`);
+  await print(`\n${count} in all; older ones: --before ${letters.at(-1)?.id}`);
 }
 
 async function runShow(text: string, flags: { json?: true }, opening: Opening): Promise<void> {
@@ -142,9 +136,9 @@ async function runShow(text: string, flags: { json?: true }, opening: Opening): 
     nowMs: systemClock.now(),
     ...program.settings.limits,
   });
-  if (!flags.json) return print(showText(found));
+  if (!flags.json) return await print(showText(found));
   const { today, conflict } = found;
-  print(asciiJson({
+  await print(asciiJson({
     ...letterJson(letter),
     today: outcomeJson(today),
     ...(conflict !== undefined && { stored: conflict.stored, sent: conflict.sent }),
@@ -167,22 +161,22 @@ async function runReplay(
   await using cache = await openReachableCache(program);
   const counts = new Map<ReplayOutcome["kind"], number>();
   const missing = new Set(filter.ids);
-  const tell = (id: number, outcome: ReplayOutcome): void => {
+  const tell = async (id: number, outcome: ReplayOutcome): Promise<void> => {
     missing.delete(id);
     counts.set(outcome.kind, (counts.get(outcome.kind) ?? 0) + 1);
-    if (flags.json) print(asciiJson({ id, ...outcomeJson(outcome) }));
-    else print(`${id}  ${outcomeText(outcome)}`);
+    if (flags.json) await print(asciiJson({ id, ...outcomeJson(outcome) }));
+    else await print(`${id}  ${outcomeText(outcome)}`);
   };
   const parts = { pool: store.pool, cache, clock: systemClock, limits: settings.limits, log };
   const mode = flags.dryRun ? "try" : "do";
   for await (const page of deadLetterPages(store.pool, filter)) {
     for (const letter of page) {
       if (signal.aborted) return fail("Stopped before the end");
-      tell(letter.id, await replayDeadLetter(letter, parts, { mode, edited }));
+      await tell(letter.id, await replayDeadLetter(letter, parts, { mode, edited }));
     }
   }
-  for (const id of missing) tell(id, { kind: "absent" });
-  if (!flags.json) print(countsText(counts, flags));
+  for (const id of missing) await tell(id, { kind: "absent" });
+  if (!flags.json) await print(countsText(counts, flags));
   const stay = ["conflict", "rejected", "absent"] as const;
   if (stay.some((kind) => counts.has(kind))) process.exitCode = EXIT.failed;
 }
@@ -228,7 +222,8 @@ async function runExport(
   await using store = opening.store(program);
   for await (const page of deadLetterPages(store.pool, filter)) {
     if (program.signal.aborted) return fail("Stopped before the end");
-    print(page.map((letter) => asciiJson(letterJson(letter))).join("\n"));
+    await print(page.map((letter) => asciiJson(letterJson(letter))).join("\n"));
+    if (isOutputClosed()) return;
   }
 }
 
@@ -250,7 +245,7 @@ async function runDiscard(
     discarded += flags.dryRun ? open.length : await discardDeadLetters(store.pool, open, why);
     for (const { id } of page) missing.delete(id);
   }
-  print(flags.dryRun ? `would discard ${discarded}` : `discarded ${discarded}`);
+  await print(flags.dryRun ? `would discard ${discarded}` : `discarded ${discarded}`);
   if (program.signal.aborted) return fail("Stopped before the end");
   if (missing.size > 0) fail(`There is no dead letter ${[...missing].join(", ")}`);
 }
@@ -268,11 +263,11 @@ async function runRewind(
   await using member = await opening.member(program);
   const plan = await planRewind({ member, store }, { target, partition });
   if (!flags.dryRun) await rewind(plan, store);
-  if (flags.json) return print(asciiJson(plan));
-  print(rewindText(plan));
+  if (flags.json) return await print(asciiJson(plan));
+  await print(rewindText(plan));
   const moves = plan.steps.filter(isMove).length;
-  if (moves === 0) print("nothing to rewind");
-  else print(flags.dryRun ? "nothing was changed" : `rewound ${moves} partitions`);
+  if (moves === 0) await print("nothing to rewind");
+  else await print(flags.dryRun ? "nothing was changed" : `rewound ${moves} partitions`);
 }
 
 /** Kafka numbers partitions with 31 bits. */
@@ -293,7 +288,7 @@ async function runRebuildLast(opening: Opening): Promise<void> {
   );
   progress.clear();
   if (signal.aborted) return fail(`Stopped after ${sensors} sensors; start it again for the rest`);
-  print(`looked at the last values of ${sensors} sensors`);
+  await print(`looked at the last values of ${sensors} sensors`);
 }
 
 async function runRetain(
@@ -328,7 +323,7 @@ async function runRetain(
       progress.show(`${percent} %: ${readings} readings, ${deadLetters} dead letters`),
   });
   progress.clear();
-  print(flags.json ? asciiJson(summary) : retainText(summary, mode));
+  await print(flags.json ? asciiJson(summary) : retainText(summary, mode));
   if (!summary.isComplete) process.exitCode = EXIT.failed;
 }
 
