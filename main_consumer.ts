@@ -46,13 +46,14 @@ cli.command("last")
   .argument("<sensor_id>")
   .action(runLast);
 addDoctor(cli, MIGRATIONS);
-addOperations(cli, { store: openStoreOf, member: openMemberOf });
+addOperations(cli, { store: (program) => openStoreOf(program), member: openMemberOf });
 
 await runCommandLine(cli);
 
 async function runMigrate(): Promise<void> {
   const program = openProgram();
-  await using store = openStoreOf(program);
+  // Half a file is rolled back, so that a stop need not wait for it.
+  await using store = openStoreOf(program, program.signal);
   const { applied, already } = await migrate(store.pool, await loadMigrations(MIGRATIONS));
   for (const name of applied) await print(`applied ${name}`);
   const takeOver = applied.includes(TAKE_OVER_MIGRATION) && await readTakeOver(store.pool);
@@ -61,7 +62,8 @@ async function runMigrate(): Promise<void> {
 }
 
 async function runVerify(flags: { json?: true }): Promise<void> {
-  await using store = openStoreOf(openProgram());
+  const program = openProgram();
+  await using store = openStoreOf(program, program.signal);
   const report = await verifyLedger(store.pool);
   await print(flags.json ? JSON.stringify(report) : verifyText(report));
   if (!report.ok) process.exitCode = EXIT.failed;
@@ -69,7 +71,7 @@ async function runVerify(flags: { json?: true }): Promise<void> {
 
 async function runStatus(flags: { json?: true }): Promise<void> {
   const program = openProgram();
-  await using store = openStoreOf(program);
+  await using store = openStoreOf(program, program.signal);
   await using member = await openMemberOf(program);
   const status = await readStatus({ member, store, clock: systemClock });
   await print(flags.json ? JSON.stringify(status) : statusText(status));

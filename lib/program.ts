@@ -43,7 +43,21 @@ export interface Program {
   readonly log: Log;
   /** Aborts at the first SIGINT, SIGTERM or SIGHUP; a second one of the first two ends it at once. */
   readonly signal: AbortSignal;
+  /**
+   * Aborts a moment after `SHUTDOWN_DEADLINE_MS` have passed since {@linkcode Program.signal}: what is
+   * still under way then is ended, and the process soon after, see {@linkcode STOP_MARGIN_MS}.
+   */
+  readonly overdue: AbortSignal;
 }
+
+/**
+ * How long after `SHUTDOWN_DEADLINE_MS` the process ends at the latest, ms: for leaving the group and
+ * closing the connections. Whatever hangs then is left.
+ */
+export const STOP_MARGIN_MS = 3_000;
+
+/** Whoever looks at the deadline by himself is given this long to act on it first, ms. */
+const OVERDUE_MS = 250;
 
 /**
  * Reads the settings and listens for signals.
@@ -63,7 +77,9 @@ export function openProgram(): Program {
   };
   const log = createLog({ ...options, write: writeError });
   sayLostLines((lines) => lostLine(options, lines));
-  return { settings, log, signal: stopSignal(log) };
+  const signal = stopSignal(log);
+  const overdue = boundStop(signal, settings.consumer.shutdownDeadlineMs, log);
+  return { settings, log, signal, overdue };
 }
 
 /** What is said of lines that could not be written, in the form of the others. */
@@ -87,6 +103,21 @@ function stopSignal(log: Log): AbortSignal {
   return stop.signal;
 }
 
+/** The deadline is that of the process, whatever it does and waits for. */
+function boundStop(signal: AbortSignal, deadlineMs: number, log: Log): AbortSignal {
+  const overdue = new AbortController();
+  const watch = async (): Promise<never> => {
+    await systemClock.sleep(deadlineMs + OVERDUE_MS);
+    overdue.abort();
+    await systemClock.sleep(STOP_MARGIN_MS - OVERDUE_MS);
+    log.error("did not stop in time, and ends at once; see SHUTDOWN_DEADLINE_MS");
+    await flushErrors();
+    process.exit(EXIT.failed);
+  };
+  signal.addEventListener("abort", () => void watch(), { once: true });
+  return overdue.signal;
+}
+
 /** Ends the process after a time, ms, with the exit code that is set then, if it has not ended. */
 export function exitWithin(limitMs: number): void {
   void systemClock.sleep(limitMs).then(() => process.exit(process.exitCode ?? EXIT.ok));
@@ -98,7 +129,8 @@ const REACH_BACKOFF = { minMs: 200, maxMs: 5_000 } as const;
 /**
  * Runs `action` until its server is there, saying once what it waits for.
  *
- * @returns undefined if the program is stopped first.
+ * @returns undefined if the program is stopped first: at once, though a try may be under way, whose
+ * outcome is left to the end of the process.
  * @throws {ConfigurationError} if waiting does not help.
  */
 export async function reach<T>(
@@ -106,16 +138,22 @@ export async function reach<T>(
   action: () => Promise<T>,
 ): Promise<T | undefined> {
   const say = sayOnChange("", (trouble) => log.warn(`waiting: ${trouble}`));
+  const reached = retryForever(action, {
+    ...REACH_BACKOFF,
+    clock: systemClock,
+    signal,
+    onWait: (error) => say(describeError(error)),
+  });
+  const stopped = Promise.withResolvers<undefined>();
+  const stop = (): void => stopped.resolve(undefined);
+  signal.addEventListener("abort", stop);
   try {
-    return await retryForever(action, {
-      ...REACH_BACKOFF,
-      clock: systemClock,
-      signal,
-      onWait: (error) => say(describeError(error)),
-    });
+    return await Promise.race([reached, stopped.promise]);
   } catch (error) {
     if (signal.aborted) return undefined;
     throw error;
+  } finally {
+    signal.removeEventListener("abort", stop);
   }
 }
 

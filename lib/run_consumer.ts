@@ -96,14 +96,18 @@ export async function runConsumer(
       signal,
     },
   );
-  if (summary.ended !== "cleanly") process.exitCode = EXIT.failed;
+  if (summary.ended !== "cleanly" || program.overdue.aborted) process.exitCode = EXIT.failed;
   // What is stuck may not let itself be closed either.
   if (summary.ended === "stuck") exitWithin(CLOSE_STUCK_MS);
 }
 
-/** Makes the store. Nothing connects yet. */
-export function openStoreOf({ settings }: Program): PostgresStore {
-  return openStore(settings.postgres);
+/**
+ * Makes the store. Nothing connects yet.
+ *
+ * @param stop ends what is under way; absent: when the stop is overdue
+ */
+export function openStoreOf(program: Program, stop = program.overdue): PostgresStore {
+  return openStore(program.settings.postgres, stop);
 }
 
 /** Connects to the brokers as a member of the group that has not joined yet. */

@@ -331,7 +331,8 @@ const TABLE: Table = {
     }),
     shutdownDeadlineMs: whole(
       "SHUTDOWN_DEADLINE_MS",
-      "How long a stop may wait for the batch under way before it leaves it to the next owner",
+      "How long a stop may wait for what is under way before it ends it, at the server, too, and " +
+        "leaves it to the next owner. The process ends within 3 s more",
       { fallback: 5_000, min: 1_000, max: 300_000, unit: "ms" },
     ),
     watchdogSeconds: whole(

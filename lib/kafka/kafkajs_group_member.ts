@@ -51,7 +51,7 @@ const ASK_RETRIES = 2;
 const TOPIC_RESOURCE = 2;
 
 /** How long closing the connections may take, ms. */
-const CLOSE_MS = 2_000;
+const CLOSE_MS = 1_000;
 
 /** A member whose connections are open. */
 export type OpenGroupMember = GroupMember & GroupAdmin & AsyncDisposable;

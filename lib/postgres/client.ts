@@ -41,13 +41,17 @@ import type {
 export interface PostgresStore extends Store, AsyncDisposable {
   /** For `verify`, `status` and `migrate`. */
   readonly pool: SqlPool;
-  /** Waits for the calls under way and closes the connections. */
+  /** Ends the calls under way and closes the connections. */
   close(): Promise<void>;
 }
 
-/** Opens the store. Nothing connects before the first call. */
-export function openStore(settings: PostgresSettings): PostgresStore {
-  return storeOn(openPool(settings));
+/**
+ * Opens the store. Nothing connects before the first call.
+ *
+ * @param stop when it aborts, the store closes: what is under way ends there and then
+ */
+export function openStore(settings: PostgresSettings, stop?: AbortSignal): PostgresStore {
+  return storeOn(openPool(settings, stop));
 }
 
 /** The store on connections that are open already; closing it closes them. */

@@ -18,6 +18,7 @@ import {
   TransientError,
 } from "../errors.ts";
 import { type TlsMode, tlsOptions } from "../tls.ts";
+import { Connections } from "./connections.ts";
 import { type SqlPurpose, sqlstateRule } from "./sqlstates.ts";
 
 /** Where the database is, who asks, and how long one may wait. */
@@ -108,7 +109,10 @@ export type TransactionMode = "read_committed" | "snapshot";
 export interface SqlPool extends SqlSession {
   /** Runs `work` in a transaction, and rolls it back if `work` throws. */
   transaction<T>(mode: TransactionMode, work: (session: SqlSession) => Promise<T>): Promise<T>;
-  /** Waits for the statements under way and closes the connections. Once more does nothing. */
+  /**
+   * Ends the statements under way, at the server, too, and closes the connections, within seconds.
+   * Once more does nothing.
+   */
   close(): Promise<void>;
 }
 
@@ -144,8 +148,12 @@ const QUERY_TIMEOUT_MARGIN_MS = 1_000;
 /** Shown in `pg_stat_activity`. */
 export const APPLICATION_NAME = "sensor-ledger";
 
-/** Opens a pool. Nothing connects before the first statement. */
-export function openPool(settings: PostgresSettings): SqlPool {
+/**
+ * Opens a pool. Nothing connects before the first statement.
+ *
+ * @param stop when it aborts, the pool closes: what is under way ends there and then
+ */
+export function openPool(settings: PostgresSettings, stop?: AbortSignal): SqlPool {
   const pool = new pg.Pool({
     host: settings.host,
     port: settings.port,
@@ -168,12 +176,19 @@ export function openPool(settings: PostgresSettings): SqlPool {
   // error counts; the event without a listener would end the process.
   pool.on("error", () => {});
   pool.on("connect", (client) => client.on("error", () => {}));
-  let closing: Promise<void> | undefined;
+  const connections = new Connections(pool);
+  const close = (): Promise<void> => {
+    stop?.removeEventListener("abort", close);
+    return connections.close();
+  };
+  stop?.addEventListener("abort", close);
+  if (stop?.aborted) void close();
+  const parts = { pool, connections };
   return {
     query: (query) =>
-      withClient(pool, query.action, async (client, keep) => {
+      withClient(parts, query.action, async (client, keep) => {
         try {
-          return await runQuery(client, query);
+          return await runQuery(client, query, connections);
         } catch (error) {
           // An everyday answer, and the connection's plans are worth keeping.
           if (error instanceof ConflictError) keep();
@@ -181,13 +196,13 @@ export function openPool(settings: PostgresSettings): SqlPool {
         }
       }),
     transaction: (mode, work) =>
-      withClient(pool, "begin a transaction", async (client) => {
-        await runQuery(client, { action: "begin a transaction", text: BEGIN[mode] });
-        const result = await work({ query: (query) => runQuery(client, query) });
-        await runQuery(client, { action: "commit a transaction", text: "COMMIT" });
+      withClient(parts, "begin a transaction", async (client) => {
+        await runQuery(client, { action: "begin a transaction", text: BEGIN[mode] }, connections);
+        const result = await work({ query: (query) => runQuery(client, query, connections) });
+        await runQuery(client, { action: "commit a transaction", text: "COMMIT" }, connections);
         return result;
       }),
-    close: () => closing ??= pool.end(),
+    close,
   };
 }
 
@@ -197,7 +212,7 @@ export function openPool(settings: PostgresSettings): SqlPool {
  * rolls back whatever it had open.
  */
 async function withClient<T>(
-  pool: pg.Pool,
+  { pool, connections }: { readonly pool: pg.Pool; readonly connections: Connections },
   action: string,
   work: (client: pg.PoolClient, keep: () => void) => Promise<T>,
 ): Promise<T> {
@@ -205,6 +220,7 @@ async function withClient<T>(
   try {
     client = await pool.connect();
   } catch (error) {
+    if (connections.isClosing) throw stoppedError(action);
     throw classifyPostgresError(action, error, "connect");
   }
   let isSound = false;
@@ -212,15 +228,32 @@ async function withClient<T>(
     isSound = true;
   };
   try {
-    const result = await work(client, keep);
+    const result = await connections.use(client, () => work(client, keep));
     keep();
     return result;
+  } catch (error) {
+    // Without the server's word on it, the statement may still be running there.
+    if (!isServersWord(error)) connections.cancel(client);
+    throw error;
   } finally {
     client.release(!isSound);
   }
 }
 
-async function runQuery(client: pg.PoolClient, query: SqlQuery): Promise<SqlResult> {
+function stoppedError(action: string): TransientError {
+  return new TransientError(`Cannot ${action}: stopped before its end`);
+}
+
+/** Whether an error, or what caused it, is an answer of the server. */
+function isServersWord(error: unknown): boolean {
+  return serverErrorOf(error instanceof Error ? error.cause : undefined) !== undefined;
+}
+
+async function runQuery(
+  client: pg.PoolClient,
+  query: SqlQuery,
+  connections: Connections,
+): Promise<SqlResult> {
   try {
     const result: pg.QueryResult | pg.QueryResult[] = await client.query({
       text: query.text,
@@ -231,6 +264,7 @@ async function runQuery(client: pg.PoolClient, query: SqlQuery): Promise<SqlResu
     const last = Array.isArray(result) ? result.at(-1) : result;
     return { rows: last?.rows ?? [], rowCount: last?.rowCount ?? 0 };
   } catch (error) {
+    if (connections.isClosing) throw stoppedError(query.action);
     throw classifyPostgresError(query.action, error, query.purpose);
   }
 }

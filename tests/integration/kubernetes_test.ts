@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { VERSION } from "../../lib/program.ts";
+import { STOP_MARGIN_MS } from "../../lib/program.ts";
 import { readSettings, SETTING_NAMES } from "../../lib/settings.ts";
 import config from "../../deno.json" with { type: "json" };
 import { runProgram } from "../../tools/stack/program.ts";
@@ -143,7 +144,7 @@ Deno.test("kubernetes/ fits this project", async (t) => {
       });
       assert.equal(parsed.postgres.tls, "verify-full");
       const graceMs = (template.spec.terminationGracePeriodSeconds ?? 30) * 1_000;
-      assert(graceMs > parsed.consumer.shutdownDeadlineMs);
+      assert(graceMs > parsed.consumer.shutdownDeadlineMs + STOP_MARGIN_MS);
     });
 
     await t.step(`${name}: nobody, who changes nothing`, async () => {

@@ -337,7 +337,7 @@ Deno.test("storeBatch() that waits too long for a lock gives up and can be tried
     const other = await database.connect();
     await holdReading(other, 1);
     const batch = batchOf(dataSetId, { readings: [readingAt(0, 1)] });
-    await assert.rejects(store.storeBatch(batch), { name: "TransientError", message: /57014/ });
+    await assert.rejects(store.storeBatch(batch), { name: "TooMuchError", message: /57014/ });
     await other.query("ROLLBACK");
     assert.equal((await store.storeBatch(batch)).kind, "stored");
   }));
