@@ -5,6 +5,7 @@
  *
  * @module
  */
+import type { TransactionEnd } from "../lib/kafka/memory_transactions.ts";
 
 /** What a message says, read by the oracle's own rules. */
 export type Claim =
@@ -41,6 +42,8 @@ export interface Entry {
   readonly partition: number;
   /** Its place. */
   readonly offset: number;
+  /** Whose transaction it belongs to; undefined: it is committed as it is. */
+  readonly producerId: bigint | undefined;
   /** The bytes as text, one character a byte; null for a tombstone. */
   readonly bytes: string | null;
   /** What the bytes say. */
@@ -49,6 +52,8 @@ export interface Entry {
   isInLog: boolean;
   /** Its offset had been given to another message before, which the end of the log took with it. */
   readonly hasUsedOffset: boolean;
+  /** What became of its transaction. */
+  outcome: "open" | "commit" | "abort";
   /** True once a row or a dead letter answered for it, even if that was lost since. */
   wasSettled: boolean;
   /** Set once nobody can ask for it any more. */
@@ -67,7 +72,7 @@ export class Journal {
   /** Message objects that reached the log. */
   readonly arrived = new Set<object>();
   readonly #byPlace = new Map<string, Entry>();
-  /** Offsets of control records, by life and partition. */
+  /** Offsets without a message: control records and aborted messages, by life and partition. */
   readonly #controls = new Map<string, Set<number>>();
   /** One past the largest offset ever given, by life and partition. */
   readonly #ends = new Map<string, number>();
@@ -76,7 +81,7 @@ export class Journal {
 
   /** Notes a message. A later one at the same place replaces the earlier one. */
   add(
-    place: { readonly life: string; readonly partition: number; readonly offset: number },
+    place: Pick<Entry, "life" | "partition" | "offset" | "producerId">,
     value: Uint8Array | null,
   ): void {
     const hasUsedOffset = !this.#passEnd(place.life, place.partition, place.offset);
@@ -85,6 +90,7 @@ export class Journal {
       bytes: value === null ? null : bytesText(value),
       claim: readClaim(value),
       isInLog: true,
+      outcome: place.producerId === undefined ? "commit" : "open",
       hasUsedOffset,
       wasSettled: false,
       excuse: undefined,
@@ -97,7 +103,7 @@ export class Journal {
     else neighbours.push(entry);
   }
 
-  /** Notes records that carry no message. */
+  /** Notes records that carry no message, or none that counts. */
   addControls(life: string, partition: number, offsets: readonly number[]): void {
     const key = `${life} ${partition}`;
     const controls = this.#controls.get(key) ?? new Set();
@@ -106,6 +112,31 @@ export class Journal {
       this.#passEnd(life, partition, offset);
     }
     this.#controls.set(key, controls);
+  }
+
+  /**
+   * Notes the end of a transaction.
+   *
+   * @param end how it ends, where its marker is, and where its first message is in the log now
+   * @returns messages that had been committed: the log lost the marker, and now they are aborted
+   */
+  endTransaction(
+    life: string,
+    partition: number,
+    end: TransactionEnd & { readonly fromOffset: number; readonly offset: number },
+  ): readonly Entry[] {
+    this.addControls(life, partition, [end.offset]);
+    const entries = this.entries.filter((entry) =>
+      entry.life === life && entry.partition === partition && entry.isInLog &&
+      entry.producerId === end.producerId && entry.offset >= end.fromOffset
+    );
+    const lost = entries.filter(({ outcome }) => outcome === "commit" && end.outcome === "abort");
+    for (const entry of entries) {
+      if (lost.includes(entry)) continue;
+      entry.outcome = end.outcome;
+      if (end.outcome === "abort") this.addControls(life, partition, [entry.offset]);
+    }
+    return lost;
   }
 
   /** Forgets control records that the end of the log took with it. */

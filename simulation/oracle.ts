@@ -4,10 +4,11 @@
  *
  * The invariants:
  *
- * - I1 every message that the brokers took, and did not lose again, is a row or a dead letter.
+ * - I1 every message that the brokers took, and did not lose again, is a row or a dead letter; of
+ *   transactions, those that were committed.
  * - I2 no reading is stored twice, and the ledger counts as many insertions as there are rows.
- * - I3 every row says what some message said.
- * - I4 every bad message is a dead letter once, and nothing else is.
+ * - I3 every row says what some message said that is committed.
+ * - I4 every bad message is a dead letter once, and nothing else is; nothing that was aborted.
  * - I5 each line of the ledger adds up, and its parts agree with the tables and the log.
  * - I6 a last value never goes back and names a stored row; in the end it is the newest one.
  * - I7 everything below an offset committed to Kafka is durable, at any instant; so is each batch
@@ -139,10 +140,19 @@ export class Oracle {
   }
 
   /** A message reached the log. */
-  arrived(partition: number, offset: number, message: object, value: Uint8Array | null): void {
-    const life = this.#scene.life();
+  arrived(
+    place: Pick<Entry, "partition" | "offset" | "producerId">,
+    message: { readonly value: Uint8Array | null },
+  ): void {
     this.journal.arrived.add(message);
-    this.journal.add({ life, partition, offset }, value);
+    this.journal.add({ ...place, life: this.#scene.life() }, message.value);
+  }
+
+  /** A transaction ended in a partition, see {@linkcode Journal.endTransaction}. */
+  transactionEnded(partition: number, end: Parameters<Journal["endTransaction"]>[2]): void {
+    for (const entry of this.journal.endTransaction(this.#scene.life(), partition, end)) {
+      if (!this.#isSettled(entry)) entry.excuse ??= "log truncated";
+    }
   }
 
   /** The producer was told that the message is safe. */
@@ -260,7 +270,7 @@ export class Oracle {
         if (entry === undefined || entry.wasSettled || entry.excuse || entry.hasUsedOffset) {
           continue;
         }
-        if (this.#isSettled(entry)) continue;
+        if (entry.outcome === "abort" || this.#isSettled(entry)) continue;
         this.complain(
           `I7 committed ${nextOffset} of partition ${partition}, and ${offset} is not stored`,
         );
@@ -286,6 +296,7 @@ export class Oracle {
   /** Looks at everything once more and says what is wrong. */
   judge(): readonly string[] {
     for (const entry of this.journal.entries) {
+      if (entry.outcome !== "commit") continue;
       if (entry.excuse === undefined && !this.#isSettled(entry)) {
         if (entry.hasUsedOffset) entry.excuse = "offset given twice";
         else this.complain(`I1 ${placeOf(entry)} ${nameOf(entry.claim)} is not stored`);
@@ -355,7 +366,8 @@ export class Oracle {
 
   #excuseLost(excuse: Excuse): void {
     for (const entry of this.journal.entries) {
-      if (entry.isInLog || entry.excuse !== undefined || this.#isSettled(entry)) continue;
+      if (entry.isInLog || entry.excuse !== undefined || entry.outcome === "abort") continue;
+      if (this.#isSettled(entry)) continue;
       entry.excuse = excuse;
     }
   }
@@ -389,10 +401,11 @@ export class Oracle {
   #judgeRows(): void {
     for (const [id, row] of this.#scene.rows) {
       if (id !== row.reading.unique_reading_id) this.complain(`I2 row ${id} has another id`);
-      const isSaid = this.journal.allAt(row.partition, row.offset).some(({ claim }) =>
-        claim.kind === "reading" && claim.id === id && claim.content === this.#contentOf(row)
+      const isSaid = this.journal.allAt(row.partition, row.offset).some(({ claim, outcome }) =>
+        claim.kind === "reading" && claim.id === id && claim.content === this.#contentOf(row) &&
+        outcome === "commit"
       );
-      if (!isSaid) this.complain(`I3 row ${id} says what no message at its place said`);
+      if (!isSaid) this.complain(`I3 row ${id} says what no committed message at its place said`);
     }
     const inserted = this.#scene.lines().reduce((sum, line) => sum + line.inserted, 0);
     if (this.#databaseLost !== "table" && inserted !== this.#scene.rows.size) {
@@ -415,9 +428,10 @@ export class Oracle {
       if (seen.has(name)) this.complain(`I4 dead letter ${place} is kept twice`);
       seen.add(name);
       const entry = this.journal.allAt(partition, offset).find((one) =>
-        one.bytes === bytes && (this.#topicsDeleted > 0 || one.life === topic.topicId)
+        one.bytes === bytes && one.outcome === "commit" &&
+        (this.#topicsDeleted > 0 || one.life === topic.topicId)
       );
-      if (entry === undefined) this.complain(`I4 dead letter ${place} is of no message`);
+      if (entry === undefined) this.complain(`I4 dead letter ${place} is of no committed message`);
       else if (!this.#mayBeLetter(entry.claim)) {
         this.complain(`I4 dead letter ${place} is a good reading`);
       }

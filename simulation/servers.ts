@@ -5,6 +5,7 @@
  */
 import { RowDataError, TransientError } from "../lib/errors.ts";
 import { MemoryKafka, type MemoryKafkaOptions, type RecordToAppend } from "../lib/kafka/memory.ts";
+import type { TransactionEnd } from "../lib/kafka/memory_transactions.ts";
 import { createMemoryStore, type MemoryStore, type StoreBackup } from "../lib/postgres/memory.ts";
 import type { BatchToStore, StoreOutcome } from "../lib/postgres/store.ts";
 import type { Cache, LastValue, Mark } from "../lib/redis/cache.ts";
@@ -66,6 +67,7 @@ export class Servers {
   truncate(partition: number, end: number): void {
     this.kafka.truncate(partition, end);
     this.oracle.truncated(partition, end);
+    this.kafka.abortHanging(partition);
   }
 
   /** The topic is deleted and made again; the group's offsets may outlive it. */
@@ -156,14 +158,26 @@ export class WatchedKafka extends MemoryKafka {
   }
 
   /** See {@linkcode MemoryKafka.append}; without a leader it refuses. */
-  override append(partition: number, messages: readonly RecordToAppend[]): number[] {
+  override append(
+    partition: number,
+    messages: readonly RecordToAppend[],
+    producerId?: bigint,
+  ): number[] {
     if (this.leaderless.has(partition)) throw new TransientError("Cannot send: no leader");
-    const offsets = super.append(partition, messages);
+    const offsets = super.append(partition, messages, producerId);
     for (const [index, offset] of offsets.entries()) {
-      const message = messages[index]!;
-      this.#oracle.arrived(partition, offset, message, message.value);
+      this.#oracle.arrived({ partition, offset, producerId }, messages[index]!);
     }
     return offsets;
+  }
+
+  /** See {@linkcode MemoryKafka.endTransaction}. */
+  override endTransaction(partition: number, ends: TransactionEnd): number {
+    const { open } = this.partition(partition).transactions;
+    const fromOffset = open.get(ends.producerId) ?? Infinity;
+    const offset = super.endTransaction(partition, ends);
+    this.#oracle.transactionEnded(partition, { ...ends, fromOffset, offset });
+    return offset;
   }
 
   /** See {@linkcode MemoryKafka.commit}. */

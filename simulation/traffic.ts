@@ -48,12 +48,12 @@ const encoder = new TextEncoder();
 
 /** Plans all messages of a world, by their time. */
 export function planTraffic(plan: TrafficPlan, random: Random): readonly PlannedMessage[] {
-  const sent: Fields[] = [];
+  const sent: ReadingFields[] = [];
   const times = Array.from({ length: plan.messages }, () => Math.floor(random.unit() * plan.spanMs))
     .sort((a, b) => a - b);
   return times.map((atMs, number) => {
     const fields = nextFields(plan, { number, atMs, sent, random });
-    return { atMs, message: messageOf(fields, plan.mix.bad, random) };
+    return { atMs, message: writeMessage(fields, plan.mix.bad, random) };
   });
 }
 
@@ -68,7 +68,8 @@ export function planFarewell(
   });
 }
 
-interface Fields {
+/** What a reading says. */
+export interface ReadingFields {
   readonly unique_reading_id: string;
   readonly sensor_id: string;
   readonly sensor_type: string;
@@ -85,10 +86,10 @@ function nextFields(
   { number, atMs, sent, random }: {
     readonly number: number;
     readonly atMs: number;
-    readonly sent: Fields[];
+    readonly sent: ReadingFields[];
     readonly random: Random;
   },
-): Fields {
+): ReadingFields {
   const { repeats, conflicts, late } = plan.mix;
   const kind = random.unit();
   if (sent.length > 0 && kind < repeats + conflicts) {
@@ -103,7 +104,13 @@ function nextFields(
   return fields;
 }
 
-function freshFields(number: number, sensor: number, measuredMs: number): Fields {
+/**
+ * A reading that nobody has sent before.
+ *
+ * @param number makes its id
+ * @param measuredMs when it was measured, ms since 1970
+ */
+export function freshFields(number: number, sensor: number, measuredMs: number): ReadingFields {
   return {
     unique_reading_id: `00000000-0000-4000-8000-${number.toString(16).padStart(12, "0")}`,
     sensor_id: `sensor-${sensor}`,
@@ -117,14 +124,23 @@ function freshFields(number: number, sensor: number, measuredMs: number): Fields
   };
 }
 
-/** Most messages go to their sensor's partition; some take another way and meet their repeats late. */
-function messageOf(fields: Fields, badShare: number, random: Random): MessageToSend {
+/**
+ * Writes a reading, or something broken in its place.
+ * Most messages go to their sensor's partition; some take another way and meet their repeats late.
+ *
+ * @param badShare how many become no readings, from 0 to 1
+ */
+export function writeMessage(
+  fields: ReadingFields,
+  badShare: number,
+  random: Random,
+): MessageToSend {
   const key = random.unit() < 0.8 ? fields.sensor_id : `elsewhere-${random.uint32() % 8}`;
   if (random.unit() >= badShare) return { key, value: bytesOf(fields) };
   return { key, value: random.pick(BREAKS)(fields) };
 }
 
-const BREAKS: readonly ((fields: Fields) => Uint8Array | null)[] = [
+const BREAKS: readonly ((fields: ReadingFields) => Uint8Array | null)[] = [
   () => null,
   () => encoder.encode("no JSON"),
   (fields) => bytesOf(fields).subarray(0, 40),
@@ -135,6 +151,6 @@ const BREAKS: readonly ((fields: Fields) => Uint8Array | null)[] = [
   (fields) => bytesOf({ ...fields, status: UNSTORABLE_STATUS }),
 ];
 
-function bytesOf(fields: Fields): Uint8Array {
+function bytesOf(fields: ReadingFields): Uint8Array {
   return encoder.encode(JSON.stringify(fields));
 }

@@ -7,6 +7,7 @@
 import { createRandom, type Random } from "../lib/producer/random.ts";
 import { type CallFault, type FaultRates, NO_FAULTS, type ServerName } from "./faults.ts";
 import type { TrafficPlan } from "./traffic.ts";
+import type { TransactionsPlan } from "./transactions.ts";
 
 /** Faults last so long; then everything heals, ms since the world began. */
 export const STORM_MS = 12_000;
@@ -68,6 +69,8 @@ export interface Weather {
   readonly rates: Readonly<Record<ServerName, FaultRates>>;
   /** What happens, by time. */
   readonly disasters: readonly Disaster[];
+  /** What other producers send in transactions. */
+  readonly transactions: TransactionsPlan;
 }
 
 /** How often a kind happens in a world that has it. */
@@ -122,6 +125,12 @@ export function drawWeather(seed: number): Weather {
       redis: drawRates(random),
     },
     disasters: drawDisasters(kinds, random),
+    // Longer than the watchdog waits.
+    transactions: {
+      producers: chance(0.4) ? 1 + random.uint32() % 3 : 0,
+      transactionsMax: 1 + random.uint32() % 6,
+      leftOpenMs: chance(0.2) ? 18_000 : 0,
+    },
   };
 }
 

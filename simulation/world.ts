@@ -22,6 +22,7 @@ import { Network, wiredCache, wiredMember, wiredStore, wiredWriter } from "./fau
 import type { Excuse } from "./journal.ts";
 import { GROUP, Servers } from "./servers.ts";
 import { planFarewell, type PlannedMessage, planTraffic } from "./traffic.ts";
+import { planTransactions, playTransactions } from "./transactions.ts";
 import { VirtualProcess, VirtualTime } from "./virtual_time.ts";
 import { type DisasterKind, drawWeather, STORM_MS, type Weather } from "./weather.ts";
 
@@ -155,6 +156,7 @@ class World {
     for (const { atMs, kind } of this.#weather.disasters) {
       this.#time.after(atMs, () => this.#strike(kind));
     }
+    this.#playTransactions();
     await this.#time.run(STORM_MS, STORM_MS, () => false);
     this.#heal();
     const isResting = (): boolean => this.#outbox.length === 0 && oracle.findUnrest() === undefined;
@@ -169,6 +171,14 @@ class World {
       excuses: oracle.excuses(),
       restMs: this.#time.nowMs - STORM_MS,
     };
+  }
+
+  #playTransactions(): void {
+    playTransactions(planTransactions(this.#weather, createRandom(this.#seed, 7)), {
+      time: this.#time,
+      kafka: this.#servers.kafka,
+      note: (event, detail) => this.#trace.note(event, detail),
+    });
   }
 
   #heal(): void {
