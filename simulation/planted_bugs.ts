@@ -8,7 +8,8 @@
  */
 import { TransientError } from "../lib/errors.ts";
 import type { FetchedBatch, GroupHandlers, GroupMember } from "../lib/kafka/group_member.ts";
-import type { MessageToSend, TopicIdentity, Watermarks } from "../lib/kafka/message.ts";
+import type { MemoryPartition } from "../lib/kafka/memory.ts";
+import type { Message, MessageToSend, TopicIdentity, Watermarks } from "../lib/kafka/message.ts";
 import type { TopicWriter } from "../lib/kafka/topic_writer.ts";
 import type { BatchToStore, DeadLetter, Store, StoreOutcome } from "../lib/postgres/store.ts";
 import type { Cache } from "../lib/redis/cache.ts";
@@ -366,6 +367,66 @@ const PLACE_BUGS: readonly PlantedBug[] = [
   },
 ];
 
+/**
+ * As kafkajs filters: of the list of aborted transactions one begins with each record, in the order of
+ * the list, and whatever has the key of an abort marker ends one.
+ */
+function withAbortedOneByOne(
+  { records, transactions }: MemoryPartition,
+  { fetchedOffset, nextOffset }: FetchedBatch,
+): Message[] {
+  const fetched = records.filter(({ offset }) => offset >= fetchedOffset && offset < nextOffset);
+  const ahead = transactions.abortedWithin(fetchedOffset, nextOffset - 1);
+  const open = new Set<bigint | undefined>();
+  return fetched.filter((record): record is Message => {
+    const next = ahead[0];
+    if (next !== undefined && record.offset >= next.firstOffset) {
+      open.add(next.producerId);
+      ahead.shift();
+    }
+    if ("control" in record) {
+      if (record.ends?.outcome === "abort") open.delete(record.ends.producerId);
+      return false;
+    }
+    if (record.key?.length !== 4 || record.key.some((byte) => byte !== 0)) {
+      return !open.has(record.producerId);
+    }
+    open.delete(record.producerId);
+    return true;
+  });
+}
+
+const TRANSACTION_BUGS: readonly PlantedBug[] = [
+  {
+    name: "aborted transactions are left out one by one, and messages can end them",
+    consumer: withMember((member, _, { servers }) => ({
+      start: (handlers) =>
+        member.start({
+          assigned: (partitions) => handlers.assigned(partitions),
+          batch: (batch) => {
+            const messages = withAbortedOneByOne(servers.kafka.partition(batch.partition), batch);
+            return handlers.batch({ ...batch, messages });
+          },
+          crashed: (error) => handlers.crashed(error),
+        }),
+    })),
+  },
+  {
+    name: "what lies behind an open transaction is taken for messages that wait",
+    consumer: withMember((member, _, { servers }) => ({
+      watermarks: async () => {
+        const marks = await member.watermarks();
+        return new Map(
+          Array.from(marks, ([partition, { low }]): [number, Watermarks] => [
+            partition,
+            { low, high: servers.kafka.partition(partition).next },
+          ]),
+        );
+      },
+    })),
+  },
+];
+
 const REDIS_BUGS: readonly PlantedBug[] = [
   {
     name: "marks of another history are believed",
@@ -466,6 +527,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ...ORDER_BUGS,
   ...STORE_BUGS,
   ...PLACE_BUGS,
+  ...TRANSACTION_BUGS,
   ...REDIS_BUGS,
   ...COMMIT_BUGS,
   ...PRODUCER_BUGS,

@@ -103,10 +103,25 @@ const TRANSACTIONS: readonly {
     aborted: [[7, 0]],
     batches: [
       inTransaction(7, 0, "a"),
-      { first: 1, producerId: 7, records: [{ delta: 0, value: "idempotent" }] },
-      marker(7, 2, "abort"),
+      { first: 1, producerId: 7, records: [{ delta: 0, key: ABORT_KEY, value: "idempotent" }] },
+      inTransaction(7, 2, "b"),
+      marker(7, 3, "abort"),
     ],
     want: ["idempotent"],
+  },
+  {
+    name: "markers of others, and one that commits",
+    aborted: [[8, 1], [7, 0]],
+    batches: [
+      inTransaction(7, 0, "a"),
+      inTransaction(8, 1, "b"),
+      marker(8, 2, "abort"),
+      inTransaction(7, 3, "c"),
+      marker(7, 4, "commit"),
+      inTransaction(7, 5, "d"),
+      marker(7, 6, "abort"),
+    ],
+    want: [],
   },
   {
     name: "a batch that nobody can read",

@@ -38,6 +38,8 @@ Deno.test("runWorld() finds planted bugs, each by its seed", async (t) => {
     "a reading is claimed in Redis before it is stored",
     "a last value is set whatever is there",
     "the end of a fetch is off by one",
+    "aborted transactions are left out one by one, and messages can end them",
+    "what lies behind an open transaction is taken for messages that wait",
   ];
   for (const bugName of names) {
     await t.step(bugName, async () => {

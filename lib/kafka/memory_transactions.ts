@@ -68,15 +68,20 @@ export class LogTransactions {
     }
   }
 
+  /** Aborted transactions that touch a range of offsets, by their ends, as brokers list them. */
+  abortedWithin(firstOffset: number, lastOffset: number): AbortedTransaction[] {
+    return this.#aborted.filter((one) =>
+      one.lastOffset >= firstOffset && one.firstOffset <= lastOffset
+    );
+  }
+
   /**
-   * The messages among consecutive records of this log that are no part of an aborted transaction. The
-   * leader lists those transactions as brokers do, by their ends, and the reader does the rest.
+   * The messages among consecutive records of this log that are no part of an aborted transaction: the
+   * leader lists those, and the reader's part is that of readers of real brokers.
    */
   messagesOf(records: readonly MemoryRecord[]): readonly Message[] {
     const [first, last] = [records[0]?.offset ?? 0, records.at(-1)?.offset ?? 0];
-    const aborted = new AbortedTransactions(
-      this.#aborted.filter((one) => one.lastOffset >= first && one.firstOffset <= last),
-    );
+    const aborted = new AbortedTransactions(this.abortedWithin(first, last));
     return records.filter((record): record is Message => {
       const isControl = "control" in record;
       const producerId = (isControl ? record.ends?.producerId : record.producerId) ?? -1n;
