@@ -70,14 +70,23 @@ export function planFarewell(
 
 /** What a reading says. */
 export interface ReadingFields {
+  /** A UUID. */
   readonly unique_reading_id: string;
+  /** Who measured. */
   readonly sensor_id: string;
+  /** What kind of sensor. */
   readonly sensor_type: string;
+  /** Where, in degrees. */
   readonly location: { readonly latitude: number; readonly longitude: number };
+  /** When it was measured, RFC 3339. */
   readonly timestamp: string;
+  /** What was measured. */
   readonly value: number;
+  /** In which unit. */
   readonly unit: string;
+  /** How the sensor is. */
   readonly status: string;
+  /** In percent. */
   readonly battery_level: number;
 }
 
