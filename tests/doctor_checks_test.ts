@@ -240,11 +240,6 @@ Deno.test("postgresFindings() judges server and tables", async (t) => {
       "failure",
       /^full_page_writes off/,
     ]],
-    ["commits that do not wait", { synchronousCommit: "off" }, [
-      "commit",
-      "warning",
-      /ledger with them/,
-    ]],
     ["commits that wait for one disk", { synchronousCommit: "local" }, undefined],
     ["missing rights", { missingRights: ["INSERT on ledger", "SELECT on ledger"] }, [
       "rights",

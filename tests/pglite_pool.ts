@@ -6,12 +6,12 @@
  */
 import { PGlite } from "@electric-sql/pglite";
 import {
-  BEGIN,
   classifyPostgresError,
   type SqlPool,
   type SqlQuery,
   type SqlResult,
 } from "../lib/postgres/pool.ts";
+import { BEGIN } from "../lib/postgres/session.ts";
 
 /** Starts an empty database and calls `use` with it. */
 export async function withPglite(use: (pool: SqlPool) => Promise<void>): Promise<void> {

@@ -47,7 +47,6 @@ export function postgresFindings(
     connections(server, settings),
     encoding(server),
     durability(server),
-    commit(server),
     migrations(pending),
     disk(server, schema),
   ];
@@ -127,25 +126,20 @@ function encoding({ encoding }: PostgresServerFacts): Finding {
   );
 }
 
-function durability({ hasFsync, hasFullPageWrites }: PostgresServerFacts): Finding {
-  if (hasFsync && hasFullPageWrites) return postgres.ok("durability", "fsync, full_page_writes");
+function durability(
+  { hasFsync, hasFullPageWrites, synchronousCommit }: PostgresServerFacts,
+): Finding {
+  if (hasFsync && hasFullPageWrites) {
+    return postgres.ok(
+      "durability",
+      `fsync, full_page_writes, synchronous_commit=${synchronousCommit}`,
+    );
+  }
   const off = [hasFsync ? "" : "fsync", hasFullPageWrites ? "" : "full_page_writes"];
   return postgres.failure(
     "durability",
     `${off.filter(Boolean).join(" and ")} off: a crash of the computer can ruin the database`,
     "Switch it on.",
-  );
-}
-
-function commit({ synchronousCommit }: PostgresServerFacts): Finding {
-  if (synchronousCommit !== "off") {
-    return postgres.ok("commit", `synchronous_commit=${synchronousCommit}`);
-  }
-  return postgres.warning(
-    "commit",
-    "synchronous_commit=off: a crash takes the last acknowledged rows back, the ledger with them; " +
-      "they come again only while the topic has them",
-    "Set synchronous_commit=on.",
   );
 }
 

@@ -177,7 +177,7 @@ async function storeBatch(pool: SqlPool, batch: BatchToStore): Promise<StoreOutc
   const action = `store ${range}`;
   const values = encode(action, batch);
   try {
-    const { rows } = await pool.query({ action, name: "store_batch", text: STORE_BATCH, values });
+    const { rows } = await pool.query({ action, text: STORE_BATCH, values });
     return storeOutcomeOf(rows[0] ?? {});
   } catch (error) {
     if (error instanceof ConflictError) return { kind: "conflicts", offsets: error.offsets };

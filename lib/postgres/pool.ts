@@ -6,7 +6,6 @@
  *
  * @module
  */
-import type { Buffer } from "node:buffer";
 // @ts-types="@types/pg"
 import pg from "pg";
 import { connectFault } from "../connect_fault.ts";
@@ -19,7 +18,16 @@ import {
 } from "../errors.ts";
 import { type TlsMode, tlsOptions } from "../tls.ts";
 import { Connections } from "./connections.ts";
+import {
+  beginStatements,
+  runTransactionQuery,
+  type SqlValue,
+  type TransactionMode,
+  type TransactionSettings,
+} from "./session.ts";
 import { type SqlPurpose, sqlstateRule } from "./sqlstates.ts";
+
+export type { SqlValue, TransactionMode };
 
 /** Where the database is, who asks, and how long one may wait. */
 export interface PostgresSettings {
@@ -46,7 +54,9 @@ export interface PostgresSettings {
    *
    * @default "read_write"
    */
-  readonly access?: "read_write" | "read_only";
+  readonly access?: TransactionSettings["access"];
+  /** The schema of the tables, as `search_path` is written; undefined: the role's search path. */
+  readonly schema?: string | undefined;
   /** Most connections at the same time. A call that finds all of them busy waits for one. */
   readonly poolMax: number;
   /** Longest wait for a connection, ms. */
@@ -55,16 +65,11 @@ export interface PostgresSettings {
   readonly statementTimeoutMs: number;
 }
 
-/** An argument of a statement. A Buffer goes out as it is, in the binary format of its type. */
-export type SqlValue = string | number | Buffer;
-
-/** One statement, or, without `values`, several separated by semicolons. */
+/** One statement; in {@linkcode SqlPool.transaction}, and without `values`, several. */
 export interface SqlQuery {
   /** What is being done, for error texts: `store a batch`. */
   readonly action: string;
-  /** Prepares the statement under this name, once per connection. */
-  readonly name?: string;
-  /** SQL. */
+  /** SQL. Several statements are separated by semicolons. */
   readonly text: string;
   /** The arguments `$1`, `$2`, … */
   readonly values?: readonly SqlValue[];
@@ -76,6 +81,8 @@ export interface SqlQuery {
    * @default "run"
    */
   readonly purpose?: SqlPurpose;
+  /** `none`: for VACUUM, which is none. It runs with whatever settings the session has. */
+  readonly transaction?: "none";
 }
 
 /** A row as the driver gives it: a `bigint` comes as text, a `double precision` as number. */
@@ -102,9 +109,6 @@ export interface SqlSession {
   query(query: SqlQuery): Promise<SqlResult>;
 }
 
-/** `snapshot`: all statements see the same instant, and none can write. */
-export type TransactionMode = "read_committed" | "snapshot";
-
 /** Connections on which statements run alone or together. */
 export interface SqlPool extends SqlSession {
   /** Runs `work` in a transaction, and rolls it back if `work` throws. */
@@ -115,12 +119,6 @@ export interface SqlPool extends SqlSession {
    */
   close(): Promise<void>;
 }
-
-/** The statement that begins a transaction of each mode. */
-export const BEGIN: Readonly<Record<TransactionMode, string>> = {
-  read_committed: "BEGIN ISOLATION LEVEL READ COMMITTED",
-  snapshot: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-};
 
 /**
  * Readings of a batch conflict with stored ones and no dead letters came for them. Raised by the
@@ -164,12 +162,11 @@ export function openPool(settings: PostgresSettings, stop?: AbortSignal): SqlPoo
     ssl: tlsOptions(settings.tls ?? "disable", settings.ca) ?? false,
     max: settings.poolMax,
     connectionTimeoutMillis: settings.connectTimeoutMs,
-    statement_timeout: settings.statementTimeoutMs,
     query_timeout: settings.statementTimeoutMs + QUERY_TIMEOUT_MARGIN_MS,
     keepAlive: true,
+    // Of all that a server can be told when connecting, this alone: poolers know it.
     application_name: APPLICATION_NAME,
-    ...(settings.access === "read_only" && { options: "-c default_transaction_read_only=on" }),
-    // A connection is kept: it holds the prepared statements and the plans of `store_batch`.
+    // A connection is kept: it holds the plans inside of `store_batch`.
     idleTimeoutMillis: 0,
   });
   // A lost connection is told twice, by an event and by the call that was using it. The call's
@@ -184,22 +181,37 @@ export function openPool(settings: PostgresSettings, stop?: AbortSignal): SqlPoo
   stop?.addEventListener("abort", close);
   if (stop?.aborted) void close();
   const parts = { pool, connections };
+  const begin = (
+    mode: TransactionMode,
+    statementTimeoutMs = settings.statementTimeoutMs,
+  ): readonly string[] => beginStatements({ ...settings, mode, statementTimeoutMs });
+  const run = (client: pg.PoolClient, query: SqlQuery): Promise<SqlResult> =>
+    classified(query, connections, () => send(client, query));
+  const runAlone = (client: pg.PoolClient, query: SqlQuery): Promise<SqlResult> =>
+    classified(
+      query,
+      connections,
+      () => sendAlone(client, query, begin("read_committed", query.timeoutMs)),
+    );
   return {
     query: (query) =>
       withClient(parts, query.action, async (client, keep) => {
+        if (query.transaction === "none") return await run(client, query);
         try {
-          return await runQuery(client, query, connections);
+          return await runAlone(client, query);
         } catch (error) {
           // An everyday answer, and the connection's plans are worth keeping.
-          if (error instanceof ConflictError) keep();
+          if (error instanceof ConflictError) {
+            await run(client, { action: "roll back", text: "ROLLBACK" }).then(keep, () => {});
+          }
           throw error;
         }
       }),
     transaction: (mode, work) =>
       withClient(parts, "begin a transaction", async (client) => {
-        await runQuery(client, { action: "begin a transaction", text: BEGIN[mode] }, connections);
-        const result = await work({ query: (query) => runQuery(client, query, connections) });
-        await runQuery(client, { action: "commit a transaction", text: "COMMIT" }, connections);
+        await run(client, { action: "begin a transaction", text: begin(mode).join("; ") });
+        const result = await work({ query: (query) => run(client, query) });
+        await run(client, { action: "commit a transaction", text: "COMMIT" });
         return result;
       }),
     close,
@@ -249,24 +261,39 @@ function isServersWord(error: unknown): boolean {
   return serverErrorOf(error instanceof Error ? error.cause : undefined) !== undefined;
 }
 
-async function runQuery(
-  client: pg.PoolClient,
-  query: SqlQuery,
+/** Gives errors their class. */
+async function classified(
+  { action, purpose }: SqlQuery,
   connections: Connections,
+  work: () => Promise<SqlResult>,
 ): Promise<SqlResult> {
   try {
-    const result: pg.QueryResult | pg.QueryResult[] = await client.query({
-      text: query.text,
-      ...(query.name !== undefined && { name: query.name }),
-      ...(query.values !== undefined && { values: [...query.values] }),
-      ...(query.timeoutMs !== undefined && { query_timeout: query.timeoutMs }),
-    });
-    const last = Array.isArray(result) ? result.at(-1) : result;
-    return { rows: last?.rows ?? [], rowCount: last?.rowCount ?? 0 };
+    return await work();
   } catch (error) {
-    if (connections.isClosing) throw stoppedError(query.action);
-    throw classifyPostgresError(query.action, error, query.purpose);
+    if (connections.isClosing) throw stoppedError(action);
+    throw classifyPostgresError(action, error, purpose);
   }
+}
+
+/** Sends one statement as a transaction of its own, in one round trip. */
+function sendAlone(
+  client: pg.PoolClient,
+  { text, values = [], timeoutMs }: SqlQuery,
+  begin: readonly string[],
+): Promise<SqlResult> {
+  const limit = timeoutMs !== undefined && { queryTimeoutMs: timeoutMs + QUERY_TIMEOUT_MARGIN_MS };
+  return runTransactionQuery(client, { begin, text, values, ...limit });
+}
+
+/** Sends a query as it is. */
+async function send(client: pg.PoolClient, query: SqlQuery): Promise<SqlResult> {
+  const result: pg.QueryResult | pg.QueryResult[] = await client.query({
+    text: query.text,
+    ...(query.values !== undefined && { values: [...query.values] }),
+    ...(query.timeoutMs !== undefined && { query_timeout: query.timeoutMs }),
+  });
+  const last = Array.isArray(result) ? result.at(-1) : result;
+  return { rows: last?.rows ?? [], rowCount: last?.rowCount ?? 0 };
 }
 
 /** What a PostgreSQL error says about itself; errors of the network have none of this. */

@@ -30,7 +30,7 @@ export interface PostgresServerFacts {
   readonly isReadOnly: boolean;
   /** Whether this role may do everything. */
   readonly isSuperuser: boolean;
-  /** `on`, `off`, … */
+  /** How long COMMIT waits in our transactions: `on`, `remote_apply`, … */
   readonly synchronousCommit: string;
   /** Whether it waits for the disk at all. */
   readonly hasFsync: boolean;

@@ -25,7 +25,7 @@ import { Breaker } from "../../lib/redis/breaker.ts";
 import { MemoryCache } from "../../lib/redis/memory.ts";
 import { simulate } from "../../lib/producer/simulator.ts";
 import { keepSmall, rowsKeptMs } from "./housekeeping.ts";
-import { type EmbeddedPostgres, startEmbeddedPostgres, withoutNames } from "./embedded_postgres.ts";
+import { type EmbeddedPostgres, startEmbeddedPostgres } from "./embedded_postgres.ts";
 
 /** What to show. */
 export interface DemoOptions {
@@ -93,7 +93,7 @@ export async function openDemo(options: DemoOptions, context: DemoContext): Prom
   const dataDir = keepDir === undefined ? undefined : join(keepDir, "postgres");
   const postgres = opened.use(await startEmbeddedPostgres(dataDir));
   // One connection for all: the embedded server mixes up the statements of two that ask at once.
-  const pool = withoutNames(openPool(postgres.settings));
+  const pool = openPool(postgres.settings);
   opened.defer(() => pool.close());
   await migrate(pool, await loadMigrations(MIGRATIONS));
   // Each run is a cluster of its own, or kept tables would know offsets that are not there any more.

@@ -2,12 +2,11 @@
  * PostgreSQL without a server: in WebAssembly inside a worker, for the ordinary client.
  *
  * All clients share ONE session, and even the unnamed statement of one is that of the others: use
- * one connection. The name of a prepared statement outlives its connection, and could not be given
- * again by the next one: {@linkcode withoutNames} leaves names out.
+ * one connection.
  *
  * @module
  */
-import { type PostgresSettings, type SqlPool, type SqlQuery } from "../../lib/postgres/pool.ts";
+import type { PostgresSettings } from "../../lib/postgres/pool.ts";
 import type { WorkerAnswer, WorkerCommand } from "./postgres_worker.ts";
 
 /** A database that runs in this process. */
@@ -71,18 +70,4 @@ export async function startEmbeddedPostgres(dataDir?: string): Promise<EmbeddedP
     worker.terminate();
     throw error;
   }
-}
-
-/** The same pool, on which no statement is prepared under a name. */
-export function withoutNames(pool: SqlPool): SqlPool {
-  const nameless = ({ name: _, ...query }: SqlQuery): SqlQuery => query;
-  return {
-    query: (query) => pool.query(nameless(query)),
-    transaction: (mode, work) =>
-      pool.transaction(
-        mode,
-        (session) => work({ query: (query) => session.query(nameless(query)) }),
-      ),
-    close: () => pool.close(),
-  };
 }

@@ -96,7 +96,11 @@ async function deleteOld(
     signal,
   });
   if (readings + deadLetters > 0 && !signal.aborted) {
-    await pool.query({ action: "make room", text: "VACUUM sensor_events, dead_letters" });
+    await pool.query({
+      action: "make room",
+      text: "VACUUM sensor_events, dead_letters",
+      transaction: "none",
+    });
   }
 }
 

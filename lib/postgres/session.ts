@@ -1,0 +1,179 @@
+/**
+ * What our SQL needs of a session, set anew by each transaction.
+ *
+ * A role, a database or a server may have defaults of its own: floats that are rounded when they are
+ * printed, another isolation level, a time limit, commits that do not wait for the disk. And behind
+ * a pooler a session is shared: what one client sets, the next one finds. So nothing is left to
+ * defaults, nothing is said when connecting (a pooler refuses what it does not know), nothing is
+ * prepared by name, and what is set ends with the transaction.
+ *
+ * It costs no round trip: BEGIN, the settings, the statement and COMMIT leave in one flight.
+ *
+ * @module
+ */
+import type { Buffer } from "node:buffer";
+// @ts-types="@types/pg"
+import pg from "pg";
+import type { SqlResult } from "./pool.ts";
+
+/** An argument of a statement. A Buffer goes out as it is, in the binary format of its type. */
+export type SqlValue = string | number | Buffer;
+
+/** `snapshot`: all statements see the same instant, and none can write. */
+export type TransactionMode = "read_committed" | "snapshot";
+
+/** The statement that begins a transaction of each mode. */
+export const BEGIN: Readonly<Record<TransactionMode, string>> = {
+  read_committed: "BEGIN ISOLATION LEVEL READ COMMITTED",
+  snapshot: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+};
+
+/** How a transaction differs from others. */
+export interface TransactionSettings {
+  /** Isolation. */
+  readonly mode: TransactionMode;
+  /**
+   * `read_only`: the server refuses to write, whatever the role may do.
+   *
+   * @default "read_write"
+   */
+  readonly access?: "read_write" | "read_only" | undefined;
+  /** The server cancels a statement that runs longer, ms. */
+  readonly statementTimeoutMs: number;
+  /** Where the tables are, as `search_path` is written; undefined: where the role looks. */
+  readonly schema?: string | undefined;
+}
+
+/** A client that froze between two statements holds its locks no longer than this, ms. */
+const IDLE_IN_TRANSACTION_MS_MAX = 60_000;
+
+/**
+ * What every transaction sets. Formats of dates, intervals, bytes and time zones are not here: our
+ * SQL prints none.
+ */
+const SETTINGS: Readonly<Record<string, string | number>> = {
+  // 0 and less round; from 1 on a float has the shortest text that gives it back.
+  extra_float_digits: 1,
+  // The time limit of a statement is a limit for its waits, too.
+  lock_timeout: 0,
+  idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS_MAX,
+};
+
+/** `off` would acknowledge rows that a crash takes back; who waits for more may do so. */
+const WAIT_FOR_DISK = "(current_setting('synchronous_commit') <> 'off' " +
+  "OR set_config('synchronous_commit', 'on', true) IS NOT NULL)";
+
+/**
+ * The statements that begin a transaction: BEGIN, the time limit, and one that sets the rest and
+ * returns nothing.
+ */
+export function beginStatements(
+  { mode, access, statementTimeoutMs, schema }: TransactionSettings,
+): readonly string[] {
+  const settings = { ...SETTINGS, ...(schema !== undefined && { search_path: schema }) };
+  // Conditions and not columns: an answer without columns needs no description.
+  const conditions = Object.entries(settings).map(([name, value]) =>
+    `set_config('${name}', ${literal(value)}, true) IS NOT NULL`
+  );
+  const isReadOnly = access === "read_only" && mode !== "snapshot";
+  return [
+    `${BEGIN[mode]}${isReadOnly ? " READ ONLY" : ""}`,
+    // Alone and first: until then the role's own limit counts, which may be short.
+    `SET LOCAL statement_timeout = ${statementTimeoutMs}`,
+    `SELECT WHERE ${[...conditions, WAIT_FOR_DISK].join(" AND ")}`,
+  ];
+}
+
+function literal(value: string | number): string {
+  return `'${String(value).replaceAll("'", "''")}'`;
+}
+
+/** One statement that is a transaction of its own. */
+export interface TransactionQuery {
+  /** What {@linkcode beginStatements} gives. */
+  readonly begin: readonly string[];
+  /** The one statement. */
+  readonly text: string;
+  /** Its arguments. */
+  readonly values: readonly SqlValue[];
+  /** Longest wait for the answer, ms; undefined: the client's own bound. */
+  readonly queryTimeoutMs?: number;
+}
+
+/** A connection of the driver. */
+export interface DriverConnection {
+  /** Sends what knows by itself how to be sent. */
+  query(query: { readonly submit: (connection: never) => void }): unknown;
+}
+
+/**
+ * Sends a whole transaction at once and waits for its end. If it fails, the session is left in a
+ * transaction that can only be rolled back.
+ */
+export function runTransactionQuery(
+  client: DriverConnection,
+  query: TransactionQuery,
+): Promise<SqlResult> {
+  return new Promise((resolve, reject) => {
+    client.query(
+      new Flight(query, (error, results) => {
+        // One result for each statement; the last one is COMMIT's.
+        const result: pg.QueryResult | undefined = Array.isArray(results)
+          ? results.at(-2)
+          : undefined;
+        if (result === undefined) reject(error ?? new Error("no answer to the statement"));
+        else resolve({ rows: result.rows, rowCount: result.rowCount ?? 0 });
+      }),
+    );
+  });
+}
+
+/**
+ * The driver sends one statement and waits. In the extended protocol a server goes on to the next
+ * message by itself until a Sync, and after an error it skips all that comes before the Sync, COMMIT
+ * as well: so the statements can go together.
+ */
+class Flight extends pg.Query {
+  /** The driver looks for it here. */
+  readonly query_timeout: number | undefined;
+  readonly #query: TransactionQuery;
+
+  constructor(
+    query: TransactionQuery,
+    callback: (error: Error | null | undefined, results: unknown) => void,
+  ) {
+    super({ text: query.text, values: [...query.values] }, callback);
+    this.query_timeout = query.queryTimeoutMs;
+    this.#query = query;
+  }
+
+  override submit = (connection: pg.Connection): void => {
+    const { begin, text, values } = this.#query;
+    connection.stream.cork();
+    try {
+      for (const statement of begin) send(connection, statement, []);
+      send(connection, text, values, "describe");
+      send(connection, "COMMIT", []);
+      connection.sync();
+    } finally {
+      connection.stream.uncork();
+    }
+  };
+}
+
+/** One statement, unnamed: a name would belong to the session, which need not be ours alone. */
+function send(
+  connection: pg.Connection,
+  text: string,
+  values: readonly SqlValue[],
+  answer: "describe" | "no rows" = "no rows",
+): void {
+  connection.parse({ name: "", text, types: [] }, true);
+  connection.bind({ values: values.map((value) => isBytes(value) ? value : String(value)) }, true);
+  if (answer === "describe") connection.describe({ type: "P", name: "" }, true);
+  connection.execute({}, true);
+}
+
+function isBytes(value: SqlValue): value is Buffer {
+  return typeof value === "object";
+}
