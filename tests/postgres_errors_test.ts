@@ -63,7 +63,12 @@ Deno.test("classifyPostgresError() gives each SQLSTATE its class", async (t) => 
       "TransientError",
       /EPIPE/,
     ],
-    ["timeout of the driver", new Error("Query read timeout"), "TransientError", /timeout/],
+    [
+      "timeout of the driver",
+      new Error("Query read timeout"),
+      "TooMuchError",
+      /timeout\. .*POSTGRES_STATEMENT_TIMEOUT_MS/,
+    ],
   ];
   for (const [name, error, className, text] of cases) {
     await t.step(name, () => {

@@ -7,6 +7,8 @@
 import type { FetchedBatch } from "../kafka/group_member.ts";
 import type { Log } from "../log.ts";
 import type { Store } from "../postgres/store.ts";
+import { TooMuchError } from "../errors.ts";
+import { BatchSize } from "./batch_size.ts";
 import type { PendingCommits } from "./commits.ts";
 import type { LastValuesUpkeep } from "./last_values_upkeep.ts";
 import type { FlowObserver } from "./observer.ts";
@@ -64,6 +66,8 @@ export class Intake {
   readonly #parts: IntakeParts;
   readonly #slots: Slots;
   readonly #running = new Set<Promise<void>>();
+  /** By partition: one can hold what is hard to store while the others do not. */
+  readonly #sizes = new Map<number, BatchSize>();
   readonly #totals = { inserted: 0, duplicates: 0, deadLetters: 0, skipped: 0 };
 
   /** Nothing is under way. */
@@ -129,9 +133,10 @@ export class Intake {
   }
 
   async #workThrough(fetched: FetchedBatch, place: Place): Promise<void> {
-    const { placer, signal, batchMessagesMax, onAdvance } = this.#parts;
+    const { placer, signal, onAdvance } = this.#parts;
     const { partition } = fetched;
-    for (const batch of cut(fetched, place, batchMessagesMax)) {
+    const size = this.#sizeOf(partition);
+    for (const batch of cut(fetched, place, size)) {
       const outcome = await this.#slots.use(async () => {
         // The wait for a slot can have been long.
         if (signal.aborted || !placer.stands(partition, place)) return undefined;
@@ -148,15 +153,21 @@ export class Intake {
   }
 
   async #process(batch: Batch, place: Place): Promise<BatchOutcome | undefined> {
-    const { placer, commits, trouble, watchdog, observer, store } = this.#parts;
+    const { placer, commits, trouble, watchdog, observer, store, clock } = this.#parts;
     using work = watchdog.watch(batch.partition);
     const noteCommit = (partition: number, nextOffset: number): void => {
       // Placed anew meanwhile, here or elsewhere, the partition can have been committed further.
       if (placer.stands(partition, place)) commits.note(partition, nextOffset);
     };
+    let slowestMs = 0;
     // A batch can take many statements, and each answer shows that it goes on.
-    const storeBatch: Store["storeBatch"] = (part) =>
-      store.storeBatch(part).finally(() => work.goesOn());
+    const storeBatch: Store["storeBatch"] = (part) => {
+      const startMs = clock.elapsedMs();
+      return store.storeBatch(part).finally(() => {
+        slowestMs = Math.max(slowestMs, clock.elapsedMs() - startMs);
+        work.goesOn();
+      });
+    };
     const failuresBefore = trouble.failuresOf(batch.partition);
     observer.batchBegan(batch.partition);
     try {
@@ -168,14 +179,46 @@ export class Intake {
       // A batch that was under way when the trouble began says nothing about its end.
       const isWell = trouble.failuresOf(batch.partition) === failuresBefore;
       if (outcome.kind === "stored" && isWell) trouble.ended(batch.partition);
+      if (outcome.kind === "stored") this.#enlarge(batch, slowestMs);
       return outcome;
     } catch (error) {
       // Whatever it is, the offset stays. A transient error passes, a setting is mended by a
       // person, and a fault of our own is seen in the log instead of losing a reading.
+      if (error instanceof TooMuchError) this.#halve(batch, slowestMs);
       trouble.failed("storing", [batch.partition], error);
       return undefined;
     } finally {
       observer.batchEnded(batch.partition);
+    }
+  }
+
+  #sizeOf(partition: number): BatchSize {
+    const known = this.#sizes.get(partition);
+    if (known !== undefined) return known;
+    const size = new BatchSize(this.#parts.batchMessagesMax);
+    this.#sizes.set(partition, size);
+    return size;
+  }
+
+  /** As it was, the next try would end as this one. */
+  #halve({ partition, messages }: Batch, tookMs: number): void {
+    const size = this.#sizeOf(partition);
+    const wasWhole = size.isWhole;
+    size.wasTooMuch(messages.length, tookMs);
+    if (!wasWhole) return;
+    this.#parts.log.warn("a batch was too much for the database: smaller ones for now", {
+      partition,
+      messages: messages.length,
+      seconds: Math.round(tookMs / 1_000),
+    });
+  }
+
+  #enlarge({ partition, messages }: Batch, tookMs: number): void {
+    const size = this.#sizeOf(partition);
+    const wasWhole = size.isWhole;
+    size.wasStored(messages.length, tookMs);
+    if (size.isWhole && !wasWhole) {
+      this.#parts.log.info("batches of full size again", { partition });
     }
   }
 
@@ -207,14 +250,15 @@ export class Intake {
   }
 }
 
-/** Cuts a fetch into batches of at most `messagesMax` messages that leave no offset between them. */
-function* cut(fetched: FetchedBatch, place: Place, messagesMax: number): Generator<Batch> {
+/** Cuts a fetch into batches that leave no offset between them; their size may change on the way. */
+function* cut(fetched: FetchedBatch, place: Place, size: BatchSize): Generator<Batch> {
   const { partition, messages } = fetched;
   let fromOffset = fetched.fetchedOffset;
-  for (let start = 0; start === 0 || start < messages.length; start += messagesMax) {
-    const piece = messages.slice(start, start + messagesMax);
-    const following = messages[start + messagesMax];
-    const nextOffset = following?.offset ?? fetched.nextOffset;
+  let end: number;
+  for (let start = 0; start === 0 || start < messages.length; start = end) {
+    end = start + size.messages;
+    const piece = messages.slice(start, end);
+    const nextOffset = messages[end]?.offset ?? fetched.nextOffset;
     const { topic, dataSetId, lineage } = place;
     yield { topic, dataSetId, lineage, partition, fromOffset, nextOffset, messages: piece };
     fromOffset = nextOffset;

@@ -325,7 +325,9 @@ export function classifyPostgresError(
       const cure = fault.kind === "tls" ? ". Check POSTGRES_TLS and POSTGRES_TLS_CA" : "";
       return new ConfigurationError(because(`${fault.text}${cure}`), { cause: error });
     }
-    return new TransientError(because(describeError(error)), { cause: error });
+    const cure = isQueryTimeout(error) ? `. ${sqlstateRule("57014", purpose).cure}` : "";
+    const Class = isQueryTimeout(error) ? TooMuchError : TransientError;
+    return new Class(because(`${describeError(error)}${cure}`), { cause: error });
   }
   const { code, table } = server;
   const said = `${server.message} (SQLSTATE ${code})`;
@@ -359,6 +361,11 @@ const ERRORS = {
   too_much: TooMuchError,
   unexpected: TransientError,
 } as const;
+
+/** The driver gave up waiting for the answer to a statement; its text is all that tells. */
+function isQueryTimeout(error: unknown): boolean {
+  return error instanceof Error && error.message === "Query read timeout";
+}
 
 function serverErrorOf(error: unknown): ServerError | undefined {
   // Errors of the operating system have a `code` as well; only the server's have a severity.

@@ -25,7 +25,7 @@ Deno.test("openPool(): a statement that this side gives up is ended at the serve
     const session = await connect();
     const pool = openPool(settings);
     await assert.rejects(pool.query({ ...LONG, timeoutMs: 200 }), {
-      name: "TransientError",
+      name: "TooMuchError",
       message: /^Cannot wait: .*timeout/,
     });
     await until("nothing runs", async () => await runningAt(session) === 0);
