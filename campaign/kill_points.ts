@@ -178,14 +178,14 @@ export function cacheWithPoints(cache: Cache, kill: KillSwitch): Cache {
       kill.reached("marks read");
       return marks;
     },
-    remember: (marks, lastValues) =>
+    remember: (marks, last) =>
       kill.around(
         "marks and last values sent",
-        () => cache.remember(marks, lastValues),
+        () => cache.remember(marks, last),
         "marks and last values answered",
       ),
     setLastComplete: (dataSetId) => cache.setLastComplete(dataSetId),
-    clearLastValues: () => cache.clearLastValues(),
+    claimLastValues: (claimant) => cache.claimLastValues(claimant),
     lastValue: (sensorId) => cache.lastValue(sensorId),
   };
 }

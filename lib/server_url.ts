@@ -19,7 +19,8 @@ export const POSTGRES_URL_FORM: string =
 
 /** What {@linkcode redisUrlParts} takes, for people. */
 export const REDIS_URL_FORM: string =
-  "redis://user:password@host:port or rediss://… for TLS, special characters percent-encoded";
+  "redis://user:password@host:port/database or rediss://… for TLS, " +
+  "special characters percent-encoded";
 
 /** Splits a PostgreSQL URL; undefined if it is not of {@linkcode POSTGRES_URL_FORM}. */
 export function postgresUrlParts(text: string): SettingParts | undefined {
@@ -41,15 +42,15 @@ export function postgresUrlParts(text: string): SettingParts | undefined {
 /** Splits a Redis URL; undefined if it is not of {@linkcode REDIS_URL_FORM}. */
 export function redisUrlParts(text: string): SettingParts | undefined {
   const url = parse(text, ["redis:", "rediss:"]);
-  // Redis has numbered databases; this project uses the first.
-  if (url === undefined || url.search !== "" || !["", "/", "/0"].includes(url.pathname)) {
-    return undefined;
-  }
+  if (url === undefined || url.search !== "") return undefined;
+  const database = /^\/?([0-9]{0,6})$/.exec(url.pathname)?.[1];
+  if (database === undefined) return undefined;
   return present([
     ["REDIS_HOST", hostOf(url)],
     ["REDIS_PORT", url.port],
     ["REDIS_USER", decode(url.username)],
     ["REDIS_PASSWORD", decode(url.password)],
+    ["REDIS_DATABASE", database],
     ["REDIS_TLS", url.protocol === "rediss:" ? "verify-full" : "disable"],
   ]);
 }

@@ -92,6 +92,10 @@ export interface Settings {
     readonly tls: Exclude<TlsMode, "require">;
     /** Certificates to trust, PEM; undefined: those of the system. */
     readonly ca: string | undefined;
+    /** Number of the database. */
+    readonly database: number;
+    /** Stands before every key; undefined: nothing does. */
+    readonly prefix: string | undefined;
     /** How long a mark lives, seconds. */
     readonly ttlSeconds: number;
     /** Longest that the flow waits for one call, ms. */
@@ -294,6 +298,20 @@ const TABLE: Table = {
       "disable",
     ),
     ca: certificates("REDIS_TLS_CA"),
+    database: whole(
+      "REDIS_DATABASE",
+      "Number of the database in Redis. Each data set needs one, or a prefix, of its own",
+      { fallback: 0, min: 0, max: 999_999, unit: "" },
+    ),
+    prefix: optional(text(
+      "REDIS_PREFIX",
+      "Stands before every key in Redis: production: makes production:last:index of last:index",
+      {
+        fallback: "",
+        allowed: "1 to 64 of A-Z a-z 0-9 . _ : / -",
+        pattern: /^[A-Za-z0-9._:/-]{1,64}$/,
+      },
+    )),
     ttlSeconds: whole(
       "REDIS_TTL_SECONDS",
       "How long a stored reading is remembered as seen. It saves work; the database decides",

@@ -205,7 +205,7 @@ export function wiredCache(network: Network, process: VirtualProcess, cache: Cac
     marks: (ids) => call("marks", () => cache.marks(ids)),
     remember: (marks, values) => call("remember", () => cache.remember(marks, values)),
     setLastComplete: (id) => call("setLastComplete", () => cache.setLastComplete(id)),
-    clearLastValues: () => call("clearLastValues", () => cache.clearLastValues()),
+    claimLastValues: (claimant) => call("claimLastValues", () => cache.claimLastValues(claimant)),
     lastValue: (sensorId) => call("lastValue", () => cache.lastValue(sensorId)),
   };
 }

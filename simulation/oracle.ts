@@ -16,12 +16,15 @@
  * - I8 a mark stands for a row.
  * - I9 after the faults everything is stored and committed within a bound of time.
  * - I10 messages that were deleted unread are counted as gaps, and nothing else is.
+ * - I11 last values of another data set on the same Redis are left alone while it is alive, and none
+ *   of them stays once it is gone and ours have taken their place.
  *
  * What the brokers lose, nobody can store. Losses are noted when they happen, message by message
  * and with their cause; only a message that was lost before it was stored is excused.
  *
  * @module
  */
+import { NEIGHBOUR_PREFIX } from "./neighbour.ts";
 import { bytesText, type Claim, contentText, type Entry, type Excuse, Journal } from "./journal.ts";
 
 /** A row as the oracle looks at it. */
@@ -379,6 +382,9 @@ export class Oracle {
   }
 
   #findWrongLastValue(): string | undefined {
+    for (const sensorId of this.#scene.lastValues.keys()) {
+      if (sensorId.startsWith(NEIGHBOUR_PREFIX)) return `I11 last:${sensorId} is a neighbour's`;
+    }
     const newest = new Map<string, SeenLastValue>();
     for (const [id, row] of this.#scene.rows) {
       const value = { id, eventTimeUs: row.eventTimeUs };

@@ -12,7 +12,7 @@ import type { MemoryPartition } from "../lib/kafka/memory.ts";
 import type { Message, MessageToSend, TopicIdentity, Watermarks } from "../lib/kafka/message.ts";
 import type { TopicWriter } from "../lib/kafka/topic_writer.ts";
 import type { BatchToStore, DeadLetter, Store, StoreOutcome } from "../lib/postgres/store.ts";
-import type { Cache } from "../lib/redis/cache.ts";
+import type { Cache, OwnLastValues } from "../lib/redis/cache.ts";
 import { GROUP } from "./servers.ts";
 import type { BugContext, ConsumerPorts, PlantedBug } from "./world.ts";
 
@@ -73,9 +73,9 @@ function withMarks(
     })(ports, undefined as never).member;
     const cache: Cache = {
       ...ports.cache,
-      remember: (marks, lastValues) => {
+      remember: (marks, last) => {
         lineage = marks.at(-1)?.value.split(":")[0] ?? lineage;
-        return ports.cache.remember(marks, lastValues);
+        return ports.cache.remember(marks, last);
       },
       marks: async (ids) => {
         const marks = await ports.cache.marks(ids);
@@ -132,6 +132,11 @@ function carelessLetter(offset: number): DeadLetter {
   };
 }
 
+/** No last values. */
+function noneOf({ dataSetId }: BatchToStore): OwnLastValues {
+  return { dataSetId, values: [] };
+}
+
 const ORDER_BUGS: readonly PlantedBug[] = [
   {
     name: "the Kafka commit goes before the store",
@@ -157,7 +162,7 @@ const ORDER_BUGS: readonly PlantedBug[] = [
       storeBatch: async (batch) => {
         const ids = batch.readings.map(({ reading }) => reading.unique_reading_id);
         const claims = await cache.marks(ids);
-        await cache.remember(ids.map((id) => ({ id, value: "claimed" })), []);
+        await cache.remember(ids.map((id) => ({ id, value: "claimed" })), noneOf(batch));
         const readings = batch.readings.filter((_, index) => claims[index] === null);
         const claimed = batch.readings.length - readings.length;
         return await store.storeBatch({
@@ -173,7 +178,8 @@ const ORDER_BUGS: readonly PlantedBug[] = [
     consumer: withStore((store, { cache }) => ({
       storeBatch: async (batch) => {
         const ids = batch.readings.map(({ reading }) => reading.unique_reading_id);
-        await cache.remember(ids.map((id) => ({ id, value: "early" })), []).catch(() => {});
+        const early = ids.map((id) => ({ id, value: "early" }));
+        await cache.remember(early, noneOf(batch)).catch(() => {});
         return await store.storeBatch(batch);
       },
     })),
@@ -446,10 +452,17 @@ const REDIS_BUGS: readonly PlantedBug[] = [
   {
     name: "a last value is set whatever is there",
     consumer: withCache((cache, _, { servers }) => ({
-      remember: (marks, lastValues) => {
-        for (const { sensorId } of lastValues) servers.redis.lastValues.delete(sensorId);
-        return cache.remember(marks, lastValues);
+      remember: (marks, last) => {
+        for (const { sensorId } of last.values) servers.redis.lastValues.delete(sensorId);
+        return cache.remember(marks, last);
       },
+    })),
+  },
+  {
+    name: "the last values of a living neighbour are taken",
+    consumer: withCache((cache, _, { servers }) => ({
+      claimLastValues: (claimant) =>
+        cache.claimLastValues({ ...claimant, formerly: servers.redis.lease?.dataSetId }),
     })),
   },
   {

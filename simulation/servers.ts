@@ -8,8 +8,9 @@ import { MemoryKafka, type MemoryKafkaOptions, type RecordToAppend } from "../li
 import type { TransactionEnd } from "../lib/kafka/memory_transactions.ts";
 import { createMemoryStore, type MemoryStore, type StoreBackup } from "../lib/postgres/memory.ts";
 import type { BatchToStore, StoreOutcome } from "../lib/postgres/store.ts";
-import type { Cache, LastValue, Mark } from "../lib/redis/cache.ts";
+import type { Cache, Claimant, Mark, OwnLastValues } from "../lib/redis/cache.ts";
 import { MemoryCache } from "../lib/redis/memory.ts";
+import { Neighbour } from "./neighbour.ts";
 import { Oracle } from "./oracle.ts";
 import { UNSTORABLE_STATUS } from "./traffic.ts";
 import type { VirtualProcess } from "./virtual_time.ts";
@@ -19,6 +20,9 @@ export const GROUP = "group";
 
 /** How long Redis keeps a mark, seconds: some expire within a world. */
 const MARK_TTL_SECONDS = 20;
+
+/** How long a data set keeps its last values in Redis, ms: some lose them within a world. */
+const LEASE_MS = 12_000;
 
 /** Kafka, PostgreSQL and Redis, watched. */
 export class Servers {
@@ -32,6 +36,8 @@ export class Servers {
   readonly redis: MemoryCache;
   /** Judges. */
   readonly oracle: Oracle;
+  /** Who else uses Redis, in some worlds. */
+  readonly neighbour: Neighbour;
   readonly #backups: StoreBackup[];
 
   /** @param host keeps the servers' time */
@@ -41,7 +47,7 @@ export class Servers {
     let dataSets = 0;
     this.store = createMemoryStore({ clock, newId: () => `data-set-${++dataSets}` });
     this.#backups = [this.store.backup()];
-    this.redis = new MemoryCache({ clock, ttlSeconds: MARK_TTL_SECONDS });
+    this.redis = new MemoryCache({ clock, ttlSeconds: MARK_TTL_SECONDS, leaseMs: LEASE_MS });
     this.oracle = new Oracle({
       rows: this.store.readings,
       letters: () => this.store.deadLetters,
@@ -52,6 +58,7 @@ export class Servers {
       ends: () => this.kafka.partitionNumbers().map((each) => this.kafka.partition(each).next),
       committed: () => this.kafka.committed.get(GROUP) ?? new Map(),
     });
+    this.neighbour = new Neighbour(this.redis, clock, this.oracle);
     this.kafka = new WatchedKafka({ topic: "readings", partitions, clock }, this.oracle);
     this.#watchStore();
     this.cache = this.#watchedCache();
@@ -99,6 +106,7 @@ export class Servers {
   /** FLUSHALL, by a person or by a restart without persistence. */
   flushRedis(): void {
     this.redis.flush();
+    this.neighbour.forget();
     this.oracle.lastValuesCleared();
   }
 
@@ -130,15 +138,20 @@ export class Servers {
     const { redis, oracle } = this;
     return {
       marks: (ids) => redis.marks(ids),
-      remember: async (marks: readonly Mark[], values: readonly LastValue[]) => {
-        const answer = await redis.remember(marks, values);
-        oracle.remembered(marks.map(({ id }) => id), values.map(({ sensorId }) => sensorId));
+      remember: async (marks: readonly Mark[], last: OwnLastValues) => {
+        const answer = await redis.remember(marks, last);
+        const sensorIds = answer.lastValues === "not ours"
+          ? []
+          : last.values.map(({ sensorId }) => sensorId);
+        oracle.remembered(marks.map(({ id }) => id), sensorIds);
         return answer;
       },
       setLastComplete: (id) => redis.setLastComplete(id),
-      clearLastValues: async () => {
-        await redis.clearLastValues();
-        oracle.lastValuesCleared();
+      claimLastValues: async (claimant: Claimant) => {
+        const before = redis.lastValues.size;
+        const claim = await redis.claimLastValues(claimant);
+        if (redis.lastValues.size < before) oracle.lastValuesCleared();
+        return claim;
       },
       lastValue: (sensorId) => redis.lastValue(sensorId),
     };

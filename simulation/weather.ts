@@ -36,6 +36,7 @@ export const DISASTERS = [
   "table emptied",
   "redis away",
   "redis flushed",
+  "neighbour in redis",
 ] as const;
 
 /** One of {@linkcode DISASTERS}. */

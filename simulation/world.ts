@@ -20,6 +20,7 @@ import { Breaker } from "../lib/redis/breaker.ts";
 import type { Cache } from "../lib/redis/cache.ts";
 import { Network, wiredCache, wiredMember, wiredStore, wiredWriter } from "./faults.ts";
 import type { Excuse } from "./journal.ts";
+import { NEIGHBOUR_MS } from "./neighbour.ts";
 import { GROUP, Servers } from "./servers.ts";
 import { planFarewell, type PlannedMessage, planTraffic } from "./traffic.ts";
 import { planTransactions, playTransactions } from "./transactions.ts";
@@ -399,6 +400,8 @@ class World {
         return this.#later(6_000, () => away.delete("redis"));
       case "redis flushed":
         return this.#servers.flushRedis();
+      case "neighbour in redis":
+        return this.#neighbourActs();
       case "consumer joins":
         this.#wanted = Math.min(this.#wanted + 1, CONSUMERS_MAX);
         return this.#startConsumer();
@@ -407,6 +410,13 @@ class World {
         if (consumer !== undefined) this.#strikeConsumer(kind, consumer);
       }
     }
+  }
+
+  /** It leaves with the storm; a lease of its own outlives it. */
+  #neighbourActs(): void {
+    if (!this.#isStorm) return;
+    void this.#servers.neighbour.act();
+    this.#time.after(NEIGHBOUR_MS, () => this.#neighbourActs());
   }
 
   #strikeConsumer(kind: DisasterKind, consumer: RunningConsumer): void {

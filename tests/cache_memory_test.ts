@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { TransientError } from "../lib/errors.ts";
+import { LEASE_MS } from "../lib/redis/cache.ts";
 import { MemoryCache } from "../lib/redis/memory.ts";
-import { cacheContract } from "./contracts/cache.ts";
+import { cacheContract, ours } from "./contracts/cache.ts";
 import { FakeClock } from "./fake_clock.ts";
 
 const TTL_SECONDS = 3_600;
@@ -19,6 +20,8 @@ cacheContract("MemoryCache", async (use) => {
   };
   await use({
     cache,
+    passLease: (part) => clock.advance(LEASE_MS * part),
+    occupy: (key) => Promise.resolve(cache.occupy(key)),
     passLifeOfMark: (part = 1) => clock.advance(TTL_SECONDS * 1_000 * part),
     flush: () => Promise.resolve(cache.flush()),
     goAway: setAway(true),
@@ -32,7 +35,7 @@ cacheContract("MemoryCache", async (use) => {
 
 Deno.test("MemoryCache: a mark lives to the end of its life, whatever the wall clock does", async () => {
   const { cache, clock } = openMemory();
-  await cache.remember([{ id: "a", value: "1" }], []);
+  await cache.remember([{ id: "a", value: "1" }], ours());
   clock.jump(10 * 365 * 86_400_000);
   await clock.advance(TTL_SECONDS * 1_000 - 1);
   assert.deepEqual([...cache.liveMarks()], [["a", "1"]]);
@@ -44,12 +47,12 @@ Deno.test("failNext() fails the next call of its method, once, and changes nothi
   const { cache } = openMemory();
   cache.failNext("remember", new TransientError("busy"));
   assert.deepEqual(await cache.marks(["a"]), [null]);
-  await assert.rejects(cache.remember([{ id: "a", value: "1" }], []), {
+  await assert.rejects(cache.remember([{ id: "a", value: "1" }], ours()), {
     name: "TransientError",
     message: "busy",
   });
   assert.deepEqual(await cache.marks(["a"]), [null]);
-  await cache.remember([{ id: "a", value: "1" }], []);
+  await cache.remember([{ id: "a", value: "1" }], ours());
   assert.deepEqual(await cache.marks(["a"]), ["1"]);
 });
 

@@ -330,6 +330,10 @@ Deno.test("postgresFindings() judges server and tables", async (t) => {
   });
 });
 
+function held(owner: string | null, lease: string | null): RedisFacts["lastValues"] {
+  return { owner, lease, refusedKey: null };
+}
+
 Deno.test("redisFindings() judges the server", async (t) => {
   const allkeys = { evictionPolicy: "allkeys-lru" };
   const cases: [name: string, change: Partial<RedisFacts>, want: Want | undefined][] = [
@@ -346,7 +350,25 @@ Deno.test("redisFindings() judges the server", async (t) => {
       /once there is a maxmemory/,
     ]],
     ["a replica", { role: "slave" }, ["kind", "failure", /replica/]],
-    ["a cluster", { isCluster: true }, ["kind", "failure", /Redis Cluster/]],
+    ["last values of a data set that is gone", { lastValues: held("gone", null) }, [
+      "last values",
+      "warning",
+      /data set, gone, which nobody minds/,
+    ]],
+    ["last values of a neighbour", { lastValues: held("theirs", "theirs") }, [
+      "last values",
+      "failure",
+      /another data set, theirs, .*ours, data-set, are not written.*REDIS_PREFIX/,
+    ]],
+    ["a neighbour that clears them", { lastValues: held(null, "theirs") }, [
+      "last values",
+      "failure",
+      /another data set, theirs/,
+    ]],
+    ["last values of nobody", { lastValues: held(null, null) }, undefined],
+    ["a key of another program", {
+      lastValues: { ...REDIS.lastValues, refusedKey: "last:s-88" },
+    }, ["keys", "warning", /last:s-88 holds something of another program.*REDIS_PREFIX/]],
     ["full", { memoryBytes: 95 * 1_024 ** 2 }, ["memory", "warning", /refuses to write/]],
     ["full, and evicts", { memoryBytes: 95 * 1_024 ** 2, evictionPolicy: "volatile-ttl" }, [
       "memory",
@@ -357,7 +379,10 @@ Deno.test("redisFindings() judges the server", async (t) => {
   ];
   for (const [name, change, want] of cases) {
     await t.step(name, () => {
-      assertFound(redisFindings({ ...REDIS, ...change }, DEFAULTS), want);
+      assertFound(
+        redisFindings({ ...REDIS, ...change }, { settings: DEFAULTS, dataSetId: "data-set" }),
+        want,
+      );
     });
   }
 });

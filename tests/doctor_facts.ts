@@ -68,7 +68,7 @@ export const POSTGRES: PostgresFacts = {
 export const REDIS: RedisFacts = {
   version: "7.0.15",
   role: "master",
-  isCluster: false,
+  lastValues: { owner: "data-set", lease: "data-set", refusedKey: null },
   evictionPolicy: "noeviction",
   memoryBytes: 50 * 1_024 ** 2,
   memoryBytesMax: 100 * 1_024 ** 2,

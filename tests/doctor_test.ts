@@ -32,6 +32,7 @@ function partsOf(changes: Partial<DoctorParts> = {}): DoctorParts & { readonly c
     pending: () => Promise.resolve([]),
     readAsReader: () => Promise.resolve(),
     ledger: () => Promise.resolve([lineAt(0, 95), lineAt(1, 5)]),
+    dataSetId: () => Promise.resolve("data-set"),
     redis: () => Promise.resolve(REDIS),
     signal: new AbortController().signal,
     ...changes,

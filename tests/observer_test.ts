@@ -42,6 +42,10 @@ class Witness implements FlowObserver {
   wentOn(partition: number): void {
     this.told.push(`went on ${partition}`);
   }
+  neighboured(owner: string | undefined): void {
+    this.told.push(`neighboured: ${owner}`);
+  }
+
   flooded(flood: Flood | undefined): void {
     this.told.push(`flooded: ${flood?.deadLetters}`);
   }

@@ -39,6 +39,7 @@ class Desk {
   constructor(readonly pool: SqlPool) {
     this.parts = {
       pool,
+      store: storeOn(pool),
       cache: this.cache,
       clock: this.clock,
       limits: { futureSkewSecondsMax: 3_600, pastDaysMax: 0 },

@@ -136,7 +136,6 @@ Deno.test("parseRedisInfo() reads the answer of INFO", async (t) => {
     assert.deepEqual(parseRedisInfo(text), {
       version: "7.0.15",
       role: "slave",
-      isCluster: true,
       evictionPolicy: "allkeys-lru",
       memoryBytes: 1_048_576,
       memoryBytesMax: 2_097_152,
@@ -147,7 +146,6 @@ Deno.test("parseRedisInfo() reads the answer of INFO", async (t) => {
     assert.deepEqual(parseRedisInfo(""), {
       version: "",
       role: "",
-      isCluster: false,
       evictionPolicy: "",
       memoryBytes: 0,
       memoryBytesMax: 0,

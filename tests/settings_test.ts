@@ -70,6 +70,8 @@ Deno.test("readSettings() gives every default", () => {
       password: undefined,
       tls: "disable",
       ca: undefined,
+      database: 0,
+      prefix: undefined,
       ttlSeconds: 3_600,
       budgetMs: 250,
     },
@@ -136,6 +138,11 @@ Deno.test("readSettings() reads values", async (t) => {
 
 Deno.test("readSettings() refuses values, names the variable and what is allowed", async (t) => {
   const rows: [string, Variables, string][] = [
+    [
+      "a space",
+      { REDIS_PREFIX: "p q" },
+      'REDIS_PREFIX: "p q" is not 1 to 64 of A-Z a-z 0-9 . _ : / -',
+    ],
     ["letters", { REDIS_PORT: "abc" }, `REDIS_PORT: "abc" is not a whole number from 1 to 65535`],
     ["below", { REDIS_PORT: "0" }, `REDIS_PORT: "0" is not a whole number from 1 to 65535`],
     ["above", { REDIS_PORT: "65536" }, `REDIS_PORT: "65536" is not a whole number from 1 to 65535`],
@@ -282,7 +289,8 @@ Deno.test("readSettings() takes URLs apart, and what they name wins", async (t) 
     assert.equal(read({ DATABASE_URL_FILE: "/run/secrets/url" }, files).postgres.host, "db");
   });
   await t.step("Redis, with and without TLS", () => {
-    const { redis } = read({ REDIS_URL: "rediss://me:pw@cache:6380/0", REDIS_HOST: "x" });
+    const { redis } = read({ REDIS_URL: "rediss://me:pw@cache:6380/7", REDIS_HOST: "x" });
+    assert.equal(redis.database, 7);
     assert.deepEqual(
       [redis.host, redis.port, redis.user, redis.password, redis.tls],
       ["cache", 6380, "me", "pw", "verify-full"],
@@ -315,7 +323,9 @@ Deno.test("readSettings() takes URLs apart, and what they name wins", async (t) 
       assert.doesNotMatch(fault!, /hunter2/);
     });
   }
-  for (const url of ["redis://cache/1", "redis://cache?db=1", "http://cache"]) {
+  for (
+    const url of ["redis://cache/a", "redis://cache/1/2", "redis://cache?db=1", "http://cache"]
+  ) {
     await t.step(`refused: ${url}`, () => {
       assert.match(faultsOf({ REDIS_URL: url })[0]!, /^REDIS_URL: its value is not redis:/);
     });

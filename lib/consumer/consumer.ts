@@ -91,6 +91,8 @@ const PROGRESS_LOG_MS = 10_000;
 const CHECK_MS = 10_000;
 /** A check whose server has not answered for this long is given up, and begins anew when it is due. */
 const CHECK_MS_MAX = 20_000;
+/** Possession of the last values is renewed this often: well before others may take them. */
+const RENEWAL_MS = 5_000;
 /** Last values are repaired at most this often: a repair looks at every sensor. */
 const REPAIR_INTERVAL_MS = 5_000;
 /** How long a run that ends by itself may take to repair last values before it does. */
@@ -140,7 +142,7 @@ class Consumer {
       quietMsMax: options.watchdogSeconds * 1_000,
     });
     this.#observer = tellAll([new FloodGuard(options, parts), parts.observer ?? {}]);
-    this.#upkeep = new LastValuesUpkeep(parts);
+    this.#upkeep = new LastValuesUpkeep({ ...parts, observer: this.#observer });
     this.#chores = new Chores(parts);
     const shared = {
       ...parts,
@@ -240,8 +242,10 @@ class Consumer {
       this.#observer.ticked();
       void this.#commits.flush();
       if (chores.isDue("progress", PROGRESS_LOG_MS)) this.#logProgress();
+      // Apart from repairs, for one of many sensors takes longer than others wait.
+      if (chores.isDue("renewal", RENEWAL_MS)) chores.start("renewal", () => this.#upkeep.renew());
       if (chores.isDue("repair", REPAIR_INTERVAL_MS)) {
-        chores.start("repair", () => this.#repair(signal));
+        chores.start("repair", () => this.#upkeep.repair(signal));
       }
       if (chores.isDue("check", CHECK_MS)) {
         chores.start("identity", (givenUp) => checkIdentity(checks, givenUp), CHECK_MS_MAX);
@@ -261,11 +265,6 @@ class Consumer {
     if (messages === this.#messagesLogged) return;
     this.#messagesLogged = messages;
     this.#parts.log.info("progress", { ...this.#intake.totals });
-  }
-
-  #repair(signal: AbortSignal): Promise<void> {
-    const [place] = this.#placer.places.values();
-    return this.#upkeep.repair(place?.dataSetId, signal);
   }
 
   /** Our own partitions alone: cheap enough to ask after each batch. */
@@ -330,9 +329,12 @@ class Consumer {
     const repaired = await this.#within(REPAIR_AT_END_MS, async (givenUp) => {
       // A repair that was under way has ended with the ticks, before it was through.
       await this.#chores.settled("repair");
-      await this.#repair(AbortSignal.any([signal, givenUp]));
+      await this.#upkeep.repair(AbortSignal.any([signal, givenUp]));
     });
-    if (!repaired) this.#parts.log.warn("last values are not up to date; a later run repairs them");
+    const { state } = this.#upkeep;
+    if (repaired && state.kind === "complete") return;
+    const why = state.kind === "foreign" ? { heldBy: `data set ${state.owner}` } : {};
+    this.#parts.log.warn("last values are not up to date; a later run repairs them", why);
   }
 
   async #within(

@@ -231,7 +231,7 @@ export class Intake {
       this.#totals.deadLetters += outcome.deadLetters;
       this.#totals.skipped += outcome.skipped;
       if (!outcome.marked) upkeep.want();
-      upkeep.note(outcome.lastCompleteFor, batch.dataSetId);
+      upkeep.note(outcome.lastValues, batch.dataSetId);
       return true;
     }
     if (outcome.kind === "fenced" && outcome.ledgerNext === batch.nextOffset) {

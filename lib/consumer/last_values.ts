@@ -9,7 +9,7 @@ import type { Clock } from "../clock.ts";
 import { TransientError } from "../errors.ts";
 import type { Store } from "../postgres/store.ts";
 import type { Reading } from "../reading/reading.ts";
-import type { Cache, LastValue } from "../redis/cache.ts";
+import type { Cache, Claim, Claimant, LastValue } from "../redis/cache.ts";
 import { INDEX_NAME } from "../redis/scripts.ts";
 import { parseTimestamp } from "../reading/timestamp.ts";
 import { withTimeLimit } from "../time_limit.ts";
@@ -17,13 +17,13 @@ import { withTimeLimit } from "../time_limit.ts";
 /** Sensors read from PostgreSQL and written to Redis at a time. */
 export const REPAIR_SENSORS_MAX = 500;
 
-/** A server that has not answered for this long is given up, ms; a repair can begin anew. */
-const ANSWER_MS_MAX = 20_000;
+/** A server that has not answered one step for this long is given up, ms. */
+export const ANSWER_MS_MAX = 20_000;
 
 /** Where last values are repaired from and to. */
 export interface RepairParts {
   /** Has every reading. */
-  readonly store: Pick<Store, "dataSetId" | "lastReadings">;
+  readonly store: Pick<Store, "lastReadings">;
   /** Has lost some last values. */
   readonly cache: Cache;
   /** Bounds the waits. */
@@ -32,29 +32,42 @@ export interface RepairParts {
   readonly onProgress?: (sensors: number) => void;
 }
 
+/** What became of a repair. */
+export type Repaired =
+  /** All sensors have been looked at, or, once the signal has aborted, so many of them. */
+  | { readonly kind: "repaired"; readonly sensors: number }
+  /** The last values are those of another data set that is alive: nothing was done. */
+  | Extract<Claim, { kind: "foreign" }>;
+
 /**
  * Writes the newest stored reading of every sensor to Redis unless a newer one is there. Values of
- * another data set are cleared first: their rows are gone.
+ * another data set are cleared first, if it is gone: their rows are, too. Every step is bounded, and
+ * whatever interrupts the work, it can be done again by anybody.
  *
- * @param writtenFor the data set that Redis says its last values are of; null if it says nothing
- * @returns the number of sensors looked at
+ * @param claimant the data set of the store
  * @throws {TransientError} if either server is away; everything can be done again.
  */
 export async function repairLastValues(
   parts: RepairParts,
-  writtenFor: string | null,
+  claimant: Claimant,
   signal: AbortSignal,
-): Promise<number> {
+): Promise<Repaired> {
   const { store, cache, clock } = parts;
+  const { dataSetId } = claimant;
   const answer = <T>(work: () => Promise<T>): Promise<T> =>
     withTimeLimit(work, { clock, limitMs: ANSWER_MS_MAX });
-  const dataSetId = await answer(() => store.dataSetId());
-  if (writtenFor !== null && writtenFor !== dataSetId) await answer(() => cache.clearLastValues());
+  let sensors = 0;
+  // Bound: each step deletes sensors, and while a step is left nobody adds one.
+  for (let isClearing = true; isClearing;) {
+    if (signal.aborted) return { kind: "repaired", sensors };
+    const claim = await answer(() => cache.claimLastValues(claimant));
+    if (claim.kind === "foreign") return claim;
+    isClearing = claim.kind === "clearing";
+  }
   // Said before it is true. Should Redis be emptied from here on, it forgets this as well, and that
   // is noticed; said at the end, it would cover up what was forgotten on the way. Should we fail or
   // die instead, then we or the next owner of our partitions repair again, whatever Redis says.
-  await answer(() => cache.setLastComplete(dataSetId));
-  let sensors = 0;
+  if (!await answer(() => cache.setLastComplete(dataSetId))) throw lostMeanwhile();
   let after = "";
   // Bound: each page starts after the last sensor of the one before.
   while (!signal.aborted) {
@@ -62,15 +75,19 @@ export async function repairLastValues(
     const last = readings.at(-1);
     if (last === undefined) break;
     const values = readings.filter(isKept).map(lastValueOf);
-    const said = await answer(() => cache.remember([], values));
-    if (said !== dataSetId) {
-      throw new TransientError("Cannot repair last values: Redis was emptied meanwhile");
-    }
+    const { lastValues } = await answer(() => cache.remember([], { dataSetId, values }));
+    if (lastValues !== "complete") throw lostMeanwhile();
     sensors += readings.length;
     parts.onProgress?.(sensors);
     after = last.sensor_id;
   }
-  return sensors;
+  return { kind: "repaired", sensors };
+}
+
+function lostMeanwhile(): TransientError {
+  return new TransientError(
+    "Cannot repair last values: Redis was emptied, or given to another data set, meanwhile",
+  );
 }
 
 function isKept(reading: Reading): boolean {

@@ -57,6 +57,8 @@ export interface FlowObserver {
   failed(step: TroubledStep, partitions: readonly number[], error: unknown): void;
   /** The trouble of a partition is over. */
   wentOn(partition: number): void;
+  /** Redis holds last values of this other data set, which is alive; undefined: not any more. */
+  neighboured(owner: string | undefined): void;
   /** Many of the last messages are dead letters; undefined: not any more. */
   flooded(flood: Flood | undefined): void;
 }
@@ -73,6 +75,7 @@ export function tellAll(observers: readonly Partial<FlowObserver>[]): FlowObserv
     stored: (report) => tell((each) => each.stored?.(report)),
     failed: (step, partitions, error) => tell((each) => each.failed?.(step, partitions, error)),
     wentOn: (partition) => tell((each) => each.wentOn?.(partition)),
+    neighboured: (owner) => tell((each) => each.neighboured?.(owner)),
     flooded: (flood) => tell((each) => each.flooded?.(flood)),
   };
 }

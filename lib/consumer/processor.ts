@@ -29,7 +29,7 @@ import type { FlowObserver, Stage } from "./observer.ts";
 import type { DeadLetter, Store, StoreOutcome } from "../postgres/store.ts";
 import { parseReading } from "../reading/reading.ts";
 import type { Breaker } from "../redis/breaker.ts";
-import type { Cache, Mark } from "../redis/cache.ts";
+import type { Cache, Mark, Remembered } from "../redis/cache.ts";
 import { reject, type Rejection, type RejectionReason } from "../reading/rejection.ts";
 
 /** Consecutive messages of one partition, stored in one transaction. */
@@ -60,8 +60,8 @@ export type BatchOutcome =
     readonly skipped: number;
     /** False if the marks and last values of this batch could not be written. */
     readonly marked: boolean;
-    /** The data set whose last values Redis holds completely; null: none, undefined: no answer. */
-    readonly lastCompleteFor: string | null | undefined;
+    /** How the data set's last values stand in Redis; undefined: no answer. */
+    readonly lastValues: Remembered["lastValues"] | undefined;
   }
   | Exclude<StoreOutcome, { kind: "stored" } | { kind: "conflicts" }>;
 
@@ -108,7 +108,7 @@ export async function processBatch(batch: Batch, parts: ProcessorParts): Promise
   if (outcome.kind === "conflicts") throw new TransientError("Cannot settle conflicts of a batch");
   if (outcome.kind !== "stored") return outcome;
   times.end("store");
-  const lastCompleteFor = await mark(work, outcome.conflictOffsets, parts);
+  const lastValues = await mark(work, outcome.conflictOffsets, parts);
   times.end("mark");
   parts.noteCommit(batch.partition, batch.nextOffset);
   report(work, outcome, { times, parts });
@@ -118,8 +118,8 @@ export async function processBatch(batch: Batch, parts: ProcessorParts): Promise
     duplicates: outcome.duplicates,
     deadLetters: outcome.deadLetters,
     skipped: skippedIn(batch),
-    marked: lastCompleteFor !== undefined,
-    lastCompleteFor,
+    marked: lastValues !== undefined,
+    lastValues,
   };
 }
 
@@ -245,7 +245,7 @@ async function mark(
   work: BatchWork,
   conflictOffsets: readonly number[],
   parts: ProcessorParts,
-): Promise<string | null | undefined> {
+): Promise<Remembered["lastValues"] | undefined> {
   const scope = scopeOf(work.batch);
   const conflicts = new Set(conflictOffsets);
   const marks: Mark[] = [];
@@ -265,10 +265,11 @@ async function mark(
     else if (!work.known.has(groupId(group))) marks.push(markOf(scope, first));
   }
   // Nothing to write is nothing new.
-  if (stored.length === 0 && marks.length === 0) return work.batch.dataSetId;
-  return await parts.breakers.write.attempt(() =>
-    parts.cache.remember(marks, newestBySensor(stored))
-  );
+  if (stored.length === 0 && marks.length === 0) return "complete";
+  const { dataSetId } = work.batch;
+  const last = { dataSetId, values: newestBySensor(stored) };
+  const answer = await parts.breakers.write.attempt(() => parts.cache.remember(marks, last));
+  return answer?.lastValues;
 }
 
 function markOf(scope: MarkScope, candidate: Candidate): Mark {
@@ -304,7 +305,7 @@ async function isolateRefusedRow(
     deadLetters: first.deadLetters + second.deadLetters,
     skipped: first.skipped + second.skipped,
     marked: first.marked && second.marked,
-    lastCompleteFor: second.lastCompleteFor,
+    lastValues: second.lastValues,
   };
 }
 
@@ -331,7 +332,7 @@ async function storeRefused(
     deadLetters: kept,
     skipped: skippedIn(batch),
     marked: true,
-    lastCompleteFor: batch.dataSetId,
+    lastValues: "complete",
   };
 }
 

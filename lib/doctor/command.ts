@@ -81,6 +81,7 @@ async function examineServers(
     postgres: () => readPostgresFacts(store.pool, systemClock),
     pending: async () => pendingMigrations(store.pool, await loadMigrations(migrations)),
     readAsReader: () => readAsReader(settings.postgres),
+    dataSetId: () => store.dataSetId(),
     ledger: () => store.readLedger(),
     redis: async () => {
       await cache.connected();

@@ -34,6 +34,8 @@ export interface DoctorParts {
   readonly pending: () => Promise<readonly string[]>;
   /** A look at the tables as the role of the dashboard; at once if there is none. */
   readonly readAsReader: () => Promise<void>;
+  /** Names the present data set. */
+  readonly dataSetId: () => Promise<string>;
   /** All lines of the ledger. */
   readonly ledger: () => Promise<readonly LedgerLine[]>;
   /** Redis. */
@@ -57,11 +59,12 @@ export async function examine(
     withTimeLimit(question, { clock, signal, limitMs: ANSWERS_MS_MAX }).catch((error) =>
       error instanceof Error ? error : new Error(describeError(error))
     );
-  const [kafka, postgres, pending, read, ledger, redis] = await Promise.all([
+  const [kafka, postgres, pending, read, dataSetId, ledger, redis] = await Promise.all([
     within(parts.kafka),
     within(parts.postgres),
     within(parts.pending),
     within(parts.readAsReader),
+    within(parts.dataSetId),
     within(parts.ledger),
     within(parts.redis),
   ]);
@@ -73,7 +76,9 @@ export async function examine(
     ...(postgres instanceof Error
       ? [unreached("postgres", postgres)]
       : postgresFindings(postgres, { settings, pending, readFault: read ?? null })),
-    ...(redis instanceof Error ? [unreached("redis", redis)] : redisFindings(redis, settings)),
+    ...(redis instanceof Error
+      ? [unreached("redis", redis)]
+      : redisFindings(redis, { settings, dataSetId })),
     ...clockFindings({
       ...(!(postgres instanceof Error) && { postgres: postgres.time }),
       ...(!(redis instanceof Error) && { redis: redis.time }),

@@ -3,7 +3,9 @@
  *
  * @module
  */
+import type { Answer } from "../kafka/kafka_facts.ts";
 import type { RedisFacts } from "../redis/redis_facts.ts";
+import { REFUSED_CURE } from "../redis/redis_fault.ts";
 import type { Settings } from "../settings.ts";
 import { bytesText } from "./bytes_text.ts";
 import { type Finding, findingsOf } from "./finding.ts";
@@ -13,32 +15,67 @@ const redis = findingsOf("redis");
 /** A server that is fuller than this is worth a look. */
 const MEMORY_SHARE_MAX = 0.9;
 
+/** What Redis has to fit. */
+export interface RedisContext {
+  /** How Redis is to be used. */
+  readonly settings: Pick<Settings, "redis">;
+  /** The data set of the database, if it has told. */
+  readonly dataSetId: Answer<string>;
+}
+
 /** Judges all of it, in the order in which a person would ask. */
 export function redisFindings(
   facts: RedisFacts,
-  settings: Pick<Settings, "redis">,
+  { settings, dataSetId }: RedisContext,
 ): readonly Finding[] {
   return [
-    redis.ok("server", `Redis ${facts.version} answers, and runs our script`),
+    redis.ok("server", `Redis ${facts.version} answers, and runs our scripts`),
     kind(facts),
+    lastValues(facts, dataSetId),
+    ...foreignKey(facts),
     eviction(facts),
     memory(facts),
     redis.ok("marks", `live for REDIS_TTL_SECONDS=${settings.redis.ttlSeconds}`),
   ];
 }
 
-function kind({ role, isCluster }: RedisFacts): Finding {
-  if (isCluster) {
-    return redis.failure(
-      "kind",
-      "a node of Redis Cluster: our script names keys that may lie on other nodes",
-      "Use one server, with replicas if you like.",
-    );
-  }
+function kind({ role }: RedisFacts): Finding {
   if (role !== "master") {
     return redis.failure("kind", "a replica, which refuses to write", "Name the primary server.");
   }
   return redis.ok("kind", "one primary server");
+}
+
+/** The lease tells a neighbour from a data set that is gone. */
+function lastValues({ lastValues: { owner, lease } }: RedisFacts, own: Answer<string>): Finding {
+  if (own instanceof Error || (owner ?? own) === own && (lease ?? own) === own) {
+    return redis.ok("last values", owner === null ? "none yet" : `of data set ${owner}`);
+  }
+  if (lease !== null && lease !== own) {
+    return redis.failure(
+      "last values",
+      `of another data set, ${lease}, one of whose consumers was there a moment ago: ours, ${own}, ` +
+        "are not written",
+      "Give each data set its own REDIS_PREFIX or REDIS_DATABASE.",
+    );
+  }
+  return redis.warning(
+    "last values",
+    `of another data set, ${owner}, which nobody minds: the next consumer replaces them`,
+    "If that one is to come back, give each data set its own REDIS_PREFIX or REDIS_DATABASE.",
+  );
+}
+
+function foreignKey({ lastValues: { refusedKey } }: RedisFacts): readonly Finding[] {
+  if (refusedKey === null) return [];
+  return [
+    redis.warning(
+      "keys",
+      `${refusedKey} holds something of another program: its last value was left out within the ` +
+        "last hour",
+      `${REFUSED_CURE}.`,
+    ),
+  ];
 }
 
 function eviction({ evictionPolicy: policy, memoryBytesMax, evictedKeys }: RedisFacts): Finding {

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Clock } from "../clock.ts";
-import { ConfigurationError } from "../errors.ts";
+import { ConfigurationError, TransientError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { ConsumerMetrics, METRICS_CONTENT_TYPE } from "../metrics.ts";
 import { liveness, readiness } from "../monitor/health.ts";
@@ -103,6 +103,18 @@ export async function serveConsumer(
   }
 }
 
+/** Last values of ours, or an error as if Redis were away: then they are asked of PostgreSQL. */
+function ownOnly(cache: LastValueReader, neighbour: () => string | undefined): LastValueReader {
+  const refuse = async <T>(read: () => Promise<T>): Promise<T> => {
+    if (neighbour() === undefined) return await read();
+    throw new TransientError("Cannot read last values: Redis holds those of another data set");
+  };
+  return {
+    lastTimes: (limit) => refuse(() => cache.lastTimes(limit)),
+    lastTexts: (sensorIds) => refuse(() => cache.lastTexts(sensorIds)),
+  };
+}
+
 /** Opens the connections of readers. Nothing connects before the first question. */
 function openSitePools(settings: Settings["postgres"]): SitePools & AsyncDisposable {
   const { user, password, readUser = user, readPassword = password } = settings;
@@ -150,7 +162,8 @@ export async function openConsumerSite(
   const statistics = new FlowStatistics({ clock, onStored: (report) => metrics.stored(report) });
   const pages = openPages(pools.readers);
   const readLedger = openPages(pools.monitor).ledger;
-  const monitor = new Monitor({ member, breakers, cache, readLedger, clock });
+  const neighbour = (): string | undefined => statistics.neighbour;
+  const monitor = new Monitor({ member, breakers, cache, readLedger, clock, neighbour });
   const streams = new EventStreams();
   const shown = { statistics, monitor, clock };
   const status = (): LiveStatus => liveStatus(shown);
@@ -168,7 +181,11 @@ export async function openConsumerSite(
         pageHandler,
         apiHandler({
           status,
-          directory: new SensorDirectory({ cache, store: storeOn(pools.readers), clock }),
+          directory: new SensorDirectory({
+            cache: ownOnly(cache, neighbour),
+            store: storeOn(pools.readers),
+            clock,
+          }),
           sparklines: new Sparklines(pages, clock),
           pages,
           streams,

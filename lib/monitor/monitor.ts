@@ -24,6 +24,8 @@ export interface MonitorParts {
   readonly cache: Pick<Cache, "marks">;
   /** Those of the flow: open ones say what Redis does not do for it. */
   readonly breakers: { readonly read: Breaker; readonly write: Breaker };
+  /** The data set whose last values Redis holds, while that is another one, and alive. */
+  readonly neighbour?: () => string | undefined;
   /** Paces the looks. */
   readonly clock: Clock;
 }
@@ -133,7 +135,7 @@ export class Monitor {
     });
     this.#ask("redis", async () => {
       await cache.marks([PROBE_ID]);
-      return limitationOf(breakers);
+      return limitationOf(breakers) ?? neighbourText(this.#parts.neighbour?.());
     });
   }
 
@@ -167,6 +169,13 @@ function limitationOf({ read, write }: MonitorParts["breakers"]): string | undef
   if (read.isOpen) return "look-ups are left out of the flow";
   if (write.isOpen) return "refuses to write: marks and last values are left out";
   return undefined;
+}
+
+function neighbourText(owner: string | undefined): string | undefined {
+  return owner === undefined
+    ? undefined
+    : `holds last values of another data set, ${owner}: ours are left out; ` +
+      "set REDIS_PREFIX or REDIS_DATABASE";
 }
 
 function keepLast<Item>(items: Item[], item: Item, max: number): void {

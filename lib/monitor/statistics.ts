@@ -94,6 +94,7 @@ export class FlowStatistics implements FlowObserver {
   #lastProgressAtMs: number | undefined;
   readonly #troubles = new Map<number, Omit<Trouble, "partitions">>();
   #flood: Flood | undefined;
+  #neighbour: string | undefined;
 
   /** Starts to count. */
   constructor({ clock, onStored }: FlowStatisticsOptions) {
@@ -135,6 +136,11 @@ export class FlowStatistics implements FlowObserver {
       });
     }
     return [...found.values()];
+  }
+
+  /** The data set whose last values Redis holds, while that is another one, and alive. */
+  get neighbour(): string | undefined {
+    return this.#neighbour;
   }
 
   /** Set while many of the messages are dead letters. */
@@ -220,6 +226,11 @@ export class FlowStatistics implements FlowObserver {
   /** See {@linkcode FlowObserver.wentOn}. */
   wentOn(partition: number): void {
     this.#troubles.delete(partition);
+  }
+
+  /** See {@linkcode FlowObserver.neighboured}. */
+  neighboured(owner: string | undefined): void {
+    this.#neighbour = owner;
   }
 
   /** See {@linkcode FlowObserver.flooded}. */

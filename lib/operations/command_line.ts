@@ -9,7 +9,7 @@ import process from "node:process";
 import { systemClock } from "../clock.ts";
 import { ConfigurationError, describeError } from "../errors.ts";
 import type { OpenGroupMember } from "../kafka/kafkajs_group_member.ts";
-import { repairLastValues } from "../consumer/last_values.ts";
+import { type Repaired, repairLastValues } from "../consumer/last_values.ts";
 import type { PostgresStore } from "../postgres/client.ts";
 import {
   countDeadLetters,
@@ -167,7 +167,14 @@ async function runReplay(
     if (flags.json) await print(asciiJson({ id, ...outcomeJson(outcome) }));
     else await print(`${id}  ${outcomeText(outcome)}`);
   };
-  const parts = { pool: store.pool, cache, clock: systemClock, limits: settings.limits, log };
+  const parts = {
+    pool: store.pool,
+    store,
+    cache,
+    clock: systemClock,
+    limits: settings.limits,
+    log,
+  };
   const mode = flags.dryRun ? "try" : "do";
   for await (const page of deadLetterPages(store.pool, filter)) {
     for (const letter of page) {
@@ -279,16 +286,25 @@ async function runRebuildLast(opening: Opening): Promise<void> {
   await using store = opening.store(program);
   await using cache = openCache(settings.redis, { clock: systemClock, log });
   await cache.connected();
-  const writtenFor = await cache.remember([], []);
   const progress = openProgress(program);
-  const sensors = await repairLastValues(
+  const repaired = await repairLastValues(
     { store, cache, clock: systemClock, onProgress: (count) => progress.show(`${count} sensors`) },
-    writtenFor,
+    { dataSetId: await store.dataSetId() },
     signal,
   );
   progress.clear();
+  if (repaired.kind === "foreign") throw neighbourError(repaired);
+  const { sensors } = repaired;
   if (signal.aborted) return fail(`Stopped after ${sensors} sensors; start it again for the rest`);
   await print(`looked at the last values of ${sensors} sensors`);
+}
+
+function neighbourError({ dataSetId, leaseMs }: Extract<Repaired, { kind: "foreign" }>): Error {
+  return new ConfigurationError(
+    `Cannot write last values: Redis holds those of another data set, ${dataSetId}, one of whose ` +
+      "consumers was there a moment ago. Give each data set its own REDIS_PREFIX or " +
+      `REDIS_DATABASE; if that one is gone for good, try again in ${Math.ceil(leaseMs / 1_000)} s`,
+  );
 }
 
 async function runRetain(

@@ -22,6 +22,7 @@ import {
   type ParseLimits,
   parseReading,
 } from "../reading/reading.ts";
+import type { Store } from "../postgres/store.ts";
 import type { Cache } from "../redis/cache.ts";
 import { INDEX_NAME } from "../redis/scripts.ts";
 import { reject, type Rejection } from "../reading/rejection.ts";
@@ -32,6 +33,8 @@ export interface ReplayParts {
   readonly pool: SqlPool;
   /** Is told of last values. */
   readonly cache: Pick<Cache, "remember">;
+  /** Names the data set that last values are of. */
+  readonly store: Pick<Store, "dataSetId">;
   /** Tells now, by which a timestamp lies in the future. */
   readonly clock: Clock;
   /** Bounds of a timestamp, as the consumer has them. */
@@ -158,13 +161,16 @@ async function refuse(
 async function tellCache(
   { reading, eventTimeUs }: ParsedReading,
   text: string,
-  { cache, log }: ReplayParts,
+  { cache, store, log }: ReplayParts,
 ): Promise<void> {
   if (reading.sensor_id === INDEX_NAME) return;
   try {
-    await cache.remember([], [
-      { sensorId: reading.sensor_id, eventTimeUs, id: reading.unique_reading_id, text },
-    ]);
+    const last = { sensorId: reading.sensor_id, eventTimeUs, id: reading.unique_reading_id, text };
+    const dataSetId = await store.dataSetId();
+    const { lastValues } = await cache.remember([], { dataSetId, values: [last] });
+    if (lastValues === "not ours") {
+      throw new TransientError("Redis has no last values of this data set");
+    }
   } catch (error) {
     if (!(error instanceof TransientError)) throw error;
     log.warn("Redis was not told of a last value; rebuild-last makes up for it", {

@@ -28,6 +28,48 @@ export interface LastValue {
   readonly text: string;
 }
 
+/** Last values and the data set that they are of. */
+export interface OwnLastValues {
+  /** Names the data set, see `Store.dataSetId`. */
+  readonly dataSetId: string;
+  /** At most one batch's. */
+  readonly values: readonly LastValue[];
+}
+
+/** What {@linkcode Cache.remember} has found and done. */
+export interface Remembered {
+  /**
+   * How the data set's last values stand in Redis. `incomplete`: some may be missing. `not ours`:
+   * those that are there are of another data set or of none, so none were written.
+   */
+  readonly lastValues: "complete" | "incomplete" | "not ours";
+  /**
+   * Keys that hold something else than ours, so that they were left alone; ten at most. Each costs
+   * its sensor the last value, and no other.
+   */
+  readonly refusedKeys: readonly string[];
+}
+
+/** Who asks for the last values. */
+export interface Claimant {
+  /** The data set. */
+  readonly dataSetId: string;
+  /** A data set whose place ours has taken in the same database: it is gone, whatever Redis says. */
+  readonly formerly?: string | undefined;
+}
+
+/** What became of {@linkcode Cache.claimLastValues}. */
+export type Claim =
+  /** They are ours, and how they stand. */
+  | { readonly kind: "complete" | "incomplete" }
+  /** They will be ours: those of a data set that is gone are being deleted. Ask again. */
+  | { readonly kind: "clearing" }
+  /** They are of a data set one of whose consumers was there a moment ago. */
+  | { readonly kind: "foreign"; readonly dataSetId: string; readonly leaseMs: number };
+
+/** How long a data set keeps its last values after its last consumer has asked for them, ms. */
+export const LEASE_MS = 30_000;
+
 /** Every call rejects with `TransientError` when Redis is away, refuses, or is too slow. */
 export interface Cache {
   /** The marks of these ids, in their order; null where there is none. One round trip. */
@@ -35,18 +77,21 @@ export interface Cache {
   /**
    * Writes marks, and last values that are newer than what is there, in one atomic script.
    * `last:<sensorId>` never goes back in (event time, id); `last:index` keeps sensor -> event time.
-   *
-   * @returns the data set for which {@linkcode Cache.setLastComplete} was called last, or null if
-   * that is unknown: Redis was emptied since.
+   * Last values are written only if those in Redis are of the same data set, or there are none.
    */
-  remember(marks: readonly Mark[], lastValues: readonly LastValue[]): Promise<string | null>;
-  /** Says that the last value of every stored sensor of this data set has been written. */
-  setLastComplete(dataSetId: string): Promise<void>;
+  remember(marks: readonly Mark[], last: OwnLastValues): Promise<Remembered>;
   /**
-   * Forgets every last value and what {@linkcode Cache.setLastComplete} said, in bounded steps:
-   * they belong to a data set that is gone.
+   * Takes possession of the last values for {@linkcode LEASE_MS}, or renews that. Those of another
+   * data set that nobody holds are deleted first, a bounded number by each call: of them the keys
+   * that `last:index` names, and no others. It can be left and gone on with at any time, by anybody.
    */
-  clearLastValues(): Promise<void>;
+  claimLastValues(claimant: Claimant): Promise<Claim>;
+  /**
+   * Says that the last value of every stored sensor of this data set has been written.
+   *
+   * @returns false, and nothing is said, if the last values are not this data set's.
+   */
+  setLastComplete(dataSetId: string): Promise<boolean>;
   /** The JSON text of `last:<sensorId>`, or null. */
   lastValue(sensorId: string): Promise<string | null>;
 }

@@ -6,29 +6,45 @@
  * closing leaves no timer behind.
  *
  * Redis needs `maxmemory-policy noeviction` or a `volatile-…` one: marks expire and may be evicted,
- * the last values may not. A user of limited rights needs `+mget +get +set +setex +del +unlink
- * +scan +zadd +zscore +zrange +eval +evalsha +info +time` on `~reading:* ~last:* ~ledger:*`.
+ * the last values may not. A user of limited rights needs `+mget +get +set +setex +unlink +pttl
+ * +zadd +zscore +zcard +zrange +zrem +eval +evalsha +info +time`, and `+select` for `REDIS_DATABASE`,
+ * on `~reading:* ~last:* ~ledger:*`, each behind `REDIS_PREFIX`.
  *
  * @module
  */
 import { createClient } from "@redis/client";
 import type { Clock } from "../clock.ts";
-import { connectFault } from "../connect_fault.ts";
 import { ConfigurationError, describeError, TransientError } from "../errors.ts";
 import { type Log, sayOnChange } from "../log.ts";
 import { backoffMs } from "../retry.ts";
 import { type TlsMode, tlsOptions } from "../tls.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { askServerTime } from "../server_time.ts";
-import type { Cache, LastValue, LastValueReader, Mark } from "./cache.ts";
-import { parseRedisInfo, type RedisFacts } from "./redis_facts.ts";
 import {
+  type Cache,
+  type Claim,
+  type Claimant,
+  type LastValue,
+  type LastValueReader,
+  LEASE_MS,
+  type Mark,
+  type OwnLastValues,
+  type Remembered,
+} from "./cache.ts";
+import { parseRedisInfo, type RedisFacts } from "./redis_facts.ts";
+import { redisFault, REFUSED_CURE, requireOneServer, type ServerKind } from "./redis_fault.ts";
+import {
+  CLAIM_SCRIPT,
+  COMPLETE_SCRIPT,
   INDEX_KEY,
   LAST_COMPLETE_KEY,
   LAST_PREFIX,
+  LEASE_KEY,
   MARK_PREFIX,
+  OWNER_KEY,
+  REFUSED_KEY,
   REMEMBER_SCRIPT,
-  REMEMBER_SCRIPT_SHA1,
+  scriptName,
 } from "./scripts.ts";
 
 /** Where Redis is. */
@@ -49,6 +65,10 @@ export interface RedisSettings {
   readonly tls?: TlsMode;
   /** Certificates to trust, PEM; undefined: those of the system. */
   readonly ca?: string | undefined;
+  /** Number of the database. @default 0 */
+  readonly database?: number;
+  /** Stands before every key. @default "" */
+  readonly prefix?: string | undefined;
   /** How long a mark lives, seconds. */
   readonly ttlSeconds: number;
 }
@@ -79,8 +99,16 @@ const RECONNECT = { minMs: 50, maxMs: 1_000 };
  */
 const CALLS_WAITING_MAX = 64;
 
-/** How many keys one step of {@linkcode RedisCache.clearLastValues} asks Redis to look at. */
-const SCAN_KEYS = 1_000;
+/** How many sensors one step of {@linkcode RedisCache.claimLastValues} deletes: about 2 ms. */
+const CLEAR_SENSORS_MAX = 1_000;
+
+/** Keys of other programs that are told of; a server with more of them has been told of often enough. */
+const REFUSED_TOLD_MAX = 100;
+
+/** Each script and its name, which is shorter to send. */
+const SCRIPTS = new Map(
+  [REMEMBER_SCRIPT, CLAIM_SCRIPT, COMPLETE_SCRIPT].map((script) => [script, scriptName(script)]),
+);
 
 /** Names no reading. */
 const PROBE_ID = "00000000-0000-0000-0000-000000000000";
@@ -107,6 +135,8 @@ export class RedisCache implements Cache, LastValueReader {
   #client: Client | undefined;
   /** Why there is no client. */
   #absence: Error = new Error("not connected yet");
+  /** Keys of other programs that the log has been told of. */
+  readonly #refusedKeys = new Set<string>();
   /** Somebody waits for the first attempt, and hears of a refusal by an error. */
   #isAwaited = false;
 
@@ -121,78 +151,72 @@ export class RedisCache implements Cache, LastValueReader {
   /**
    * Resolves when Redis has let us in. For one-shot commands, which have no reason to go on without.
    *
-   * @throws {ConfigurationError} If Redis refuses the password.
+   * @throws {ConfigurationError} If Redis refuses us, or is a cluster: a person must mend that.
    * @throws {TransientError} If the first attempt to connect has failed otherwise.
    */
   async connected(): Promise<void> {
     this.#isAwaited = true;
     await this.#firstAttempt.promise;
     if (this.#client !== undefined) return;
-    const cannot = `Cannot connect to Redis at ${this.#address}`;
-    if (!isRefusal(this.#absence)) throw new TransientError(cannot, { cause: this.#absence });
-    throw new ConfigurationError(`${cannot}, check ${cureOf(this.#absence)}`, {
-      cause: this.#absence,
-    });
+    const cannot = `Cannot use Redis at ${this.#address}`;
+    const fault = redisFault(this.#absence);
+    if (fault?.kind !== "refusal") throw new TransientError(cannot, { cause: this.#absence });
+    throw new ConfigurationError(cannot, { cause: withCure(this.#absence) });
   }
 
   /** The marks of these ids, see {@linkcode Cache.marks}. */
   async marks(ids: readonly string[]): Promise<readonly (string | null)[]> {
     if (ids.length === 0) return [];
     const command = ["MGET"];
-    for (const id of ids) command.push(MARK_PREFIX + id);
+    for (const id of ids) command.push(this.#key(MARK_PREFIX + id));
     return await this.#call<(string | null)[]>(`look up ${ids.length} marks`, command);
   }
 
   /** Writes marks and newer last values, see {@linkcode Cache.remember}. */
-  async remember(marks: readonly Mark[], lastValues: readonly LastValue[]): Promise<string | null> {
-    const script = [
+  async remember(
+    marks: readonly Mark[],
+    { dataSetId, values }: OwnLastValues,
+  ): Promise<Remembered> {
+    const action = `remember ${marks.length} marks and ${values.length} last values`;
+    const [lastValues, ...refusedKeys] = await this.#run<
+      [Remembered["lastValues"], ...string[]]
+    >(action, REMEMBER_SCRIPT, [
+      dataSetId,
+      String(LEASE_MS),
       String(this.#settings.ttlSeconds),
       JSON.stringify(markArguments(marks)),
-      JSON.stringify(lastValueArguments(lastValues)),
-    ];
-    const action = `remember ${marks.length} marks and ${lastValues.length} last values`;
-    try {
-      return await this.#call(action, ["EVALSHA", REMEMBER_SCRIPT_SHA1, "0", ...script]);
-    } catch (error) {
-      // A server that was restarted or told to forget its scripts. EVAL brings the script along.
-      if (!isReply(error, "NOSCRIPT")) throw error;
-      return await this.#call(action, ["EVAL", REMEMBER_SCRIPT, "0", ...script]);
-    }
+      JSON.stringify(lastValueArguments(values)),
+    ]);
+    for (const key of refusedKeys) this.#tellRefused(key);
+    return { lastValues, refusedKeys };
+  }
+
+  /** See {@linkcode Cache.claimLastValues}. */
+  async claimLastValues({ dataSetId, formerly = "" }: Claimant): Promise<Claim> {
+    const [kind, owner, leaseMs] = await this.#run<[Claim["kind"], string, number]>(
+      "take possession of last values",
+      CLAIM_SCRIPT,
+      [dataSetId, String(LEASE_MS), formerly, String(CLEAR_SENSORS_MAX)],
+    );
+    return kind === "foreign" ? { kind, dataSetId: owner, leaseMs } : { kind };
   }
 
   /** See {@linkcode Cache.setLastComplete}. */
-  async setLastComplete(dataSetId: string): Promise<void> {
-    await this.#call("record that last values are complete", ["SET", LAST_COMPLETE_KEY, dataSetId]);
-  }
-
-  /** See {@linkcode Cache.clearLastValues}. Interrupted, it can be begun anew. */
-  async clearLastValues(): Promise<void> {
-    // First, so that whoever finds a part of the last values gone also finds that they are not
-    // complete.
-    await this.#call("clear last values", ["DEL", LAST_COMPLETE_KEY]);
-    let cursor = "0";
-    do {
-      const [next, keys] = await this.#call<[string, string[]]>("clear last values", [
-        "SCAN",
-        cursor,
-        "MATCH",
-        `${LAST_PREFIX}*`,
-        "COUNT",
-        String(SCAN_KEYS),
-      ]);
-      if (keys.length > 0) await this.#call("clear last values", ["UNLINK", ...keys]);
-      cursor = next;
-    } while (cursor !== "0");
+  async setLastComplete(dataSetId: string): Promise<boolean> {
+    const action = "record that last values are complete";
+    return await this.#run(action, COMPLETE_SCRIPT, [dataSetId, String(LEASE_MS)]) === 1;
   }
 
   /** See {@linkcode Cache.lastValue}. */
   async lastValue(sensorId: string): Promise<string | null> {
-    return await this.#call("read a last value", ["GET", LAST_PREFIX + sensorId]);
+    // GET would refuse a key of another type.
+    const [text = null] = await this.lastTexts([sensorId]);
+    return text;
   }
 
   /** See {@linkcode LastValueReader.lastTimes}. */
   async lastTimes(limit: number): Promise<ReadonlyMap<string, number>> {
-    const command = ["ZRANGE", INDEX_KEY, "0", String(limit - 1), "WITHSCORES"];
+    const command = ["ZRANGE", this.#key(INDEX_KEY), "0", String(limit - 1), "WITHSCORES"];
     const times = await this.#call<[string, number][]>("read the index of last values", command);
     return new Map(times);
   }
@@ -200,20 +224,24 @@ export class RedisCache implements Cache, LastValueReader {
   /** See {@linkcode LastValueReader.lastTexts}. */
   async lastTexts(sensorIds: readonly string[]): Promise<readonly (string | null)[]> {
     if (sensorIds.length === 0) return [];
-    const keys = sensorIds.map((id) => LAST_PREFIX + id);
+    const keys = sensorIds.map((id) => this.#key(LAST_PREFIX + id));
     return await this.#call(`read ${keys.length} last values`, ["MGET", ...keys]);
   }
 
   /** What the server says about itself, after a look-up and a script that change nothing. */
   async facts(): Promise<RedisFacts> {
     await this.marks([PROBE_ID]);
-    await this.remember([], []);
+    await this.remember([], { dataSetId: PROBE_ID, values: [] });
     const info = parseRedisInfo(await this.#call<string>("read the server's state", ["INFO"]));
+    const keys = [OWNER_KEY, LAST_COMPLETE_KEY, LEASE_KEY, REFUSED_KEY];
+    const [owner = null, complete = null, lease = null, refusedKey = null] = await this.#call<
+      (string | null)[]
+    >("read whose the last values are", ["MGET", ...keys.map((key) => this.#key(key))]);
     const time = await askServerTime(this.#clock, async () => {
       const [seconds, micros] = await this.#call<[string, string]>("read the clock", ["TIME"]);
       return Number(seconds) * 1_000 + Number(micros) / 1_000;
     });
-    return { ...info, time };
+    return { ...info, lastValues: { owner: owner ?? complete, lease, refusedKey }, time };
   }
 
   /** Ends the connection. What waits for an answer rejects. */
@@ -228,6 +256,30 @@ export class RedisCache implements Cache, LastValueReader {
     await this.close();
   }
 
+  /** Runs a script; its first argument is the prefix. */
+  async #run<Reply>(action: string, script: string, args: readonly string[]): Promise<Reply> {
+    const rest = ["0", this.#settings.prefix ?? "", ...args];
+    try {
+      return await this.#call(action, ["EVALSHA", SCRIPTS.get(script) ?? "", ...rest]);
+    } catch (error) {
+      // A server that was restarted or told to forget its scripts. EVAL brings the script along.
+      if (!isReply(error, "NOSCRIPT")) throw error;
+      return await this.#call(action, ["EVAL", script, ...rest]);
+    }
+  }
+
+  #key(name: string): string {
+    return (this.#settings.prefix ?? "") + name;
+  }
+
+  #tellRefused(key: string): void {
+    if (this.#refusedKeys.has(key) || this.#refusedKeys.size >= REFUSED_TOLD_MAX) return;
+    this.#refusedKeys.add(key);
+    this.#log.error(`Redis holds something of another program at ${key}: it is left alone`, {
+      cure: REFUSED_CURE,
+    });
+  }
+
   async #call<Reply>(action: string, command: string[]): Promise<Reply> {
     const client = this.#client;
     if (client === undefined) {
@@ -237,9 +289,11 @@ export class RedisCache implements Cache, LastValueReader {
       const limit = { clock: this.#clock, limitMs: ANSWER_MS_MAX };
       return await withTimeLimit(() => client.sendCommand<Reply>(command), limit);
     } catch (error) {
-      // Only our own time limit throws one. A late answer is worth nothing any more.
-      if (error instanceof TransientError) client.destroy();
-      throw new TransientError(this.#cannot(action), { cause: error });
+      // Only our own time limit throws a TransientError: a late answer is worth nothing any more. A
+      // replica may have been the primary; what has the name now is found by connecting anew.
+      const isLost = error instanceof TransientError || redisFault(error)?.kind === "replica";
+      if (isLost) client.destroy();
+      throw new TransientError(this.#cannot(action), { cause: withCure(error) });
     }
   }
 
@@ -256,9 +310,7 @@ export class RedisCache implements Cache, LastValueReader {
     let isHeard = false;
     const tellRefusal = sayOnChange(false, (refused) => {
       if (refused && !isHeard) {
-        this.#log.error(`Redis is not used, check ${cureOf(this.#absence)}`, {
-          error: this.#absence,
-        });
+        this.#log.error("Redis is not used", { error: withCure(this.#absence) });
       }
     });
     for (let failures = 1; !this.#closing.signal.aborted; failures++) {
@@ -267,7 +319,7 @@ export class RedisCache implements Cache, LastValueReader {
       isFirst = false;
       this.#firstAttempt.resolve();
       if (wasConnected) failures = 1;
-      tellRefusal(isRefusal(this.#absence));
+      tellRefusal(redisFault(this.#absence)?.kind === "refusal");
       this.#log.debug("Redis is not connected", { error: this.#absence });
       await this.#clock.sleep(backoffMs(failures, RECONNECT), this.#closing.signal);
     }
@@ -281,7 +333,8 @@ export class RedisCache implements Cache, LastValueReader {
     // Without a listener an error event would end the process.
     client.on("error", lost.resolve);
     client.on("end", () => lost.resolve(new Error("connection closed")));
-    const connecting = client.connect();
+    const connected = client.connect();
+    const connecting = connected.then(() => requireUsable(client));
     try {
       await withTimeLimit(() => connecting, {
         clock: this.#clock,
@@ -291,7 +344,7 @@ export class RedisCache implements Cache, LastValueReader {
     } catch (error) {
       client.destroy();
       // The library cannot give up a socket that is about to connect; it can once it has.
-      connecting.then(() => client.destroy(), () => {});
+      connected.then(() => client.destroy(), () => {});
       this.#absence = asError(error);
       return false;
     }
@@ -307,7 +360,7 @@ export class RedisCache implements Cache, LastValueReader {
   }
 
   #createClient(): Client {
-    const { host, port, user, password, tls = "disable", ca } = this.#settings;
+    const { host, port, user, password, database = 0, tls = "disable", ca } = this.#settings;
     const encryption = tlsOptions(tls, ca);
     const socket = {
       host,
@@ -323,6 +376,7 @@ export class RedisCache implements Cache, LastValueReader {
       // How long a command may wait to be written; the whole call has the same limit.
       commandOptions: { timeout: ANSWER_MS_MAX },
       name: "sensor-ledger",
+      ...(database === 0 ? {} : { database }),
       // Asks of a commercial server what this one does not know.
       maintNotifications: "disabled",
       ...(user === undefined ? {} : { username: user }),
@@ -348,17 +402,17 @@ function lastValueArguments(lastValues: readonly LastValue[]): readonly string[]
   ]);
 }
 
-/** True for what stays the same until somebody changes a password, a right or a certificate. */
-function isRefusal(error: unknown): boolean {
-  return ["WRONGPASS", "NOAUTH", "NOPERM"].some((code) => isReply(error, code)) ||
-    connectFault(error) !== undefined;
+/** @throws {NotOneServerError} if it is a cluster or a Sentinel. Who cannot be asked is taken. */
+async function requireUsable(client: Client): Promise<void> {
+  const kind = await client.sendCommand<ServerKind>(["HELLO"]).catch(() => ({}));
+  requireOneServer(kind);
 }
 
-/** Which settings a refusal speaks of. */
-function cureOf(refusal: unknown): string {
-  const fault = connectFault(refusal);
-  if (fault === undefined) return "REDIS_USER and REDIS_PASSWORD";
-  return fault.kind === "tls" ? "REDIS_TLS and REDIS_TLS_CA" : "Deno's permissions";
+/** The same error, which also says what to do if that is known. */
+function withCure(error: unknown): unknown {
+  const fault = redisFault(error);
+  if (fault === undefined) return error;
+  return new Error(`${describeError(error)}. ${fault.cure}`, { cause: error });
 }
 
 /** Whether an error, or what caused it, is the server's answer with this code. */

@@ -6,8 +6,35 @@
  */
 import type { Clock } from "../clock.ts";
 import { TransientError } from "../errors.ts";
-import type { Cache, LastValue, LastValueReader, Mark } from "./cache.ts";
-import { INDEX_NAME } from "./scripts.ts";
+import {
+  type Cache,
+  type Claim,
+  type Claimant,
+  type LastValue,
+  type LastValueReader,
+  LEASE_MS,
+  type Mark,
+  type OwnLastValues,
+  type Remembered,
+} from "./cache.ts";
+import {
+  INDEX_KEY,
+  INDEX_NAME,
+  LAST_COMPLETE_KEY,
+  LAST_PREFIX,
+  LEASE_KEY,
+  MARK_PREFIX,
+  OWNER_KEY,
+} from "./scripts.ts";
+
+/** Sensors that one step of clearing deletes at most, as many as in Redis. */
+const CLEAR_SENSORS_MAX = 1_000;
+
+/** Keys of another program that one answer names at most. */
+const REFUSED_NAMED_MAX = 10;
+
+/** Without these nobody knows whose the last values are. */
+const STATE_KEYS = [OWNER_KEY, LAST_COMPLETE_KEY, LEASE_KEY, INDEX_KEY];
 
 /** What {@linkcode MemoryCache} needs. */
 export interface MemoryCacheOptions {
@@ -15,6 +42,8 @@ export interface MemoryCacheOptions {
   readonly clock: Clock;
   /** How long a mark lives, seconds. */
   readonly ttlSeconds: number;
+  /** How long a lease lasts, ms. @default LEASE_MS */
+  readonly leaseMs?: number;
 }
 
 /** The methods that can be told to fail. */
@@ -26,18 +55,25 @@ export class MemoryCache implements Cache, LastValueReader {
   isAway = false;
   /** For which data set the last values are said to be complete. */
   lastComplete: string | null = null;
-  /** Last values by sensor. Only {@linkcode MemoryCache.remember} and the clearing write it. */
+  /** The data set that the last values are of; null: nobody's. */
+  lastOwner: string | null = null;
+  /** Last values by sensor. Only {@linkcode MemoryCache.remember} and claims write it. */
   readonly lastValues: Map<string, LastValue> = new Map();
   readonly #clock: Clock;
   readonly #ttlMs: number;
+  readonly #leaseMs: number;
   readonly #marks = new Map<string, { readonly value: string; readonly expiresAtMs: number }>();
   readonly #failures: { readonly method: CacheMethod; readonly error: Error }[] = [];
   readonly #silences: CacheMethod[] = [];
+  /** Keys at which another program keeps something else than a text. */
+  readonly #occupied = new Set<string>();
+  #lease: { readonly dataSetId: string; readonly expiresAtMs: number } | undefined;
 
   /** Starts empty. */
   constructor(options: MemoryCacheOptions) {
     this.#clock = options.clock;
     this.#ttlMs = options.ttlSeconds * 1_000;
+    this.#leaseMs = options.leaseMs ?? LEASE_MS;
   }
 
   /** The next call of `method` that is not told otherwise rejects and changes nothing. */
@@ -54,7 +90,23 @@ export class MemoryCache implements Cache, LastValueReader {
   flush(): void {
     this.#marks.clear();
     this.lastValues.clear();
+    this.#occupied.clear();
     this.lastComplete = null;
+    this.lastOwner = null;
+    this.#lease = undefined;
+  }
+
+  /** Another program puts something at a key that is no text: a list. */
+  occupy(key: string): void {
+    this.#occupied.add(key);
+    this.lastValues.delete(key.slice(LAST_PREFIX.length));
+    this.#marks.delete(key.slice(MARK_PREFIX.length));
+  }
+
+  /** The data set that holds the lease, and how long it does, ms; undefined: none. */
+  get lease(): { readonly dataSetId: string; readonly leaseMs: number } | undefined {
+    const leaseMs = (this.#lease?.expiresAtMs ?? 0) - this.#clock.elapsedMs();
+    return this.#lease && leaseMs > 0 ? { dataSetId: this.#lease.dataSetId, leaseMs } : undefined;
   }
 
   /** The marks that have not expired, by reading id. */
@@ -78,32 +130,64 @@ export class MemoryCache implements Cache, LastValueReader {
   }
 
   /** See {@linkcode Cache.remember}. */
-  async remember(marks: readonly Mark[], lastValues: readonly LastValue[]): Promise<string | null> {
+  async remember(
+    marks: readonly Mark[],
+    { dataSetId, values }: OwnLastValues,
+  ): Promise<Remembered> {
     await this.#enter("remember");
-    if (lastValues.some(({ sensorId }) => sensorId === INDEX_NAME)) {
+    if (values.some(({ sensorId }) => sensorId === INDEX_NAME)) {
       throw new TransientError(`Cannot remember a sensor called ${INDEX_NAME}`);
     }
     this.#rememberMarks(marks);
-    for (const candidate of lastValues) {
-      const known = this.lastValues.get(candidate.sensorId);
-      if (known === undefined || isNewer(candidate, known)) {
-        this.lastValues.set(candidate.sensorId, candidate);
+    const refusedKeys = STATE_KEYS.filter((key) => this.#occupied.has(key));
+    const isReadable = refusedKeys.length === 0;
+    const isNobodys = this.#owner === null && this.lease === undefined;
+    if (isReadable && isNobodys && values.length > 0 && this.lastValues.size === 0) {
+      this.#hold(dataSetId);
+      this.lastOwner = dataSetId;
+    }
+    const isOurs = isReadable && this.#owner === dataSetId;
+    for (const candidate of isOurs ? values : []) {
+      const { sensorId } = candidate;
+      const key = LAST_PREFIX + sensorId;
+      const known = this.lastValues.get(sensorId);
+      if (this.#occupied.has(key)) refusedKeys.push(key);
+      else if (known === undefined || isNewer(candidate, known)) {
+        this.lastValues.set(sensorId, candidate);
       }
     }
-    return this.lastComplete;
+    return {
+      lastValues: isOurs ? this.#completeness(dataSetId) : "not ours",
+      refusedKeys: refusedKeys.slice(0, REFUSED_NAMED_MAX),
+    };
+  }
+
+  /** See {@linkcode Cache.claimLastValues}. */
+  async claimLastValues({ dataSetId, formerly }: Claimant): Promise<Claim> {
+    await this.#enter("claimLastValues");
+    const refused = STATE_KEYS.find((key) => this.#occupied.has(key));
+    if (refused !== undefined) throw new TransientError(`Cannot claim last values: ${refused}`);
+    const { lease } = this;
+    if (lease !== undefined && ![dataSetId, formerly].includes(lease.dataSetId)) {
+      return { kind: "foreign", ...lease };
+    }
+    this.#hold(dataSetId);
+    if (this.#owner !== dataSetId) {
+      this.lastOwner = this.lastComplete = null;
+      const sensors = [...this.lastValues.keys()].slice(0, CLEAR_SENSORS_MAX);
+      for (const sensorId of sensors) this.lastValues.delete(sensorId);
+      if (this.lastValues.size > 0) return { kind: "clearing" };
+    }
+    this.lastOwner = dataSetId;
+    return { kind: this.#completeness(dataSetId) };
   }
 
   /** See {@linkcode Cache.setLastComplete}. */
-  async setLastComplete(dataSetId: string): Promise<void> {
+  async setLastComplete(dataSetId: string): Promise<boolean> {
     await this.#enter("setLastComplete");
+    if (this.#owner !== dataSetId) return false;
     this.lastComplete = dataSetId;
-  }
-
-  /** See {@linkcode Cache.clearLastValues}. */
-  async clearLastValues(): Promise<void> {
-    await this.#enter("clearLastValues");
-    this.lastValues.clear();
-    this.lastComplete = null;
+    return true;
   }
 
   /** See {@linkcode Cache.lastValue}. */
@@ -127,11 +211,25 @@ export class MemoryCache implements Cache, LastValueReader {
     return sensorIds.map((id) => this.lastValues.get(id)?.text ?? null);
   }
 
+  /** Earlier versions kept no owner: it was whoever was complete. */
+  get #owner(): string | null {
+    return this.lastOwner ?? this.lastComplete;
+  }
+
+  #hold(dataSetId: string): void {
+    this.#lease = { dataSetId, expiresAtMs: this.#clock.elapsedMs() + this.#leaseMs };
+  }
+
+  #completeness(dataSetId: string): "complete" | "incomplete" {
+    return this.lastComplete === dataSetId ? "complete" : "incomplete";
+  }
+
   /** The map is in the order of expiry, so that what has expired goes at no cost. */
   #rememberMarks(marks: readonly Mark[]): void {
     const nowMs = this.#clock.elapsedMs();
     const expiresAtMs = nowMs + this.#ttlMs;
     for (const { id, value } of marks) {
+      this.#occupied.delete(MARK_PREFIX + id);
       this.#marks.delete(id);
       this.#marks.set(id, { value, expiresAtMs });
     }

@@ -11,8 +11,6 @@ export interface RedisFacts {
   readonly version: string;
   /** `master`, or `slave` for a replica. */
   readonly role: string;
-  /** Whether it is a node of Redis Cluster. */
-  readonly isCluster: boolean;
   /** Which keys it gives up when it is full, `noeviction` for none. */
   readonly evictionPolicy: string;
   /** Bytes in use. */
@@ -21,12 +19,21 @@ export interface RedisFacts {
   readonly memoryBytesMax: number;
   /** Keys that it has given up since it started. */
   readonly evictedKeys: number;
+  /** Whose the last values are. */
+  readonly lastValues: {
+    /** The data set that they are of; null: there are none. */
+    readonly owner: string | null;
+    /** The data set one of whose consumers was there a moment ago; null: none was. */
+    readonly lease: string | null;
+    /** A key that was met within the last hour and is another program's; null: there was none. */
+    readonly refusedKey: string | null;
+  };
   /** Its clock. */
   readonly time: ServerTime;
 }
 
 /** Reads the answer to `INFO`. What is missing becomes "" or 0. */
-export function parseRedisInfo(text: string): Omit<RedisFacts, "time"> {
+export function parseRedisInfo(text: string): Omit<RedisFacts, "time" | "lastValues"> {
   const fields = new Map<string, string>();
   for (const line of text.split(/\r?\n/)) {
     const colon = line.indexOf(":");
@@ -36,7 +43,6 @@ export function parseRedisInfo(text: string): Omit<RedisFacts, "time"> {
   return {
     version: fields.get("redis_version") ?? "",
     role: fields.get("role") ?? "",
-    isCluster: fields.get("cluster_enabled") === "1",
     evictionPolicy: fields.get("maxmemory_policy") ?? "",
     memoryBytes: number("used_memory"),
     memoryBytesMax: number("maxmemory"),

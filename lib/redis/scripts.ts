@@ -1,8 +1,19 @@
 /**
- * What runs inside Redis, and the names of the keys.
+ * What runs inside Redis, and the names of the keys. `REDIS_PREFIX` stands before each of them.
  *
- * The names are made inside the script from its arguments, so this is for one Redis server (with
+ * The names are made inside the scripts from their arguments, so this is for one Redis server (with
  * replicas if you like) and not for Redis Cluster.
+ *
+ * Last values belong to one data set, and to nobody else at the same time:
+ *
+ * - {@linkcode OWNER_KEY} names it. Without one, what the index names is to be cleared.
+ * - {@linkcode LEASE_KEY} names it as well, and ends by itself some time after its last consumer. Who
+ *   finds the lease of another data set lets its last values alone; without one they are of a data
+ *   set that is gone, or that nobody minds any more.
+ * - {@linkcode LAST_COMPLETE_KEY} names it once all of its last values have been written.
+ *
+ * Each script compares and writes in one step, so that what was sent long ago and arrives now writes
+ * nothing that is not the owner's.
  *
  * @module
  */
@@ -23,10 +34,98 @@ export const INDEX_KEY = `${LAST_PREFIX}${INDEX_NAME}`;
 /** The data set of which every last value has been written. */
 export const LAST_COMPLETE_KEY = "ledger:last-complete";
 
+/** The data set that the last values are of. */
+export const OWNER_KEY = "ledger:last-owner";
+
+/** The data set that the last values are of, while one of its consumers is there. Expires. */
+export const LEASE_KEY = "ledger:last-lease";
+
+/** The key that was met last where something else than ours stands. Expires. */
+export const REFUSED_KEY = "ledger:last-refused";
+
+/** How long {@linkcode REFUSED_KEY} is kept for `doctor`, seconds. */
+const REFUSED_SECONDS = 3_600;
+
+/** Keys of another program that one answer names at most. */
+const REFUSED_NAMED_MAX = 10;
+
 /**
- * Writes marks and newer last values; answers what stands at {@linkcode LAST_COMPLETE_KEY}.
+ * Begins every script. `ARGV[1]` is the prefix, `ARGV[2]` the data set that asks, `ARGV[3]` how long
+ * it holds the lease, ms.
+ */
+const PRELUDE = `
+local call = redis.call
+local prefix, me, lease_ms = ARGV[1], ARGV[2], ARGV[3]
+local INDEX, LAST = prefix .. '${INDEX_KEY}', prefix .. '${LAST_PREFIX}'
+local OWNER, LEASE = prefix .. '${OWNER_KEY}', prefix .. '${LEASE_KEY}'
+local COMPLETE = prefix .. '${LAST_COMPLETE_KEY}'
+local refused = {}
+
+-- What a command says, or nil if the key is of another type: then it is not ours.
+local function ask(command, key)
+  local answer = redis.pcall(command, key)
+  if type(answer) ~= 'table' or not answer.err then return answer end
+  if not string.find(answer.err, 'WRONGTYPE', 1, true) then return call(command, key) end
+  refused[#refused + 1] = key
+  return nil
+end
+
+-- Earlier versions kept no owner: it was whoever was complete.
+local owner = ask('GET', OWNER)
+local complete = ask('GET', COMPLETE)
+if owner == false then owner = complete end
+local lease = ask('GET', LEASE)
+local indexed = ask('ZCARD', INDEX)
+local is_readable = #refused == 0
+`;
+
+/**
+ * One step of taking possession of the last values; again and again until it does not say
+ * `clearing`. What the index names of another data set is deleted, and nothing else.
  *
- * `ARGV[1]` is the life of a mark in seconds; `ARGV[2]` a JSON array `[id, value, …]`; `ARGV[3]` a
+ * `ARGV[4]` is a data set that ours has taken the place of, or "": its lease counts for nothing;
+ * `ARGV[5]` the most sensors to delete in this step. Answers `{what, data set, milliseconds}`:
+ * `foreign` with whose the lease is and how long it lasts; else `clearing`, `incomplete` or
+ * `complete`.
+ */
+export const CLAIM_SCRIPT = `${PRELUDE}
+if not is_readable then
+  return redis.error_reply('WRONGTYPE ' .. refused[1] .. ' is of another program')
+end
+if lease and lease ~= me and lease ~= ARGV[4] then
+  return {'foreign', lease, call('PTTL', LEASE)}
+end
+call('SET', LEASE, me, 'PX', lease_ms)
+if owner and owner ~= me then
+  -- From here on nobody's: whoever dies on the way leaves no doubt about what is there.
+  call('UNLINK', OWNER, COMPLETE)
+  owner, complete = false, false
+end
+if not owner then
+  local sensors = call('ZRANGE', INDEX, 0, ARGV[5] - 1)
+  for _, sensor in ipairs(sensors) do
+    if ask('GET', LAST .. sensor) then call('UNLINK', LAST .. sensor) end
+  end
+  if #sensors > 0 then call('ZREM', INDEX, unpack(sensors)) end
+  if #sensors < indexed then return {'clearing', me, 0} end
+end
+call('SET', OWNER, me)
+return {complete == me and 'complete' or 'incomplete', me, 0}
+`;
+
+/** Says that every last value of the data set has been written; answers 0 if it is not the owner. */
+export const COMPLETE_SCRIPT = `${PRELUDE}
+if not is_readable or owner ~= me then return 0 end
+call('SET', COMPLETE, me)
+return 1
+`;
+
+/**
+ * Writes marks and newer last values. Answers `{how, key, …}`: whether the data set's last values are
+ * `complete`, `incomplete` or `not ours`, in which case none were written; and keys of another type,
+ * which were left alone.
+ *
+ * `ARGV[4]` is the life of a mark in seconds; `ARGV[5]` a JSON array `[id, value, …]`; `ARGV[6]` a
  * JSON array `[sensor id, event time in microseconds as text, reading id, message, …]`.
  *
  * Marks come as one JSON text because that costs the client least and holds any character. For
@@ -37,9 +136,8 @@ export const LAST_COMPLETE_KEY = "ledger:last-complete";
  * are equal or the index does not know the sensor: its key was evicted, or the message was written
  * by a program that keeps no index. Then the message's own timestamp is read.
  */
-export const REMEMBER_SCRIPT = `
-local call = redis.call
-local marks, candidates = cjson.decode(ARGV[2]), cjson.decode(ARGV[3])
+export const REMEMBER_SCRIPT = `${PRELUDE}
+local marks, candidates = cjson.decode(ARGV[5]), cjson.decode(ARGV[6])
 
 -- Nothing may be written before this: an error does not undo.
 for i = 1, #candidates, 4 do
@@ -90,36 +188,49 @@ local function read(message)
 end
 
 local function is_newer(sensor, time, id)
-  local indexed = tonumber(call('ZSCORE', '${INDEX_KEY}', sensor) or nil)
-  if indexed and indexed ~= time then return time > indexed end
-  local message = call('GET', '${LAST_PREFIX}' .. sensor)
+  local message = ask('GET', LAST .. sensor)
+  if message == nil then return false end
+  local known = tonumber(call('ZSCORE', INDEX, sensor) or nil)
+  if known and known ~= time then return time > known end
   if not message then return true end
   local stored_time, stored_id = read(message)
   if not stored_time then return true end
-  if not indexed then
-    call('ZADD', '${INDEX_KEY}', string.format('%.0f', stored_time), sensor)
+  if not known then
+    call('ZADD', INDEX, string.format('%.0f', stored_time), sensor)
     if stored_time ~= time then return time > stored_time end
   end
   return precedes(stored_id, id)
 end
 
-for i = 1, #candidates, 4 do
-  local sensor, time = candidates[i], candidates[i + 1]
-  if is_newer(sensor, tonumber(time), candidates[i + 2]) then
-    call('SET', '${LAST_PREFIX}' .. sensor, candidates[i + 3])
-    call('ZADD', '${INDEX_KEY}', time, sensor)
+local ttl = ARGV[4]
+for i = 1, #marks, 2 do
+  call('SETEX', prefix .. '${MARK_PREFIX}' .. marks[i], ttl, marks[i + 1])
+end
+
+-- Where nothing is, nobody has to be asked.
+if is_readable and #candidates > 0 and not owner and not lease and indexed == 0 then
+  call('SET', OWNER, me)
+  call('SET', LEASE, me, 'PX', lease_ms)
+  owner = me
+end
+local how = 'not ours'
+if is_readable and owner == me then
+  how = complete == me and 'complete' or 'incomplete'
+  for i = 1, #candidates, 4 do
+    local sensor, time = candidates[i], candidates[i + 1]
+    if is_newer(sensor, tonumber(time), candidates[i + 2]) then
+      call('SET', LAST .. sensor, candidates[i + 3])
+      call('ZADD', INDEX, time, sensor)
+    end
   end
 end
 
-local ttl = ARGV[1]
-for i = 1, #marks, 2 do
-  call('SETEX', '${MARK_PREFIX}' .. marks[i], ttl, marks[i + 1])
-end
-
-return call('GET', '${LAST_COMPLETE_KEY}')
+local answer = {how, unpack(refused, 1, math.min(#refused, ${REFUSED_NAMED_MAX}))}
+if #refused > 0 then call('SETEX', prefix .. '${REFUSED_KEY}', ${REFUSED_SECONDS}, refused[1]) end
+return answer
 `;
 
-/** The name under which Redis keeps {@linkcode REMEMBER_SCRIPT}. */
-export const REMEMBER_SCRIPT_SHA1: string = createHash("sha1").update(REMEMBER_SCRIPT).digest(
-  "hex",
-);
+/** The name under which Redis keeps a script. */
+export function scriptName(script: string): string {
+  return createHash("sha1").update(script).digest("hex");
+}

@@ -5,7 +5,14 @@
  * @module
  */
 import assert from "node:assert/strict";
-import type { Cache, LastValue, LastValueReader } from "../../lib/redis/cache.ts";
+import {
+  type Cache,
+  type LastValue,
+  type LastValueReader,
+  LEASE_MS,
+  type OwnLastValues,
+  type Remembered,
+} from "../../lib/redis/cache.ts";
 
 /** A cache, and the ways to look behind it and to do it harm. */
 export interface CacheUnderTest {
@@ -16,6 +23,10 @@ export interface CacheUnderTest {
    * @param part from 0 to 1 @default 1
    */
   passLifeOfMark(part?: number): Promise<void>;
+  /** Lets the lease of a data set pass, or a part of it; from 0 to 1. */
+  passLease(part: number): Promise<void>;
+  /** Another program puts something at a key that is no text. */
+  occupy(key: string): Promise<void>;
   /** Takes everything away, as `FLUSHALL` does. */
   flush(): Promise<void>;
   /** Makes the server unreachable; its data may be lost. */
@@ -31,6 +42,14 @@ const DAY_US = Date.UTC(2026, 10, 24) * 1_000;
 const [ID_A, ID_B, ID_C] = ["0a", "5f", "f0"].map((head) =>
   `${head}000000-0000-4000-8000-000000000000`
 ) as [string, string, string];
+
+/** The data set that most tests are about. */
+export const DATA_SET = "data set 1";
+
+/** Last values of {@linkcode DATA_SET}. */
+export function ours(values: readonly LastValue[] = []): OwnLastValues {
+  return { dataSetId: DATA_SET, values };
+}
 
 /** A last value as the processor makes it: the time of its message is that of the candidate. */
 export function lastValueAt(
@@ -51,6 +70,15 @@ export function lastValueAt(
   return { sensorId, eventTimeUs, id, text };
 }
 
+const OTHER = "data set 2";
+
+function stands(lastValues: Remembered["lastValues"]): Remembered {
+  return { lastValues, refusedKeys: [] };
+}
+
+const NOTHING_THERE = stands("not ours");
+const COMPLETE = stands("complete");
+
 /**
  * Registers the suite.
  *
@@ -65,9 +93,12 @@ export function cacheContract(
   };
 
   law("marks() gives values in the order of the ids, null for none", async ({ cache }) => {
-    assert.equal(
-      await cache.remember([{ id: ID_A, value: 'a b\n"c" é 😀' }, { id: ID_B, value: "b" }], []),
-      null,
+    assert.deepEqual(
+      await cache.remember(
+        [{ id: ID_A, value: 'a b\n"c" é 😀' }, { id: ID_B, value: "b" }],
+        ours(),
+      ),
+      NOTHING_THERE,
     );
     assert.deepEqual(await cache.marks([ID_B, ID_C, ID_A, ID_B]), [
       "b",
@@ -79,8 +110,8 @@ export function cacheContract(
   });
 
   law("remember() replaces a mark", async ({ cache }) => {
-    await cache.remember([{ id: ID_A, value: "old" }], []);
-    await cache.remember([{ id: ID_A, value: "new" }], []);
+    await cache.remember([{ id: ID_A, value: "old" }], ours());
+    await cache.remember([{ id: ID_A, value: "new" }], ours());
     assert.deepEqual(await cache.marks([ID_A]), ["new"]);
   });
 
@@ -90,23 +121,23 @@ export function cacheContract(
       { length: 5_000 },
       (_, n) => lastValueAt(DAY_US + n, ID_A, { sensorId: `s${n}` }),
     );
-    await cache.remember(ids.map((id) => ({ id, value: id })), lastValues);
+    await cache.remember(ids.map((id) => ({ id, value: id })), ours(lastValues));
     assert.deepEqual(await cache.marks(ids), ids);
     assert.equal((await index()).size, 5_000);
   });
 
   law("marks expire, last values do not", async ({ cache, passLifeOfMark }) => {
     const last = lastValueAt(DAY_US, ID_A);
-    await cache.remember([{ id: ID_A, value: "a" }], [last]);
+    await cache.remember([{ id: ID_A, value: "a" }], ours([last]));
     await passLifeOfMark();
     assert.deepEqual(await cache.marks([ID_A]), [null]);
     assert.equal(await cache.lastValue(SENSOR), last.text);
   });
 
   law("remember() gives a mark its whole life again", async ({ cache, passLifeOfMark }) => {
-    await cache.remember([{ id: ID_A, value: "a" }, { id: ID_B, value: "b" }], []);
+    await cache.remember([{ id: ID_A, value: "a" }, { id: ID_B, value: "b" }], ours());
     await passLifeOfMark(0.7);
-    await cache.remember([{ id: ID_A, value: "a" }], []);
+    await cache.remember([{ id: ID_A, value: "a" }], ours());
     await passLifeOfMark(0.4);
     assert.deepEqual(await cache.marks([ID_A, ID_B]), ["a", null]);
   });
@@ -127,12 +158,12 @@ export function cacheContract(
   ];
   for (const [text, sequence, want] of orders) {
     law(`a last value ${text}`, async ({ cache, index }) => {
-      for (const candidate of sequence) await cache.remember([], [candidate]);
+      for (const candidate of sequence) await cache.remember([], ours([candidate]));
       assert.equal(await cache.lastValue(SENSOR), want.text);
       assert.deepEqual([...await index()], [[SENSOR, want.eventTimeUs]]);
     });
     law(`a last value ${text}, both in one call`, async ({ cache }) => {
-      await cache.remember([], sequence);
+      await cache.remember([], ours(sequence));
       assert.equal(await cache.lastValue(SENSOR), want.text);
     });
   }
@@ -143,7 +174,7 @@ export function cacheContract(
       const at = (sensorId: string, us: number): LastValue => lastValueAt(us, ID_A, { sensorId });
       const [c, a, b] = [at("c", DAY_US + 3), at("a", DAY_US + 2), at("b", DAY_US + 2)] as const;
       assert.deepEqual(await cache.lastTimes(10), new Map());
-      await cache.remember([], [c, b, a]);
+      await cache.remember([], ours([c, b, a]));
       assert.deepEqual([...await cache.lastTimes(2)], [["a", DAY_US + 2], ["b", DAY_US + 2]]);
       assert.deepEqual((await cache.lastTimes(10)).size, 3);
       assert.deepEqual(await cache.lastTexts(["c", "nobody", "a"]), [c.text, null, a.text]);
@@ -156,7 +187,7 @@ export function cacheContract(
       { length: 64 },
       (_, n) => lastValueAt(DAY_US + n * 37 % 64, ID_A),
     );
-    await Promise.all(candidates.map((candidate) => cache.remember([], [candidate])));
+    await Promise.all(candidates.map((candidate) => cache.remember([], ours([candidate]))));
     assert.equal(await cache.lastValue(SENSOR), lastValueAt(DAY_US + 63, ID_A).text);
     assert.deepEqual([...await index()], [[SENSOR, DAY_US + 63]]);
   });
@@ -167,16 +198,19 @@ export function cacheContract(
 
   law("last values keep the message as it came", async ({ cache }) => {
     const last = lastValueAt(DAY_US, ID_A, { message: { unit: "°C 😀", extra: '\u2028\\ "' } });
-    await cache.remember([], [last]);
+    await cache.remember([], ours([last]));
     assert.equal(await cache.lastValue(SENSOR), last.text);
   });
 
   law("the index has every sensor with the time of its last value", async ({ cache, index }) => {
-    await cache.remember([], [
-      lastValueAt(DAY_US + 123_456, ID_A, { sensorId: "a" }),
-      { ...lastValueAt(DAY_US, ID_A, { sensorId: "b:C.d_E-1" }), eventTimeUs: 2 ** 53 - 1 },
-      lastValueAt(DAY_US + 7, ID_A, { sensorId: "c" }),
-    ]);
+    await cache.remember(
+      [],
+      ours([
+        lastValueAt(DAY_US + 123_456, ID_A, { sensorId: "a" }),
+        { ...lastValueAt(DAY_US, ID_A, { sensorId: "b:C.d_E-1" }), eventTimeUs: 2 ** 53 - 1 },
+        lastValueAt(DAY_US + 7, ID_A, { sensorId: "c" }),
+      ]),
+    );
     assert.deepEqual(
       new Map(await index()),
       new Map([["a", DAY_US + 123_456], ["b:C.d_E-1", 2 ** 53 - 1], ["c", DAY_US + 7]]),
@@ -188,10 +222,13 @@ export function cacheContract(
     index,
   }) => {
     await assert.rejects(
-      cache.remember([{ id: ID_A, value: "a" }], [
-        early,
-        lastValueAt(DAY_US, ID_A, { sensorId: "index" }),
-      ]),
+      cache.remember(
+        [{ id: ID_A, value: "a" }],
+        ours([
+          early,
+          lastValueAt(DAY_US, ID_A, { sensorId: "index" }),
+        ]),
+      ),
       { name: "TransientError", message: /Cannot remember/ },
     );
     assert.deepEqual(await cache.marks([ID_A]), [null]);
@@ -199,59 +236,157 @@ export function cacheContract(
     assert.equal((await index()).size, 0);
   });
 
-  law("remember() gives the data set of setLastComplete()", async ({ cache }) => {
-    await cache.setLastComplete("data set 1");
-    assert.equal(await cache.remember([], []), "data set 1");
-    await cache.setLastComplete("data set 2");
-    assert.equal(await cache.remember([{ id: ID_A, value: "a" }], [early]), "data set 2");
+  law("last values are incomplete until setLastComplete()", async ({ cache }) => {
+    assert.deepEqual(await cache.remember([], ours([early])), stands("incomplete"));
+    assert.equal(await cache.setLastComplete(DATA_SET), true);
+    assert.deepEqual(await cache.remember([{ id: ID_A, value: "a" }], ours([late])), COMPLETE);
+    assert.deepEqual(await cache.claimLastValues({ dataSetId: DATA_SET }), { kind: "complete" });
   });
 
-  law("after a flush remember() gives null", async ({ cache, flush }) => {
-    await cache.setLastComplete("data set 1");
-    await cache.remember([{ id: ID_A, value: "a" }], [late]);
+  law("setLastComplete() says nothing of last values that are not ours", async ({ cache }) => {
+    assert.equal(await cache.setLastComplete(DATA_SET), false);
+    await cache.claimLastValues({ dataSetId: DATA_SET });
+    assert.equal(await cache.setLastComplete(OTHER), false);
+    assert.deepEqual(await cache.remember([], ours()), stands("incomplete"));
+  });
+
+  law("after a flush last values are not ours, and the first one makes them", async ({
+    cache,
+    flush,
+  }) => {
+    await cache.claimLastValues({ dataSetId: DATA_SET });
+    await cache.setLastComplete(DATA_SET);
+    await cache.remember([{ id: ID_A, value: "a" }], ours([late]));
     await flush();
-    assert.equal(await cache.remember([], [early]), null);
+    assert.deepEqual(await cache.remember([], ours()), NOTHING_THERE);
+    assert.deepEqual(await cache.remember([], ours([early])), stands("incomplete"));
     assert.deepEqual(await cache.marks([ID_A]), [null]);
     assert.equal(await cache.lastValue(SENSOR), early.text);
   });
 
-  law("clearLastValues() forgets last values, index and completeness, and no mark", async ({
-    cache,
-    index,
-  }) => {
-    const lastValues = Array.from(
+  law("last values of a data set that is alive are left alone, marks are not", async (subject) => {
+    const { cache, index } = subject;
+    await cache.remember([], ours([late]));
+    const theirs = { dataSetId: OTHER, values: [lastValueAt(DAY_US + 9, ID_C)] };
+    assert.deepEqual(await cache.remember([{ id: ID_B, value: "b" }], theirs), NOTHING_THERE);
+    const claim = await cache.claimLastValues({ dataSetId: OTHER });
+    assert(claim.kind === "foreign" && claim.leaseMs > 0 && claim.leaseMs <= LEASE_MS, claim.kind);
+    assert.equal(claim.dataSetId, DATA_SET);
+    assert.equal(await cache.setLastComplete(OTHER), false);
+    assert.deepEqual(await cache.marks([ID_B]), ["b"]);
+    assert.equal(await cache.lastValue(SENSOR), late.text);
+    assert.deepEqual([...await index()], [[SENSOR, DAY_US + 1]]);
+  });
+
+  law("a claim renews the lease, and shows that somebody is there", async (subject) => {
+    const { cache } = subject;
+    await cache.claimLastValues({ dataSetId: DATA_SET });
+    await subject.passLease(0.7);
+    const before = await cache.claimLastValues({ dataSetId: OTHER });
+    await cache.claimLastValues({ dataSetId: DATA_SET });
+    await subject.passLease(0.4);
+    const after = await cache.claimLastValues({ dataSetId: OTHER });
+    assert(before.kind === "foreign" && after.kind === "foreign");
+    assert(after.leaseMs > before.leaseMs, `${before.leaseMs} ms, then ${after.leaseMs} ms`);
+  });
+
+  law("last values of a data set that is gone are cleared, step by step", async (subject) => {
+    const { cache, index } = subject;
+    const gone = Array.from(
       { length: 2_500 },
       (_, n) => lastValueAt(DAY_US + n, ID_A, { sensorId: `s${n}` }),
     );
-    await cache.remember([{ id: ID_A, value: "a" }], lastValues);
-    await cache.setLastComplete("data set 1");
-    await cache.clearLastValues();
-    assert.equal(await cache.remember([], []), null);
+    await cache.remember([{ id: ID_A, value: "a" }], ours(gone));
+    await cache.setLastComplete(DATA_SET);
+    await subject.passLease(1);
+    const claimant = { dataSetId: OTHER };
+    const steps = [await cache.claimLastValues(claimant), await cache.claimLastValues(claimant)];
+    assert.deepEqual(steps, [{ kind: "clearing" }, { kind: "clearing" }]);
+    // Nobody writes in between: what was written now could be deleted by the next step.
+    const theirs = { dataSetId: OTHER, values: [early] };
+    assert.deepEqual(await cache.remember([], theirs), NOTHING_THERE);
+    assert.deepEqual(await cache.remember([], ours([early])), NOTHING_THERE);
+    assert.deepEqual(await cache.claimLastValues(claimant), { kind: "incomplete" });
     assert.equal((await index()).size, 0);
-    for (const sensorId of ["s0", "s1249", "s2499"]) {
-      assert.equal(await cache.lastValue(sensorId), null);
-    }
+    assert.deepEqual(
+      await cache.lastTexts(["s0", "s1249", "s2499", SENSOR]),
+      [null, null, null, null],
+    );
     assert.deepEqual(await cache.marks([ID_A]), ["a"]);
-    await cache.remember([], [early]);
+    assert.deepEqual(await cache.remember([], theirs), stands("incomplete"));
+    // A step that was on its way for long deletes nothing.
+    assert.deepEqual(await cache.claimLastValues(claimant), { kind: "incomplete" });
+    assert.equal(await cache.lastValue(SENSOR), early.text);
+    // And what was on its way for the data set that is gone puts nothing back.
+    assert.deepEqual(await cache.remember([], ours([late])), NOTHING_THERE);
     assert.equal(await cache.lastValue(SENSOR), early.text);
   });
 
+  law("a data set that ours has taken the place of holds no lease", async ({ cache }) => {
+    await cache.remember([], ours([late]));
+    const claim = await cache.claimLastValues({ dataSetId: OTHER, formerly: DATA_SET });
+    assert.deepEqual(claim, { kind: "incomplete" });
+    assert.equal(await cache.lastValue(SENSOR), null);
+    assert.equal((await cache.claimLastValues({ dataSetId: DATA_SET })).kind, "foreign");
+  });
+
+  law("a key of another type costs that one sensor its last value", async (subject) => {
+    const { cache } = subject;
+    await subject.occupy("last:taken");
+    const at = (sensorId: string): LastValue => lastValueAt(DAY_US, ID_A, { sensorId });
+    const answer = await cache.remember(
+      [{ id: ID_A, value: "a" }],
+      ours([at("a"), at("taken"), at("z")]),
+    );
+    assert.deepEqual(answer, { lastValues: "incomplete", refusedKeys: ["last:taken"] });
+    assert.deepEqual(await cache.marks([ID_A]), ["a"]);
+    assert.deepEqual(
+      await cache.lastTexts(["a", "taken", "z"]),
+      [at("a").text, null, at("z").text],
+    );
+    assert.equal(await cache.lastValue("taken"), null);
+    assert.deepEqual([...(await subject.index()).keys()], ["a", "z"]);
+  });
+
+  law("a mark's key of another type costs that one mark until it is replaced", async (subject) => {
+    const { cache } = subject;
+    await subject.occupy(`reading:${ID_A}`);
+    await cache.remember([{ id: ID_B, value: "b" }], ours());
+    assert.deepEqual(await cache.marks([ID_A, ID_B]), [null, "b"]);
+    await cache.remember([{ id: ID_A, value: "a" }], ours());
+    assert.deepEqual(await cache.marks([ID_A, ID_B]), ["a", "b"]);
+  });
+
+  for (const key of ["last:index", "ledger:last-owner", "ledger:last-complete"]) {
+    law(`${key} of another type costs all last values and no mark`, async (subject) => {
+      const { cache } = subject;
+      await subject.occupy(key);
+      const answer = await cache.remember([{ id: ID_A, value: "a" }], ours([late]));
+      assert.deepEqual(answer, { lastValues: "not ours", refusedKeys: [key] });
+      assert.deepEqual(await cache.marks([ID_A]), ["a"]);
+      await assert.rejects(cache.claimLastValues({ dataSetId: DATA_SET }), {
+        name: "TransientError",
+      });
+    });
+  }
+
   law("every call rejects with TransientError while the server is away", async (subject) => {
     const { cache } = subject;
-    await cache.remember([{ id: ID_A, value: "a" }], []);
+    await cache.remember([{ id: ID_A, value: "a" }], ours());
     await subject.goAway();
     const calls: [string, () => Promise<unknown>][] = [
       ["marks", () => cache.marks([ID_A])],
-      ["remember", () => cache.remember([{ id: ID_B, value: "b" }], [early])],
-      ["setLastComplete", () => cache.setLastComplete("data set 1")],
-      ["clearLastValues", () => cache.clearLastValues()],
+      ["remember", () => cache.remember([{ id: ID_B, value: "b" }], ours([early]))],
+      ["setLastComplete", () => cache.setLastComplete(DATA_SET)],
+      ["claimLastValues", () => cache.claimLastValues({ dataSetId: DATA_SET })],
       ["lastValue", () => cache.lastValue(SENSOR)],
     ];
     for (const [method, call] of calls) {
       await assert.rejects(call, { name: "TransientError" }, method);
     }
     await subject.comeBack();
-    assert.equal(await cache.remember([{ id: ID_C, value: "c" }], [late]), null);
+    await cache.claimLastValues({ dataSetId: DATA_SET });
+    await cache.remember([{ id: ID_C, value: "c" }], ours([late]));
     assert.deepEqual(await cache.marks([ID_B, ID_C]), [null, "c"]);
     assert.equal(await cache.lastValue(SENSOR), late.text);
   });

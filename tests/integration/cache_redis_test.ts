@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { systemClock } from "../../lib/clock.ts";
 import { createLog, type Log } from "../../lib/log.ts";
 import { Breaker } from "../../lib/redis/breaker.ts";
-import { openCache, type RedisCache } from "../../lib/redis/client.ts";
-import { REMEMBER_SCRIPT_SHA1 } from "../../lib/redis/scripts.ts";
-import { cacheContract, lastValueAt } from "../contracts/cache.ts";
+import { LEASE_MS } from "../../lib/redis/cache.ts";
+import { openCache, type RedisCache, type RedisSettings } from "../../lib/redis/client.ts";
+import { REMEMBER_SCRIPT, scriptName } from "../../lib/redis/scripts.ts";
+import { cacheContract, DATA_SET, lastValueAt, ours } from "../contracts/cache.ts";
 import { PrivateRedis, until } from "./private_redis.ts";
 
 const SENSOR = "sensor-1";
@@ -19,9 +20,8 @@ function recordedLog(): { log: Log; lines: string[] } {
   return { log: createLog({ level: "debug", format: "json", write, clock: systemClock }), lines };
 }
 
-function open(port: number, options: { password?: string; ttlSeconds?: number } = {}): RedisCache {
-  const { password, ttlSeconds = 3_600 } = options;
-  const settings = { host: "127.0.0.1", port, password, ttlSeconds };
+function open(port: number, options: Partial<RedisSettings> = {}): RedisCache {
+  const settings = { host: "127.0.0.1", port, password: undefined, ttlSeconds: 3_600, ...options };
   return openCache(settings, { clock: systemClock, log: recordedLog().log });
 }
 
@@ -61,6 +61,13 @@ cacheContract("RedisCache", async (use) => {
         return (await server.cli("--scan", "--pattern", "reading:*")).length === 0;
       });
     },
+    passLease: async (part) => {
+      // The server's own clock cannot be moved; the time that is left can.
+      const [leftMs] = await server.cli("PTTL", "ledger:last-lease");
+      const leaseMs = Math.round(Number(leftMs) - LEASE_MS * part);
+      await server.cli("PEXPIRE", "ledger:last-lease", String(leaseMs));
+    },
+    occupy: async (key) => void await server.cli("RPUSH", key, "of another program"),
     flush: async () => void await server.cli("FLUSHALL"),
     goAway: () => server.kill(),
     comeBack: async () => {
@@ -74,12 +81,14 @@ cacheContract("RedisCache", async (use) => {
 Deno.test("RedisCache keeps the keys that the table of keys names", () =>
   withRedis(async (server, cache) => {
     const last = lastValueAt(TIME_US, ID_A);
-    await cache.remember([{ id: ID_A, value: "content" }], [last]);
-    await cache.setLastComplete("data set 1");
+    await cache.remember([{ id: ID_A, value: "content" }], ours([last]));
+    await cache.setLastComplete(DATA_SET);
     assert.deepEqual((await server.cli("--scan")).sort(), [
       "last:index",
       `last:${SENSOR}`,
       "ledger:last-complete",
+      "ledger:last-lease",
+      "ledger:last-owner",
       `reading:${ID_A}`,
     ]);
     assert.deepEqual(await server.cli("GET", `reading:${ID_A}`), ["content"]);
@@ -126,7 +135,7 @@ Deno.test("remember() reads the stored message where the index does not know the
         await server.cli("FLUSHALL");
         await server.cli("SET", `last:${SENSOR}`, stored);
         const candidate = lastValueAt(TIME_US, ID_B);
-        await cache.remember([], [candidate]);
+        await cache.remember([], ours([candidate]));
         const want = wins === "stored" ? stored : candidate.text;
         assert.equal(await cache.lastValue(SENSOR), want);
         const timestamp = JSON.parse(want).timestamp.toUpperCase();
@@ -149,7 +158,7 @@ Deno.test("remember() knows every day of 500 years", () =>
       // An older candidate makes the script read the stored message's time into the index.
       const stored = chunk.map((ms) => lastValueAt(ms * 1_000, ID_B, { sensorId: `s${ms}` }));
       for (const step of [stored, stored.map((last) => ({ ...last, eventTimeUs: -1e16 }))]) {
-        await cache.remember([], step);
+        await cache.remember([], ours(step));
         if (step === stored) await server.cli("DEL", "last:index");
       }
       const index = await indexOf(server);
@@ -161,38 +170,104 @@ Deno.test("remember() knows every day of 500 years", () =>
 Deno.test("remember() rewrites a last value whose key was evicted, from an equal reading on", () =>
   withRedis(async (server, cache) => {
     const last = lastValueAt(TIME_US, ID_B);
-    await cache.remember([], [last]);
+    await cache.remember([], ours([last]));
     await server.cli("DEL", `last:${SENSOR}`);
-    await cache.remember([], [lastValueAt(TIME_US - 1, ID_C)]);
+    await cache.remember([], ours([lastValueAt(TIME_US - 1, ID_C)]));
     assert.equal(await cache.lastValue(SENSOR), null);
-    await cache.remember([], [last]);
+    await cache.remember([], ours([last]));
     assert.equal(await cache.lastValue(SENSOR), last.text);
   }));
 
-Deno.test("clearLastValues() takes last values that no index knows, too, and no other key", () =>
+Deno.test("clearing deletes what our index names, and no key of another program", () =>
   withRedis(async (server, cache) => {
-    await server.cli("SET", "last:from-another-program", "{}");
-    await server.cli("SET", "lasting", "1");
-    await cache.clearLastValues();
-    assert.deepEqual(await server.cli("--scan"), ["lasting"]);
+    await cache.remember([], ours([lastValueAt(TIME_US, ID_A)]));
+    await server.cli("SET", "last:login:4711", "another app");
+    await server.cli("RPUSH", "last:queue", "another app");
+    await server.cli("DEL", "ledger:last-lease");
+    const claim = await cache.claimLastValues({ dataSetId: "another" });
+    assert.equal(claim.kind, "incomplete");
+    assert.deepEqual((await server.cli("--scan")).sort(), [
+      "last:login:4711",
+      "last:queue",
+      "ledger:last-lease",
+      "ledger:last-owner",
+    ]);
   }));
+
+Deno.test("last values that an earlier version has completed are ours, without an owner", () =>
+  withRedis(async (server, cache) => {
+    const last = lastValueAt(TIME_US, ID_A);
+    await cache.remember([], ours([last]));
+    await cache.setLastComplete(DATA_SET);
+    await server.cli("DEL", "ledger:last-owner", "ledger:last-lease");
+    assert.deepEqual(await cache.claimLastValues({ dataSetId: DATA_SET }), { kind: "complete" });
+    await server.cli("DEL", "ledger:last-owner", "ledger:last-lease");
+    assert.deepEqual(await cache.claimLastValues({ dataSetId: "b" }), { kind: "incomplete" });
+    assert.equal(await cache.lastValue(SENSOR), null);
+  }));
+
+Deno.test("caches with other prefixes or databases do not see each other", async () => {
+  await using server = await PrivateRedis.start();
+  const settings = [{}, { prefix: "p:" }, { database: 1 }, { database: 1, prefix: "p:" }];
+  const last = lastValueAt(TIME_US, ID_A);
+  for (const [index, setting] of settings.entries()) {
+    await using cache = open(server.port, setting);
+    await cache.connected();
+    const dataSetId = `data set of ${index}`;
+    assert.deepEqual(await cache.claimLastValues({ dataSetId }), { kind: "incomplete" });
+    const mark = { id: ID_A, value: String(index) };
+    await cache.remember([mark], { dataSetId, values: [last] });
+    assert.equal(await cache.setLastComplete(dataSetId), true);
+    assert.deepEqual(await cache.marks([ID_A]), [String(index)]);
+    assert.deepEqual([...await cache.lastTimes(10)], [[SENSOR, TIME_US]]);
+    assert.equal(await cache.lastValue(SENSOR), last.text);
+    assert.equal((await cache.facts()).lastValues.owner, dataSetId);
+  }
+  const names = [
+    "last:index",
+    `last:${SENSOR}`,
+    "ledger:last-complete",
+    "ledger:last-lease",
+    "ledger:last-owner",
+    `reading:${ID_A}`,
+  ];
+  for (const database of ["0", "1"]) {
+    const keys = await server.cli("-n", database, "--scan");
+    assert.deepEqual(keys.sort(), [...names, ...names.map((name) => `p:${name}`)].sort());
+  }
+});
+
+Deno.test("a key of another program is named in the log, once, and told to doctor", async () => {
+  await using server = await PrivateRedis.start();
+  const { log, lines } = recordedLog();
+  const settings = { host: "127.0.0.1", port: server.port, password: undefined, ttlSeconds: 60 };
+  await using cache = openCache(settings, { clock: systemClock, log });
+  await cache.connected();
+  await server.cli("RPUSH", `last:${SENSOR}`, "x");
+  for (const us of [TIME_US, TIME_US + 1]) await cache.remember([], ours([lastValueAt(us, ID_A)]));
+  const errors = lines.filter((line) => JSON.parse(line).level === "error");
+  assert.equal(errors.length, 1);
+  assert.match(errors[0]!, /another program at last:sensor-1.*REDIS_PREFIX/);
+  assert.equal((await cache.facts()).lastValues.refusedKey, `last:${SENSOR}`);
+  assert.deepEqual(await server.cli("TYPE", `last:${SENSOR}`), ["list"]);
+});
 
 Deno.test("remember() survives SCRIPT FLUSH", () =>
   withRedis(async (server, cache) => {
     for (let round = 0; round < 2; round++) {
       await server.cli("SCRIPT", "FLUSH");
-      await cache.remember([{ id: ID_A, value: String(round) }], []);
+      await cache.remember([{ id: ID_A, value: String(round) }], ours());
       assert.deepEqual(await cache.marks([ID_A]), [String(round)]);
-      assert.deepEqual(await server.cli("SCRIPT", "EXISTS", REMEMBER_SCRIPT_SHA1), ["1"]);
+      assert.deepEqual(await server.cli("SCRIPT", "EXISTS", scriptName(REMEMBER_SCRIPT)), ["1"]);
     }
   }));
 
 Deno.test("remember() writes nothing when memory is used up; marks() still answers", () =>
   withRedis(async (server, cache) => {
-    await cache.remember([{ id: ID_A, value: "a" }], []);
+    await cache.remember([{ id: ID_A, value: "a" }], ours());
     await server.cli("CONFIG", "SET", "maxmemory", "1");
     await assert.rejects(
-      cache.remember([{ id: ID_B, value: "b" }], [lastValueAt(TIME_US, ID_B)]),
+      cache.remember([{ id: ID_B, value: "b" }], ours([lastValueAt(TIME_US, ID_B)])),
       (error: Error) => {
         assert.equal(error.name, "TransientError");
         assert.match((error.cause as Error).message, /OOM/);
@@ -202,7 +277,7 @@ Deno.test("remember() writes nothing when memory is used up; marks() still answe
     assert.deepEqual(await cache.marks([ID_A, ID_B]), ["a", null]);
     await server.cli("CONFIG", "SET", "maxmemory", "0");
     assert.equal(await cache.lastValue(SENSOR), null);
-    await cache.remember([{ id: ID_B, value: "b" }], []);
+    await cache.remember([{ id: ID_B, value: "b" }], ours());
     assert.deepEqual(await cache.marks([ID_B]), ["b"]);
   }));
 
@@ -212,7 +287,7 @@ Deno.test("openCache() does not wait for Redis, and finds it when it comes", asy
   await using cache = open(server.port);
   await assert.rejects(cache.connected(), {
     name: "TransientError",
-    message: /^Cannot connect to Redis/,
+    message: /^Cannot use Redis/,
   });
   await assert.rejects(cache.marks([ID_A]), {
     name: "TransientError",
@@ -234,7 +309,7 @@ Deno.test("openCache() with a wrong password says so, and gets in when it is rig
   await right.connected();
   await assert.rejects(wrong.connected(), {
     name: "ConfigurationError",
-    message: /check REDIS_USER and REDIS_PASSWORD$/,
+    message: /^Cannot use Redis at /,
   });
   await assert.rejects(none.connected(), { name: "ConfigurationError" });
   // Who waited has heard it: once is enough.
@@ -277,7 +352,7 @@ Deno.test("a Breaker keeps a silent Redis from holding anybody up, and a healed 
       let calls = 0;
       while (systemClock.elapsedMs() - startMs < 1_000) {
         const callMs = systemClock.elapsedMs();
-        await breaker.attempt(() => cache.remember([{ id: ID_A, value: name }], []));
+        await breaker.attempt(() => cache.remember([{ id: ID_A, value: name }], ours()));
         longestMs = Math.max(longestMs, systemClock.elapsedMs() - callMs);
         calls++;
         await systemClock.sleep(1);
@@ -288,7 +363,7 @@ Deno.test("a Breaker keeps a silent Redis from holding anybody up, and a healed 
       assert(calls > 100, `${name}: only ${calls} calls got through`);
       await heal();
       await until(`closed after ${name}`, async () => {
-        await breaker.attempt(() => cache.remember([{ id: ID_A, value: name }], []));
+        await breaker.attempt(() => cache.remember([{ id: ID_A, value: name }], ours()));
         return !breaker.isOpen;
       });
       assert.deepEqual(await cache.marks([ID_A]), [name]);
@@ -300,7 +375,7 @@ Deno.test("a connection without an answer for 5 s is dropped with all that waits
   withRedis(async (server, cache) => {
     server.freeze();
     const startMs = systemClock.elapsedMs();
-    const calls = [cache.marks([ID_A]), cache.remember([{ id: ID_A, value: "a" }], [])];
+    const calls = [cache.marks([ID_A]), cache.remember([{ id: ID_A, value: "a" }], ours())];
     const results = await Promise.allSettled(calls);
     const tookMs = systemClock.elapsedMs() - startMs;
     assert(tookMs > 4_900 && tookMs < 6_000, `took ${tookMs} ms`);
@@ -342,7 +417,8 @@ Deno.test("close() while Redis is silent at login ends at once and leaves nothin
 
 Deno.test("a user with no more rights than the module asks for can do everything", async () => {
   await using server = await PrivateRedis.start();
-  const rights = "+mget +get +set +setex +del +unlink +scan +zadd +zscore +eval +evalsha";
+  const rights =
+    "+mget +get +set +setex +unlink +pttl +zadd +zscore +zcard +zrange +zrem +eval +evalsha";
   await server.cli(
     ...["ACL", "SETUSER", "default", "on", ">pw", "resetkeys", "~reading:*", "~last:*"],
     ...["~ledger:*", "-@all", ...rights.split(" ")],
@@ -350,10 +426,11 @@ Deno.test("a user with no more rights than the module asks for can do everything
   await using cache = open(server.port, { password: "pw" });
   await cache.connected();
   const last = lastValueAt(TIME_US, ID_A);
-  await cache.remember([{ id: ID_A, value: "a" }], [last]);
-  await cache.remember([], [lastValueAt(TIME_US, ID_B)]);
-  await cache.setLastComplete("data set 1");
+  await cache.remember([{ id: ID_A, value: "a" }], ours([last]));
+  await cache.remember([], ours([lastValueAt(TIME_US, ID_B)]));
+  await cache.setLastComplete(DATA_SET);
   assert.deepEqual(await cache.marks([ID_A]), ["a"]);
-  await cache.clearLastValues();
+  assert.equal((await cache.claimLastValues({ dataSetId: "another" })).kind, "foreign");
+  await cache.claimLastValues({ dataSetId: "another", formerly: DATA_SET });
   assert.equal(await cache.lastValue(SENSOR), null);
 });

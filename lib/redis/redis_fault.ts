@@ -1,0 +1,110 @@
+/**
+ * What an answer of Redis that is no success means for us, and what a person does about it.
+ *
+ * @module
+ */
+import { connectFault } from "../connect_fault.ts";
+
+/** An error of Redis, or of the way to it, that somebody can do something about. */
+export interface RedisFault {
+  /**
+   * `refusal`: it stays until somebody changes a setting, a right or the server. `replica`: the
+   * connection leads to a server that does not write; another one may stand behind the same name by
+   * now. `busy`: it passes, or the server lacks something.
+   */
+  readonly kind: "refusal" | "replica" | "busy";
+  /** What to do, as a sentence without its full stop. */
+  readonly cure: string;
+}
+
+/** What to do about a key at which another program keeps something. */
+export const REFUSED_CURE = "Rename that key, or set a REDIS_PREFIX or REDIS_DATABASE of our own";
+
+const CLUSTER_CURE = "Redis Cluster is not supported: use one server, with replicas if you like";
+
+/**
+ * By the beginning of the answer, or by what it says where Redis gives all the same beginning. A
+ * script's error is that of the command in it; before Redis 7 it stands somewhere inside.
+ */
+const FAULTS: readonly [answer: RegExp, kind: RedisFault["kind"], cure: string][] = [
+  [/^(WRONGPASS|NOAUTH) |without any password/, "refusal", "Check REDIS_USER and REDIS_PASSWORD"],
+  [
+    // Inside of a script it is another sentence.
+    /^NOPERM |user executing the script can't/,
+    "refusal",
+    "Give REDIS_USER the rights in security/redis.acl, with REDIS_PREFIX before the names of the keys",
+  ],
+  [
+    /unknown (redis )?command/i,
+    "refusal",
+    "Use Redis 6 or newer, with none of our commands renamed or switched off",
+  ],
+  [/^(MOVED|ASK|CLUSTERDOWN|CROSSSLOT|TRYAGAIN) |non local key/, "refusal", CLUSTER_CURE],
+  [
+    /DB index is out of range|SELECT is not allowed/,
+    "refusal",
+    "Lower REDIS_DATABASE, or raise `databases` of the server",
+  ],
+  [
+    /\bREADONLY |^MASTERDOWN /,
+    "replica",
+    "Name the primary server, or a name that follows it, in REDIS_HOST",
+  ],
+  [/^LOADING /, "busy", "Redis has just started and reads its data: it answers when it has them"],
+  [/^BUSY /, "busy", "A script of somebody holds Redis up: wait, or end it with SCRIPT KILL"],
+  [/\bOOM /, "busy", "Raise maxmemory of Redis, or lower REDIS_TTL_SECONDS"],
+  [
+    /\bMISCONF /,
+    "busy",
+    "Redis cannot save to its disk and therefore refuses to write: make room there, see its log",
+  ],
+  [
+    /\bNOREPLICAS /,
+    "busy",
+    "Start the replicas that are missing, or lower min-replicas-to-write of Redis",
+  ],
+  [/max number of clients/, "busy", "Raise maxclients of Redis, or close what holds connections"],
+  [/WRONGTYPE /, "busy", REFUSED_CURE],
+];
+
+/** The way there: `node:net` and `node:tls` say these. */
+function wayFault(error: unknown): RedisFault | undefined {
+  const fault = connectFault(error);
+  if (fault === undefined) return undefined;
+  const cure = fault.kind === "tls"
+    ? "Check REDIS_TLS and REDIS_TLS_CA"
+    : "Check Deno's permissions";
+  return { kind: "refusal", cure };
+}
+
+/** Says what an error means, or what caused it; undefined: nothing that is known here. */
+export function redisFault(error: unknown): RedisFault | undefined {
+  if (!(error instanceof Error)) return undefined;
+  if (error instanceof NotOneServerError) return { kind: "refusal", cure: CLUSTER_CURE };
+  const found = FAULTS.find(([answer]) => answer.test(error.message));
+  if (found !== undefined) return { kind: found[1], cure: found[2] };
+  return wayFault(error) ?? redisFault(error.cause);
+}
+
+/** What `HELLO` says of a server, in as far as it matters. */
+export interface ServerKind {
+  /** `standalone`, `cluster` or `sentinel`. */
+  readonly mode?: unknown;
+}
+
+/** The server is of a kind that this program cannot work with. */
+export class NotOneServerError extends Error {
+  /** Tells the class in a log. */
+  override name = "NotOneServerError";
+}
+
+/**
+ * Refuses what is not one server. A cluster would answer some keys and send us elsewhere for others; a
+ * Sentinel keeps no keys at all.
+ *
+ * @throws {NotOneServerError} if it is a node of Redis Cluster, or a Sentinel.
+ */
+export function requireOneServer({ mode }: ServerKind): void {
+  if (mode === "cluster") throw new NotOneServerError("it is a node of Redis Cluster");
+  if (mode === "sentinel") throw new NotOneServerError("it is a Redis Sentinel and keeps no keys");
+}
