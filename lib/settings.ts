@@ -138,6 +138,8 @@ export interface Settings {
   readonly http: {
     /** Name or address to listen on. */
     readonly host: string;
+    /** Names under which the pages are asked for; undefined: no further ones. */
+    readonly allowedHosts: readonly string[] | undefined;
     /** TCP port of the consumer; 0: off. */
     readonly port: number;
     /** TCP port of the producer; 0: off. */
@@ -182,6 +184,9 @@ type Table = {
     readonly [Key in keyof Settings[Group]]: Setting<Settings[Group][Key]>;
   };
 };
+
+/** Most names that a list may hold. */
+const HOST_NAMES_MAX = 100;
 
 const KIB = 1_024;
 const MIB = 1_024 * KIB;
@@ -401,6 +406,11 @@ const TABLE: Table = {
       allowed: "a host name or address",
       pattern: /^[A-Za-z0-9._:-]{1,253}$/,
     }),
+    allowedHosts: hostNames(
+      "HTTP_ALLOWED_HOSTS",
+      "Names under which the pages are asked for, a proxy's above all. Addresses, localhost and " +
+        "HTTP_HOST need not be named",
+    ),
     port: whole("HTTP_PORT", "The consumer's dashboard, API, metrics and health. 0: off", {
       fallback: 8_000,
       min: 0,
@@ -765,6 +775,18 @@ function certificates(name: string): Setting<string | undefined> {
         ? given
         : new Fault(allowed),
   };
+}
+
+function hostNames(name: string, about: string): Setting<readonly string[] | undefined> {
+  const allowed = `host names without ports, separated by commas, at most ${HOST_NAMES_MAX}`;
+  const parse = (given: string): readonly string[] | Fault => {
+    const names = given.split(",").map((item) => item.trim().toLowerCase());
+    const isGood = names.every((each) =>
+      /^[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63}){0,126}$/.test(each)
+    );
+    return isGood && names.length <= HOST_NAMES_MAX ? [...new Set(names)] : new Fault(allowed);
+  };
+  return { name, about, fallback: "", allowed, source: "value", parse };
 }
 
 /** A setting that may be left out. Its fallback must be the empty text. */

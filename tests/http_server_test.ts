@@ -99,6 +99,41 @@ Deno.test("openHttpServer() gives every answer the headers that keep a browser s
   }
 });
 
+Deno.test("openHttpServer() answers for its own hosts alone, whatever is asked", async (t) => {
+  await using server = await openTestServer();
+  const evil = "Host: evil.example:8000\r\n";
+  const own = "Host: localhost\r\n";
+  const rows: readonly [string, string, number][] = [
+    ["its own", `GET /echo HTTP/1.1\r\n${own}`, 200],
+    ["a foreign one", `GET /echo HTTP/1.1\r\n${evil}`, 421],
+    ["a foreign one, for the page", `GET / HTTP/1.1\r\n${evil}`, 421],
+    ["a foreign one, for a stream", `GET /events HTTP/1.1\r\n${evil}`, 421],
+    ["a foreign one, for nothing", `GET /nothing HTTP/1.1\r\n${evil}`, 421],
+    ["a foreign one, for the head", `HEAD /echo HTTP/1.1\r\n${evil}`, 421],
+    [
+      "a foreign one, and a proxy's word",
+      `GET / HTTP/1.1\r\n${evil}X-Forwarded-Host: localhost\r\n`,
+      421,
+    ],
+    [
+      "its own, and a proxy's word",
+      `GET / HTTP/1.1\r\n${own}X-Forwarded-Host: evil.example\r\n`,
+      200,
+    ],
+    ["none", "GET /echo HTTP/1.1\r\n", 400],
+    ["two", `GET /echo HTTP/1.1\r\n${own}${own}`, 400],
+    ["two, one of them foreign", `GET /echo HTTP/1.1\r\n${own}${evil}`, 400],
+    ["a foreign one in the address", `GET http://evil.example/echo HTTP/1.1\r\n${own}`, 400],
+    ["two slashes", `GET //evil.example/echo HTTP/1.1\r\n${own}`, 404],
+  ];
+  for (const [name, head, status] of rows) {
+    await t.step(name, async () => {
+      const answer = await raw(server, `${head}Connection: close\r\n\r\n`);
+      assert.equal(Number(answer.split(" ")[1]), status, answer.slice(0, 300));
+    });
+  }
+});
+
 Deno.test("openHttpServer() refuses", async (t) => {
   await using server = await openTestServer();
   const rows: readonly [string, string, RequestInit, number][] = [
@@ -119,7 +154,7 @@ Deno.test("openHttpServer() refuses", async (t) => {
     });
   }
   await t.step("a GET with a body", async () => {
-    const head = "GET /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
+    const head = "GET /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc";
     assert.match(await raw(server, head), /^HTTP\/1\.1 413 /);
   });
   await t.step("what is no HTTP", async () => {
@@ -158,7 +193,7 @@ Deno.test("openHttpServer() hangs up on who takes no answer, and ends what makes
   await using server = await openTestServer(100);
   const socket = await dial(server);
   socket.pause();
-  socket.write("GET /endless HTTP/1.1\r\nHost: x\r\n\r\n");
+  socket.write("GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n");
   await endlessBegan.promise;
   await endlessEnded.promise;
   socket.destroy();

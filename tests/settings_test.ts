@@ -90,7 +90,13 @@ Deno.test("readSettings() gives every default", () => {
       batchBytesMax: 524_288,
       bufferBytesMax: 16_777_216,
     },
-    http: { host: "127.0.0.1", port: 8_000, producerPort: 0, token: undefined },
+    http: {
+      host: "127.0.0.1",
+      allowedHosts: undefined,
+      port: 8_000,
+      producerPort: 0,
+      token: undefined,
+    },
     log: { level: "info", format: "auto" },
   });
 });
@@ -400,6 +406,17 @@ Deno.test("settings never show a secret", async (t) => {
   await t.step("a token that is too short", () => {
     const want = "HTTP_TOKEN: its value is not 16 to 200 of A-Z a-z 0-9 . _ ~ + / = -";
     assert.deepEqual(faultsOf({ HTTP_TOKEN: "s3cret" }), [want]);
+  });
+  await t.step("names for the pages", () => {
+    const { allowedHosts } = read({ HTTP_ALLOWED_HOSTS: "Ledger.example, consumer,consumer" }).http;
+    assert.deepEqual(allowedHosts, ["ledger.example", "consumer"]);
+    assert.equal(read({}).http.allowedHosts, undefined);
+    for (const given of ["ledger.example:443", "https://ledger.example", "*", "a,,b"]) {
+      assert.match(
+        faultsOf({ HTTP_ALLOWED_HOSTS: given })[0]!,
+        /^HTTP_ALLOWED_HOSTS: .* is not host names/,
+      );
+    }
   });
   await t.step("secretsOf() names those that are set", () => {
     assert.deepEqual(secretsOf(read(secrets)), ["s3cret-pg", "s3cret-redis"]);

@@ -28,7 +28,7 @@ export interface ProducerSite extends AsyncDisposable {
  * tells.
  */
 export async function serveProducer(
-  { host, producerPort, token }: Settings["http"],
+  { host, allowedHosts, producerPort, token }: Settings["http"],
   parts: { readonly clock: Clock; readonly log: Log },
 ): Promise<ProducerSite | undefined> {
   if (producerPort === 0) return undefined;
@@ -43,7 +43,7 @@ export async function serveProducer(
     text: () => observer.text(),
   });
   try {
-    const server = await openHttpServer({ host, port: producerPort }, {
+    const server = await openHttpServer({ host, allowedHosts, port: producerPort }, {
       ...parts,
       handlers: [health, guarded(metrics, token)],
     });

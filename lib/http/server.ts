@@ -13,11 +13,10 @@ import { ConfigurationError, describeError, TransientError } from "../errors.ts"
 import type { Log } from "../log.ts";
 import { type HttpAnswer, HttpError, type HttpHandler, jsonAnswer } from "./exchange.ts";
 import { RateLimit } from "./rate_limit.ts";
+import { hostCheck, type HostNames } from "./served_host.ts";
 
 /** Where to listen. */
-export interface HttpSettings {
-  /** Name or address. */
-  readonly host: string;
+export interface HttpSettings extends HostNames {
   /** TCP port; 0 picks a free one. */
   readonly port: number;
   /**
@@ -78,8 +77,15 @@ export async function openHttpServer(
   parts: HttpParts,
 ): Promise<HttpServer> {
   const { idleMs = IDLE_MS_MAX } = settings;
-  const context = { parts, rate: new RateLimit(parts.clock), idleMs };
+  const context = {
+    parts,
+    rate: new RateLimit(parts.clock),
+    checkHost: hostCheck(settings),
+    idleMs,
+  };
   const server = createServer({
+    // The check of the host says what is wrong.
+    requireHostHeader: false,
     maxHeaderSize: HEADER_BYTES_MAX,
     headersTimeout: idleMs,
     requestTimeout: idleMs,
@@ -123,6 +129,7 @@ function closeServer(server: Server): Promise<void> {
 interface Context {
   readonly parts: HttpParts;
   readonly rate: RateLimit;
+  readonly checkHost: (headers: readonly string[]) => void;
   readonly idleMs: number;
 }
 
@@ -149,12 +156,12 @@ async function respond(
 
 async function answerTo(
   request: IncomingMessage,
-  { parts, rate, signal }: Context & { readonly signal: AbortSignal },
+  { parts, signal, ...context }: Context & { readonly signal: AbortSignal },
 ): Promise<HttpAnswer> {
   try {
-    refuse(request, rate);
-    // The base is never seen: it makes a whole URL of a path.
-    const url = new URL(request.url ?? "/", "http://localhost");
+    refuse(request, context);
+    // The host is never seen: it makes a whole URL of a path.
+    const url = new URL(`http://localhost${request.url ?? "/"}`);
     const header = (name: string): string | undefined => {
       const value = request.headers[name];
       return Array.isArray(value) ? value[0] : value;
@@ -176,7 +183,10 @@ async function answerTo(
   }
 }
 
-function refuse(request: IncomingMessage, rate: RateLimit): void {
+function refuse(
+  request: IncomingMessage,
+  { rate, checkHost }: Pick<Context, "rate" | "checkHost">,
+): void {
   const { method, url = "/", headers } = request;
   if (!rate.admits(request.socket?.remoteAddress ?? "")) {
     throw new HttpError(429, "too many questions; ask again in a second");
@@ -189,6 +199,7 @@ function refuse(request: IncomingMessage, rate: RateLimit): void {
     (headers["content-length"] ?? "0") !== "0";
   if (hasBody) throw new HttpError(413, "questions have no body");
   if (!url.startsWith("/")) throw new HttpError(400, "an address begins with a slash");
+  checkHost(request.headersDistinct.host ?? []);
 }
 
 function refusal(status: number, message: string): HttpAnswer {
