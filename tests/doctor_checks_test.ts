@@ -7,6 +7,7 @@ import { postgresFindings } from "../lib/doctor/postgres_checks.ts";
 import { redisFindings } from "../lib/doctor/redis_checks.ts";
 import { settingsFindings } from "../lib/doctor/settings_checks.ts";
 import type { Answer, GroupFacts, KafkaFacts, TopicFacts } from "../lib/kafka/kafka_facts.ts";
+import type { Pooler } from "../lib/postgres/pooler.ts";
 import type { PostgresServerFacts, SchemaFacts } from "../lib/postgres/postgres_facts.ts";
 import type { RedisFacts } from "../lib/redis/redis_facts.ts";
 import { readSettings, type Settings } from "../lib/settings.ts";
@@ -266,7 +267,12 @@ Deno.test("postgresFindings() judges server and tables", async (t) => {
         schema: { ...POSTGRES.schema, ...change },
       };
       assertFound(
-        postgresFindings(facts, { settings: DEFAULTS, pending: [], readFault: null }),
+        postgresFindings(facts, {
+          settings: DEFAULTS,
+          pooler: "none",
+          pending: [],
+          readFault: null,
+        }),
         want,
       );
     });
@@ -276,6 +282,7 @@ Deno.test("postgresFindings() judges server and tables", async (t) => {
     assertFound(
       postgresFindings(nothing, {
         settings: DEFAULTS,
+        pooler: "none",
         pending: ["1.sql", "2.sql"],
         readFault: null,
       }),
@@ -288,16 +295,20 @@ Deno.test("postgresFindings() judges server and tables", async (t) => {
   });
   await t.step("another past", () => {
     const pending = new Error("a newer version has been here");
-    assertFound(postgresFindings(nothing, { settings: DEFAULTS, pending, readFault: null }), [
-      "migrations",
-      "failure",
-      /newer version/,
-    ]);
+    assertFound(
+      postgresFindings(nothing, { settings: DEFAULTS, pooler: "none", pending, readFault: null }),
+      [
+        "migrations",
+        "failure",
+        /newer version/,
+      ],
+    );
   });
   await t.step("a missing key is told also while migrations are pending", () => {
     const schema = { ...POSTGRES.schema, missingKeys: ["ledger (topic)"] };
     const found = postgresFindings({ ...POSTGRES, schema }, {
       settings: DEFAULTS,
+      pooler: "none",
       pending: ["3"],
       readFault: null,
     });
@@ -310,7 +321,7 @@ Deno.test("postgresFindings() judges server and tables", async (t) => {
   const withReader = settingsOf({ POSTGRES_READ_USER: "r", POSTGRES_READ_PASSWORD: "p" });
   await t.step("a read role that may not read", () => {
     const readFault = new Error("permission denied");
-    const context = { settings: withReader, pending: [], readFault };
+    const context = { settings: withReader, pooler: "none" as const, pending: [], readFault };
     assertFound(postgresFindings(POSTGRES, context), [
       "read role",
       "failure",
@@ -320,11 +331,26 @@ Deno.test("postgresFindings() judges server and tables", async (t) => {
   });
   await t.step("a read role takes the dashboard's connections", () => {
     const limited = { ...POSTGRES, server: { ...POSTGRES.server, roleConnectionsMax: 4 } };
-    const context = { settings: withReader, pending: [], readFault: null };
+    const context = { settings: withReader, pooler: "none" as const, pending: [], readFault: null };
     assertFound(postgresFindings(limited, context), undefined);
   });
+  const withPooler = (pooler: Pooler | Error): readonly Finding[] =>
+    postgresFindings(POSTGRES, { settings: DEFAULTS, pooler, pending: [], readFault: null });
+  await t.step("a pooler", () => {
+    assertFound(withPooler("session"), undefined);
+    assertFound(withPooler("transaction"), undefined);
+    const found = withPooler("transaction").find(({ check }) => check === "pooler");
+    assert.equal(found?.text, "a pooler lends connections for one transaction each");
+    assertFound(withPooler("statement"), ["pooler", "failure", /one statement each. .*pool_mode/]);
+    assertFound(withPooler(new Error("too many")), ["pooler", "warning", /look for one: too many/]);
+  });
   await t.step("sizes", () => {
-    const found = postgresFindings(POSTGRES, { settings: DEFAULTS, pending: [], readFault: null });
+    const found = postgresFindings(POSTGRES, {
+      settings: DEFAULTS,
+      pooler: "none",
+      pending: [],
+      readFault: null,
+    });
     const disk = found.find(({ check }) => check === "disk");
     assert.match(disk?.text ?? "", /^the database has 3 GiB, 2\.5 GiB of it readings/);
   });

@@ -29,6 +29,7 @@ function partsOf(changes: Partial<DoctorParts> = {}): DoctorParts & { readonly c
   return {
     kafka: () => Promise.resolve(KAFKA),
     postgres: () => Promise.resolve(POSTGRES),
+    pooler: () => Promise.resolve("none"),
     pending: () => Promise.resolve([]),
     readAsReader: () => Promise.resolve(),
     ledger: () => Promise.resolve([lineAt(0, 95), lineAt(1, 5)]),

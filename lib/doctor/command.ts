@@ -10,6 +10,7 @@ import { createLog, type Log } from "../log.ts";
 import { openStore } from "../postgres/client.ts";
 import { loadMigrations, pendingMigrations } from "../postgres/migrate.ts";
 import { openPool } from "../postgres/pool.ts";
+import { findPooler } from "../postgres/pooler.ts";
 import { readPostgresFacts } from "../postgres/postgres_facts.ts";
 import { type CommandLine, EXIT, openProgram, type Program } from "../program.ts";
 import { print } from "../standard_streams.ts";
@@ -79,6 +80,7 @@ async function examineServers(
   return await examine({
     kafka: () => readKafkaFacts(connection, settings.kafka, log),
     postgres: () => readPostgresFacts(store.pool, systemClock),
+    pooler: () => findPooler(settings.postgres),
     pending: async () => pendingMigrations(store.pool, await loadMigrations(migrations)),
     readAsReader: () => readAsReader(settings.postgres),
     dataSetId: () => store.dataSetId(),

@@ -10,6 +10,7 @@ import type { Clock } from "../clock.ts";
 import { describeError } from "../errors.ts";
 import type { Answer, KafkaFacts } from "../kafka/kafka_facts.ts";
 import type { LedgerLine } from "../postgres/store.ts";
+import type { Pooler } from "../postgres/pooler.ts";
 import type { PostgresFacts } from "../postgres/postgres_facts.ts";
 import { asciiJson, printable } from "../printable.ts";
 import type { RedisFacts } from "../redis/redis_facts.ts";
@@ -32,6 +33,8 @@ export interface DoctorParts {
   readonly postgres: () => Promise<PostgresFacts>;
   /** Migrations that have not been applied. */
   readonly pending: () => Promise<readonly string[]>;
+  /** What lends connections to PostgreSQL. */
+  readonly pooler: () => Promise<Pooler>;
   /** A look at the tables as the role of the dashboard; at once if there is none. */
   readonly readAsReader: () => Promise<void>;
   /** Names the present data set. */
@@ -59,9 +62,10 @@ export async function examine(
     withTimeLimit(question, { clock, signal, limitMs: ANSWERS_MS_MAX }).catch((error) =>
       error instanceof Error ? error : new Error(describeError(error))
     );
-  const [kafka, postgres, pending, read, dataSetId, ledger, redis] = await Promise.all([
+  const [kafka, postgres, pooler, pending, read, dataSetId, ledger, redis] = await Promise.all([
     within(parts.kafka),
     within(parts.postgres),
+    within(parts.pooler),
     within(parts.pending),
     within(parts.readAsReader),
     within(parts.dataSetId),
@@ -75,7 +79,7 @@ export async function examine(
       : kafkaFindings(kafka, { settings, ledger })),
     ...(postgres instanceof Error
       ? [unreached("postgres", postgres)]
-      : postgresFindings(postgres, { settings, pending, readFault: read ?? null })),
+      : postgresFindings(postgres, { settings, pooler, pending, readFault: read ?? null })),
     ...(redis instanceof Error
       ? [unreached("redis", redis)]
       : redisFindings(redis, { settings, dataSetId })),

@@ -10,6 +10,7 @@ import type {
   PostgresServerFacts,
   SchemaFacts,
 } from "../postgres/postgres_facts.ts";
+import type { Pooler } from "../postgres/pooler.ts";
 import type { Settings } from "../settings.ts";
 import { bytesText } from "./bytes_text.ts";
 import { type Finding, findingsOf } from "./finding.ts";
@@ -18,6 +19,8 @@ import { type Finding, findingsOf } from "./finding.ts";
 export interface PostgresContext {
   /** Those in force. */
   readonly settings: Pick<Settings, "postgres" | "http">;
+  /** What lends connections. */
+  readonly pooler: Answer<Pooler>;
   /** Migrations that have not been applied; an error: the database's past does not fit. */
   readonly pending: Answer<readonly string[]>;
   /** What became of a look as `POSTGRES_READ_USER`; null: it succeeded, or there is no such role. */
@@ -38,13 +41,14 @@ const SITE_CONNECTIONS = 3;
 /** Judges all of it, in the order in which a person would ask. */
 export function postgresFindings(
   { server, schema }: PostgresFacts,
-  { settings, pending, readFault }: PostgresContext,
+  { settings, pooler, pending, readFault }: PostgresContext,
 ): readonly Finding[] {
   const found = [
     version(server),
     writable(server),
     role(server),
     connections(server, settings),
+    lender(pooler),
     encoding(server),
     durability(server),
     migrations(pending),
@@ -115,6 +119,17 @@ function connections(
   return connectionsMax - used >= needed
     ? postgres.ok("connections", text)
     : postgres.warning("connections", text, "Raise max_connections, or lower POSTGRES_POOL_MAX.");
+}
+
+function lender(pooler: Answer<Pooler>): Finding {
+  if (pooler instanceof Error) {
+    return postgres.warning("pooler", `could not look for one: ${describeError(pooler)}`, "");
+  }
+  if (pooler === "none") return postgres.ok("pooler", "none between this program and the server");
+  const text = `a pooler lends connections for one ${pooler} each`;
+  return pooler === "statement"
+    ? postgres.failure("pooler", text, "Set its pool_mode to transaction or session.")
+    : postgres.ok("pooler", text);
 }
 
 function encoding({ encoding }: PostgresServerFacts): Finding {

@@ -25,7 +25,7 @@ import {
   type TransactionMode,
   type TransactionSettings,
 } from "./session.ts";
-import { type SqlPurpose, sqlstateRule } from "./sqlstates.ts";
+import { poolerRule, type SqlPurpose, sqlstateRule } from "./sqlstates.ts";
 
 export type { SqlValue, TransactionMode };
 
@@ -147,12 +147,12 @@ const QUERY_TIMEOUT_MARGIN_MS = 1_000;
 export const APPLICATION_NAME = "sensor-ledger";
 
 /**
- * Opens a pool. Nothing connects before the first statement.
+ * What the driver is told of one connection.
  *
- * @param stop when it aborts, the pool closes: what is under way ends there and then
+ * @internal
  */
-export function openPool(settings: PostgresSettings, stop?: AbortSignal): SqlPool {
-  const pool = new pg.Pool({
+export function driverOptions(settings: PostgresSettings): pg.ClientConfig {
+  return {
     host: settings.host,
     port: settings.port,
     database: settings.database,
@@ -160,12 +160,23 @@ export function openPool(settings: PostgresSettings, stop?: AbortSignal): SqlPoo
     password: settings.password,
     // Named also where there is none: left out, the driver would look at variables of its own.
     ssl: tlsOptions(settings.tls ?? "disable", settings.ca) ?? false,
-    max: settings.poolMax,
     connectionTimeoutMillis: settings.connectTimeoutMs,
     query_timeout: settings.statementTimeoutMs + QUERY_TIMEOUT_MARGIN_MS,
     keepAlive: true,
     // Of all that a server can be told when connecting, this alone: poolers know it.
     application_name: APPLICATION_NAME,
+  };
+}
+
+/**
+ * Opens a pool. Nothing connects before the first statement.
+ *
+ * @param stop when it aborts, the pool closes: what is under way ends there and then
+ */
+export function openPool(settings: PostgresSettings, stop?: AbortSignal): SqlPool {
+  const pool = new pg.Pool({
+    ...driverOptions(settings),
+    max: settings.poolMax,
     // A connection is kept: it holds the plans inside of `store_batch`.
     idleTimeoutMillis: 0,
   });
@@ -347,7 +358,7 @@ export function classifyPostgresError(
     return new TransientError(because(alarm), { cause: error });
   }
 
-  const { kind, cure } = sqlstateRule(code, purpose);
+  const { kind, cure } = poolerRule(code, server.message) ?? sqlstateRule(code, purpose);
   const alarm = kind === "unexpected" ? "ALARM, unexpected: " : "";
   const text = because(`${alarm}${said}${cure === "" ? "" : `. ${cure}`}`);
   return new ERRORS[kind](text, { cause: error });

@@ -56,8 +56,11 @@ const OTHER_CONSTRAINT =
   "A constraint that is not of this program refuses a row: drop it, or let it " +
   "allow the row";
 const POOLER =
-  "A pooler that hands out another connection for each transaction stands between: connect " +
-  "to PostgreSQL itself, or let it pool sessions";
+  "This program prepares nothing by name: a pooler mixes up the sessions of its clients. Use " +
+  "PgBouncer 1.18 or later with pool_mode transaction or session";
+const POOLER_LOG =
+  "A pooler says so, and its log says more. Its pool_mode must be transaction or " +
+  "session";
 const LOG_IN = "Check POSTGRES_USER and POSTGRES_PASSWORD";
 const SERVER_LOG = "Look at the server's log";
 const DAMAGED = "The database is damaged: look at the server's log, and restore it from a backup";
@@ -70,7 +73,7 @@ const RULES: ReadonlyMap<string, SqlstateRule> = new Map(
   ([
     // Connections. Poolers use 08P01 for whatever they have to say.
     ["08", "transient", ""],
-    ["08P01", "transient", "If a pooler answers, its words name what it does not take"],
+    ["08P01", "transient", POOLER_LOG],
     // Cached plans after a change of the tables go with their connection.
     ["0A000", "transient", `If it stays: this server lacks something. ${TOO_OLD}`],
     ["21000", "row_data", ""],
@@ -219,4 +222,22 @@ export function sqlstateRule(code: string, purpose: SqlPurpose): SqlstateRule {
   const special = OF_PURPOSE[purpose];
   const group = code.slice(0, 2);
   return special.get(code) ?? special.get(group) ?? RULES.get(code) ?? RULES.get(group) ?? UNKNOWN;
+}
+
+/** What PgBouncer refuses for good, up to 1.19 and in part later. It knows one language. */
+const POOLER_REFUSALS =
+  /authentication failed|no such (user|database)|does not exist|login rejected|SSL required|unsupported startup parameter/;
+
+/**
+ * The rule for a refusal of PgBouncer. It says 08P01 to a wrong password as to a server that is away,
+ * so here, and nowhere else, the words decide; undefined: they are no refusal.
+ */
+export function poolerRule(code: string, message: string): SqlstateRule | undefined {
+  if (code !== "08P01" || !POOLER_REFUSALS.test(message)) return undefined;
+  return {
+    kind: "configuration",
+    cure:
+      "A pooler says so: check POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DB and POSTGRES_TLS, " +
+      "that the pooler knows this user and this database, and that PGOPTIONS is not set",
+  };
 }
