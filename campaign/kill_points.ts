@@ -139,6 +139,7 @@ export function memberWithPoints(
       trace("watermarks answered", {});
       return watermarks;
     },
+    epochEnds: (epochs) => member.epochEnds(epochs),
     committedByOthers: () => member.committedByOthers(),
     offsetsAtTime: (timestampMs) => member.offsetsAtTime(timestampMs),
     commit: (nextOffsets) =>

@@ -52,6 +52,7 @@ const HANGING: ReadonlySet<string> = new Set([
   "storeBatch",
   "identity",
   "watermarks",
+  "epochEnds",
   "committed",
 ]);
 
@@ -229,6 +230,7 @@ export function wiredMember(
     seek: (partition, offset) => member.seek(partition, offset),
     identity: () => call("identity", () => member.identity()),
     watermarks: () => call("watermarks", () => member.watermarks()),
+    epochEnds: (epochs) => call("epochEnds", () => member.epochEnds(epochs)),
     committedByOthers: () => call("committed", () => member.committedByOthers()),
     offsetsAtTime: (timestampMs) => call("offsetsAtTime", () => member.offsetsAtTime(timestampMs)),
     commit: (nextOffsets) => {

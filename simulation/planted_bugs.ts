@@ -9,9 +9,21 @@
 import { TransientError } from "../lib/errors.ts";
 import type { FetchedBatch, GroupHandlers, GroupMember } from "../lib/kafka/group_member.ts";
 import type { MemoryPartition } from "../lib/kafka/memory.ts";
-import type { Message, MessageToSend, TopicIdentity, Watermarks } from "../lib/kafka/message.ts";
+import {
+  type Message,
+  type MessageToSend,
+  type TopicIdentity,
+  UNKNOWN_EPOCH,
+  type Watermarks,
+} from "../lib/kafka/message.ts";
 import type { TopicWriter } from "../lib/kafka/topic_writer.ts";
-import type { BatchToStore, DeadLetter, Store, StoreOutcome } from "../lib/postgres/store.ts";
+import {
+  type BatchToStore,
+  type DeadLetter,
+  linesOf,
+  type Store,
+  type StoreOutcome,
+} from "../lib/postgres/store.ts";
 import type { Cache, OwnLastValues } from "../lib/redis/cache.ts";
 import { GROUP } from "./servers.ts";
 import type { BugContext, ConsumerPorts, PlantedBug } from "./world.ts";
@@ -103,7 +115,8 @@ async function storeRowsApart(store: Store, batch: BatchToStore): Promise<StoreO
   const topic = { ...SIDE_TOPIC, topicId: batch.topic.topicId };
   const fromOffset = await store.openLedgerLine(topic, batch.partition, 0);
   const nextOffset = fromOffset + batch.nextOffset - batch.fromOffset;
-  return await store.storeBatch({ ...batch, topic, fromOffset, nextOffset });
+  const [fromEpoch, nextEpoch] = [UNKNOWN_EPOCH, UNKNOWN_EPOCH];
+  return await store.storeBatch({ ...batch, topic, fromOffset, nextOffset, fromEpoch, nextEpoch });
 }
 
 /** The batch as if it had held no message. */
@@ -209,7 +222,8 @@ const STORE_BUGS: readonly PlantedBug[] = [
       storeBatch: async (batch) => {
         const outcome = await store.storeBatch(batch);
         if (outcome.kind !== "fenced" || outcome.ledgerNext === undefined) return outcome;
-        const move = { fromOffset: outcome.ledgerNext, toOffset: batch.fromOffset };
+        const { fromOffset: toOffset, fromEpoch: toEpoch } = batch;
+        const move = { fromOffset: outcome.ledgerNext, toOffset, toEpoch };
         await store.moveLedgerLine(batch.topic, batch.partition, move);
         return await store.storeBatch(batch);
       },
@@ -266,13 +280,17 @@ const STORE_BUGS: readonly PlantedBug[] = [
         if (move.toOffset < move.fromOffset) {
           return await store.moveLedgerLine(topic, partition, move);
         }
-        const { fromOffset, toOffset: nextOffset } = move;
+        const { fromOffset, toOffset: nextOffset, toEpoch: nextEpoch } = move;
+        const lines = await store.readLedger();
+        const fromEpoch = linesOf(lines, topic).get(partition)?.leaderEpoch ?? UNKNOWN_EPOCH;
         const outcome = await store.storeBatch({
           dataSetId: await store.dataSetId(),
           topic,
           partition,
           fromOffset,
           nextOffset,
+          fromEpoch,
+          nextEpoch,
           readings: [],
           duplicates: 0,
           skipped: nextOffset - fromOffset,

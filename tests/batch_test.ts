@@ -15,7 +15,10 @@ function candidate(offset: number, text: string): Candidate {
   const value = utf8(text);
   const parsed = parseReading(value, SAMPLE_LIMITS);
   if (parsed.kind === "rejection") assert.fail(parsed.reason);
-  return candidateOf({ offset, key: null, value, headers: {}, timestampMs: 0 }, parsed);
+  return candidateOf(
+    { offset, key: null, value, headers: {}, timestampMs: 0, leaderEpoch: 0 },
+    parsed,
+  );
 }
 
 Deno.test("groupById() sorts by id, whatever its case, and keeps repeats by offset", () => {

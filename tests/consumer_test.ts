@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { ConfigurationError, TransientError } from "../lib/errors.ts";
+import { UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
 import { createLog } from "../lib/log.ts";
 import { batchOf } from "./contracts/store.ts";
 import {
@@ -332,8 +333,124 @@ Deno.test("consume() reads a log again that lost its end, and stores what is new
   await untilNext(pipeline, 8);
   await pipeline.stop(consumer);
   const line = await pipeline.line(0);
-  assert.deepEqual([line?.inserted, line?.duplicates, line?.rewound], [12, 6, 10]);
-  assert.match(pipeline.logged.join(""), /log ends before the ledger/);
+  assert.deepEqual([line?.inserted, line?.duplicates, line?.rewound], [12, 0, 4]);
+  assert.match(pipeline.logged.join(""), /ERROR the brokers lost the end of the log.*toOffset=6/);
+});
+
+Deno.test("consume() stores what took the place of lost messages before anybody looked", async (t) => {
+  const rows: readonly [string, "runs" | "is stopped", grown: number, duplicates: number][] = [
+    ["and grew past the ledger, while it runs", "runs", 9, 0],
+    ["and grew just to the ledger, while it runs", "runs", 4, 0],
+    ["and grew past the ledger, while it is stopped", "is stopped", 9, 0],
+    ["and grew just to the ledger, while it is stopped", "is stopped", 4, 0],
+  ];
+  for (const [name, consumerThen, grown, duplicates] of rows) {
+    await t.step(`the log lost its end ${name}`, async () => {
+      const pipeline = new MemoryPipeline(1);
+      pipeline.append(0, messageTexts(1, 10));
+      let consumer = pipeline.start();
+      await untilNext(pipeline, 10);
+      if (consumerThen === "is stopped") await pipeline.stop(consumer);
+      pipeline.kafka.truncate(0, 6);
+      pipeline.append(0, messageTexts(11, grown));
+      if (consumerThen === "is stopped") consumer = pipeline.start();
+      await untilStored(pipeline, 10 + grown);
+      await pipeline.stop(consumer);
+      const line = await pipeline.line(0);
+      assert.deepEqual([line?.duplicates, line?.rewound, line?.leaderEpoch], [duplicates, 4, 1]);
+    });
+  }
+  await t.step("the log lost all of its leader's messages", async () => {
+    const pipeline = new MemoryPipeline(1);
+    pipeline.append(0, messageTexts(1, 5));
+    pipeline.kafka.electLeader(0);
+    pipeline.append(0, messageTexts(6, 5));
+    const consumer = pipeline.start();
+    await untilNext(pipeline, 10);
+    pipeline.kafka.truncate(0, 3);
+    pipeline.append(0, messageTexts(11, 9));
+    await untilStored(pipeline, 19);
+    await pipeline.stop(consumer);
+    // Nobody knows where that leader began, so all is read again.
+    const line = await pipeline.line(0);
+    assert.deepEqual([line?.duplicates, line?.rewound], [3, 10]);
+  });
+});
+
+Deno.test("consume() reads nothing again when another leader has all messages", async () => {
+  const pipeline = new MemoryPipeline(1);
+  const consumer = pipeline.start();
+  for (let leader = 1; leader <= 3; leader++) {
+    pipeline.append(0, messageTexts(10 * leader, 10));
+    pipeline.kafka.electLeader(0);
+    await untilNext(pipeline, 10 * leader);
+  }
+  await pipeline.stop(consumer);
+  const line = await pipeline.line(0);
+  assert.deepEqual([line?.inserted, line?.duplicates, line?.rewound], [30, 0, 0]);
+  assert.deepEqual(pipeline.logged, []);
+});
+
+Deno.test("consume() takes nobody's word for the end of a log who was wrong once", async (t) => {
+  const rows: readonly [string, epoch: number][] = [
+    ["the ledger knows the leader's epoch", 0],
+    ["a ledger from before there were epochs", UNKNOWN_EPOCH],
+  ];
+  for (const [name, toEpoch] of rows) {
+    for (const when of ["placing", "a check"]) {
+      await t.step(`${name}, at ${when}`, async () => {
+        const pipeline = new MemoryPipeline(1);
+        const topic = pipeline.kafka.identity();
+        pipeline.append(0, messageTexts(1, 10));
+        await pipeline.store.openLedgerLine(topic, 0, 0);
+        await pipeline.store.moveLedgerLine(topic, 0, { fromOffset: 0, toOffset: 10, toEpoch });
+        if (when === "placing") pipeline.kafka.answerWronglyNext(0, 7);
+        const consumer = pipeline.start();
+        if (when === "a check") {
+          await pipeline.clock.advance(5_000);
+          pipeline.kafka.answerWronglyNext(0, 7);
+        }
+        await pipeline.clock.advance(30_000);
+        pipeline.append(0, messageTexts(11, 1));
+        await untilNext(pipeline, 11);
+        await pipeline.stop(consumer);
+        assert.equal((await pipeline.line(0))?.rewound, 0);
+        if (when === "placing") {
+          assert.match(
+            pipeline.logged.join(""),
+            /wrong end.*ledgerOffset=10 {2}named=7 {2}logEnd=10/,
+          );
+        }
+      });
+    }
+  }
+});
+
+Deno.test("consume() asks more than once before a line goes back", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 10));
+  const first = pipeline.start();
+  await untilNext(pipeline, 10);
+  await pipeline.stop(first);
+  pipeline.kafka.truncate(0, 6);
+  let asked = 0;
+  const second = pipeline.start({}, (parts) => {
+    const { member } = parts;
+    const epochEnds = member.epochEnds.bind(member);
+    member.epochEnds = (epochs) => {
+      asked++;
+      return epochEnds(epochs);
+    };
+    return parts;
+  });
+  await untilNext(pipeline, 6);
+  // Three times what was lost, and once what is left.
+  assert.equal(asked, 4);
+  await pipeline.stop(second);
+  assert.match(
+    pipeline.logged.join(""),
+    /Cannot go on at offset 10 of partition 0: the brokers say that its log ends at 6 in leader epoch 0/,
+  );
 });
 
 Deno.test("consume() reads a topic that was made again from its beginning", async (t) => {

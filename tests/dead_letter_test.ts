@@ -14,7 +14,15 @@ import { utf8 } from "./sample_message.ts";
 const REJECTION = reject("json", "not one JSON text");
 
 function message(changes: Partial<Message>): Message {
-  return { offset: 7, key: null, value: utf8("{"), headers: {}, timestampMs: 0, ...changes };
+  return {
+    offset: 7,
+    key: null,
+    value: utf8("{"),
+    headers: {},
+    timestampMs: 0,
+    leaderEpoch: 0,
+    ...changes,
+  };
 }
 
 Deno.test("deadLetterOf() keeps the message as it came", () => {

@@ -6,7 +6,14 @@ import { FakeClock } from "./fake_clock.ts";
 import { MemoryPipeline, messageTexts } from "./memory_pipeline.ts";
 import { utf8 } from "./sample_message.ts";
 
-const MESSAGE = { offset: 0, key: null, value: utf8("{"), headers: {}, timestampMs: 0 };
+const MESSAGE = {
+  offset: 0,
+  key: null,
+  value: utf8("{"),
+  headers: {},
+  timestampMs: 0,
+  leaderEpoch: 0,
+};
 
 /** A guard with everything that it says and tells. */
 class Guarded {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { TransientError } from "../lib/errors.ts";
-import type { TopicIdentity } from "../lib/kafka/message.ts";
+import { type TopicIdentity, UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
 import { liveness, readiness } from "../lib/monitor/health.ts";
 import { SlidingHistogram } from "../lib/monitor/histogram.ts";
 import { etaSeconds, TopicHistory } from "../lib/monitor/lag.ts";
@@ -143,8 +143,8 @@ function report(changes: Partial<BatchReport> = {}): BatchReport {
     partition: 0,
     nextOffset: 3,
     messages: [
-      { offset: 1, key: null, value: null, headers: {}, timestampMs: 900 },
-      { offset: 2, key: null, value: null, headers: {}, timestampMs: 950 },
+      { offset: 1, key: null, value: null, headers: {}, timestampMs: 900, leaderEpoch: 0 },
+      { offset: 2, key: null, value: null, headers: {}, timestampMs: 950, leaderEpoch: 0 },
     ],
     inserted: 1,
     duplicates: 0,
@@ -339,7 +339,11 @@ Deno.test("liveStatus() says in words how the flow is", async (t) => {
   });
   await t.step("working, then idle", async () => {
     statistics.stored(report({ nextOffset: 30, messages: [] }));
-    await store.moveLedgerLine(kafka.identity(), 0, { fromOffset: 0, toOffset: 30 });
+    await store.moveLedgerLine(kafka.identity(), 0, {
+      fromOffset: 0,
+      toOffset: 30,
+      toEpoch: UNKNOWN_EPOCH,
+    });
     await watched.seconds(3);
     says("working", /Up to date\. Storing \d+ messages\/s/);
     await watched.seconds(10);
@@ -420,6 +424,7 @@ Deno.test("ledgerSums() finds offsets that are not accounted for", () => {
     partition: 0,
     first: 10,
     next: 110,
+    leaderEpoch: 0,
     inserted: 70,
     duplicates: 20,
     deadLetters: 5,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { ConfigurationError, RowDataError, TransientError } from "../lib/errors.ts";
-import type { Message } from "../lib/kafka/message.ts";
+import { type Message, UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
 import { type Batch, type BatchOutcome, processBatch } from "../lib/consumer/processor.ts";
 import { idOf, MemoryPipeline, messageText } from "./memory_pipeline.ts";
 import { utf8 } from "./sample_message.ts";
@@ -30,6 +30,7 @@ class Bench {
         value: value === null ? null : utf8(value),
         headers: {},
         timestampMs: 0,
+        leaderEpoch: UNKNOWN_EPOCH,
       }]
     );
     this.#next = fromOffset + values.length;
@@ -40,6 +41,8 @@ class Bench {
       partition: 0,
       fromOffset,
       nextOffset: this.#next,
+      fromEpoch: UNKNOWN_EPOCH,
+      nextEpoch: UNKNOWN_EPOCH,
       messages,
     };
   }
@@ -80,6 +83,7 @@ Deno.test("processBatch() stores readings, keeps rejections, counts every offset
   assert.deepEqual(await bench.pipeline.line(0), {
     first: 0,
     next: 5,
+    leaderEpoch: UNKNOWN_EPOCH,
     inserted: 2,
     duplicates: 0,
     deadLetters: 2,

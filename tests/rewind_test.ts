@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
 import {
   isMove,
   parseRewindTarget,
@@ -27,7 +28,11 @@ async function storedPipeline(): Promise<MemoryPipeline> {
   const topic = pipeline.kafka.identity();
   for (const [partition, next] of [[0, 3], [1, 2]] as const) {
     await pipeline.store.openLedgerLine(topic, partition, 0);
-    await pipeline.store.moveLedgerLine(topic, partition, { fromOffset: 0, toOffset: next });
+    await pipeline.store.moveLedgerLine(topic, partition, {
+      fromOffset: 0,
+      toOffset: next,
+      toEpoch: UNKNOWN_EPOCH,
+    });
   }
   return pipeline;
 }
@@ -129,7 +134,11 @@ Deno.test("rewind() of a line that moved meanwhile says so and leaves it", async
     target: { kind: "beginning" },
     partition: 0,
   });
-  await pipeline.store.moveLedgerLine(plan.topic, 0, { fromOffset: 3, toOffset: 2 });
+  await pipeline.store.moveLedgerLine(plan.topic, 0, {
+    fromOffset: 3,
+    toOffset: 2,
+    toEpoch: UNKNOWN_EPOCH,
+  });
   await assert.rejects(rewind(plan, pipeline.store), {
     name: "TransientError",
     message: /moved meanwhile/,

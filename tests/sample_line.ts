@@ -12,6 +12,7 @@ export function sampleLine(next: number, changes: Partial<LedgerLine> = {}): Led
     partition: 0,
     first: 0,
     next,
+    leaderEpoch: 0,
     inserted: next,
     duplicates: 0,
     deadLetters: 0,

@@ -21,6 +21,8 @@ const BATCH: BatchToStore = {
   skipped: 1,
   deadLetters: [],
   suspects: [],
+  fromEpoch: 0,
+  nextEpoch: 0,
 };
 
 Deno.test("storeBatch() takes only what does not fit its column for a row's data", async (t) => {

@@ -1,5 +1,8 @@
+import assert from "node:assert/strict";
+import { UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
+import { storeBatchValues } from "../lib/postgres/client.ts";
 import { migrate } from "../lib/postgres/migrate.ts";
-import { storeContract } from "./contracts/store.ts";
+import { batchOf, storeContract, TOPIC } from "./contracts/store.ts";
 import { withPglite } from "./pglite_pool.ts";
 import { projectMigrations, storeOnSql } from "./sql_store.ts";
 
@@ -28,4 +31,29 @@ storeContract("storeOn() with a table that is split by id", (use) =>
     await migrate(pool, await projectMigrations());
     await pool.query({ action: "split sensor_events", text: SPLIT_BY_ID });
     await use(storeOnSql(pool));
+  }));
+
+Deno.test("store_batch() still serves a program from before there were epochs", () =>
+  withPglite(async (pool) => {
+    const migrations = await projectMigrations();
+    const before = migrations.findIndex(({ name }) => name.startsWith("008"));
+    await migrate(pool, migrations.slice(0, before));
+    const { store } = storeOnSql(pool);
+    const dataSetId = await store.dataSetId();
+    const withoutEpochs = async (fromOffset: number): Promise<unknown> => {
+      const values = storeBatchValues(batchOf(dataSetId, { fromOffset, skipped: 5 })).slice(0, -2);
+      const places = values.map((_, index) => `$${index + 1}`).join(", ");
+      const text = `SELECT outcome FROM store_batch(${places})`;
+      return (await pool.query({ action: "store", text, values })).rows[0]?.outcome;
+    };
+    await store.openLedgerLine(TOPIC, 0, 0);
+    assert.equal(await withoutEpochs(0), "stored");
+    await migrate(pool, migrations);
+    assert.equal((await store.readLedger())[0]?.leaderEpoch, UNKNOWN_EPOCH);
+    const batch = { fromOffset: 5, skipped: 5, nextEpoch: 7 };
+    assert.equal((await store.storeBatch(batchOf(dataSetId, batch))).kind, "stored");
+    assert.equal(await withoutEpochs(5), "fenced");
+    assert.equal(await withoutEpochs(10), "stored");
+    const [line] = await store.readLedger();
+    assert.deepEqual([line?.next, line?.leaderEpoch], [15, UNKNOWN_EPOCH]);
   }));

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
 import { storeOn } from "../lib/postgres/client.ts";
 import { migrate } from "../lib/postgres/migrate.ts";
 import type { SqlPool } from "../lib/postgres/pool.ts";
@@ -19,7 +20,7 @@ async function fill(pool: SqlPool): Promise<void> {
     skipped: 1,
     deadLetters: [deadLetterAt(14, "{"), deadLetterAt(15, null)],
   }));
-  await store.moveLedgerLine(TOPIC, 0, { fromOffset: 16, toOffset: 20 });
+  await store.moveLedgerLine(TOPIC, 0, { fromOffset: 16, toOffset: 20, toEpoch: UNKNOWN_EPOCH });
   await store.openLedgerLine(TOPIC, 1, 0);
   await store.storeBatch(batchOf(dataSetId, { partition: 1, readings: [readingAt(0, 3)] }));
   await store.openLedgerLine(TOPIC_AGAIN, 0, 0);

@@ -135,6 +135,7 @@ export class Intake {
   async #workThrough(fetched: FetchedBatch, place: Place): Promise<void> {
     const { placer, signal, onAdvance } = this.#parts;
     const { partition } = fetched;
+    if (!placer.goesOn(partition, place, fetched.firstEpoch)) return;
     const size = this.#sizeOf(partition);
     for (const batch of cut(fetched, place, size)) {
       const outcome = await this.#slots.use(async () => {
@@ -148,6 +149,7 @@ export class Intake {
         return placer.placeAnew([partition]);
       }
       place.position = batch.nextOffset;
+      place.leaderEpoch = batch.nextEpoch;
       onAdvance();
     }
   }
@@ -254,13 +256,18 @@ export class Intake {
 function* cut(fetched: FetchedBatch, place: Place, size: BatchSize): Generator<Batch> {
   const { partition, messages } = fetched;
   let fromOffset = fetched.fetchedOffset;
+  let fromEpoch = place.leaderEpoch;
   let end: number;
   for (let start = 0; start === 0 || start < messages.length; start = end) {
     end = start + size.messages;
     const piece = messages.slice(start, end);
     const nextOffset = messages[end]?.offset ?? fetched.nextOffset;
+    // In between can be records without a message. Their epoch is not above that of what follows.
+    const nextEpoch = messages[end]?.leaderEpoch ?? fetched.lastEpoch;
     const { topic, dataSetId, lineage } = place;
-    yield { topic, dataSetId, lineage, partition, fromOffset, nextOffset, messages: piece };
+    const scope = { topic, dataSetId, lineage, partition };
+    yield { ...scope, fromOffset, nextOffset, fromEpoch, nextEpoch, messages: piece };
     fromOffset = nextOffset;
+    fromEpoch = nextEpoch;
   }
 }

@@ -5,15 +5,16 @@
  * @module
  */
 import type { GroupMember } from "../kafka/group_member.ts";
-import { isSameTopic } from "../kafka/message.ts";
+import { isSameTopic, UNKNOWN_EPOCH } from "../kafka/message.ts";
 import type { Log } from "../log.ts";
-import { linesOf, type Store } from "../postgres/store.ts";
+import { type LedgerLine, linesOf, type Store } from "../postgres/store.ts";
+import { standsIn } from "./placement.ts";
 import type { Place, Placer } from "./placer.ts";
 
 /** Who is asked, and what is compared with the answers. */
 export interface LossCheckParts {
   /** Knows the topic. */
-  readonly member: Pick<GroupMember, "identity" | "watermarks">;
+  readonly member: Pick<GroupMember, "identity" | "watermarks" | "epochEnds">;
   /** Has the ledger. */
   readonly store: Pick<Store, "readLedger">;
   /** Hears of losses. */
@@ -54,10 +55,10 @@ export async function checkLedger(
   if (givenUp.aborted) return;
   const lost: number[] = [];
   const passed: number[] = [];
-  for (const { partition, place, position } of before) {
+  for (const { partition, place, line } of before) {
     if (!placer.stands(partition, place)) continue;
     const next = linesOf(lines, place.topic).get(partition)?.next ?? -1;
-    if (next < position) lost.push(partition);
+    if (next < line.next) lost.push(partition);
     else if (next > place.position && place.working === undefined) passed.push(partition);
   }
   if (lost.length > 0) {
@@ -79,21 +80,27 @@ export async function checkLog(
 ): Promise<void> {
   const before = positionsOf(placer);
   const watermarks = await member.watermarks();
+  const epochs = before.map(({ partition, line }) => [partition, line.leaderEpoch] as const)
+    .filter(([, epoch]) => epoch !== UNKNOWN_EPOCH);
+  const ends = await member.epochEnds(new Map(epochs));
   if (givenUp.aborted) return;
-  const lost = before.filter(({ partition, place, position }) => {
+  const lost = before.filter(({ partition, place, line }) => {
+    if (!placer.stands(partition, place) || place.working !== undefined) return false;
     const { low = 0, high = Infinity } = watermarks.get(partition) ?? {};
-    return placer.stands(partition, place) && place.working === undefined &&
-      (place.position < low || position > high);
+    const end = ends.get(partition);
+    const stands = end === undefined ? line.next <= high : standsIn(end, line);
+    return place.position < low || !stands;
   });
   if (lost.length === 0) return;
-  // Placing says what was lost, and moves the ledger.
+  // Placing asks again, says what was lost, and moves the ledger.
   placer.placeAnew(lost.map(({ partition }) => partition));
 }
 
 interface StandingPlace {
   readonly partition: number;
   readonly place: Place;
-  readonly position: number;
+  /** What the ledger said then. */
+  readonly line: Pick<LedgerLine, "next" | "leaderEpoch">;
 }
 
 /**
@@ -102,6 +109,7 @@ interface StandingPlace {
  */
 function positionsOf(placer: Placer): readonly StandingPlace[] {
   return Array.from(placer.places, ([partition, place]) => {
-    return { partition, place, position: place.position };
+    const { position, leaderEpoch } = place;
+    return { partition, place, line: { next: position, leaderEpoch } };
   });
 }

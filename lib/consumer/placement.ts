@@ -5,7 +5,7 @@
  * @module
  */
 import { ConfigurationError } from "../errors.ts";
-import type { Watermarks } from "../kafka/message.ts";
+import { type EpochEnd, UNKNOWN_EPOCH, type Watermarks } from "../kafka/message.ts";
 import type { LedgerLine } from "../postgres/store.ts";
 
 /** Where to start a topic that the ledger does not know. */
@@ -25,32 +25,67 @@ export type Placement =
   /** The brokers deleted messages that nobody read. The line moves over them; that is a gap. */
   | { readonly kind: "gap"; readonly fromOffset: number; readonly offset: number }
   /**
-   * The log ends before the ledger: the brokers lost their newest messages. Their offsets will be
-   * given to other messages, so all that is there is read once more, and ids tell what is known.
+   * The brokers lost the end of the log, and what the ledger stands on with it. Its offsets are given
+   * to other messages, perhaps they have been already. So what is there is read once more, and ids
+   * tell what is known.
    */
-  | { readonly kind: "rewind"; readonly fromOffset: number; readonly offset: number };
+  | {
+    readonly kind: "rewind";
+    readonly fromOffset: number;
+    readonly offset: number;
+    /** The leader epoch that the line has there. */
+    readonly epoch: number;
+  };
+
+/** What the brokers say of a partition. */
+export interface LogFacts {
+  /** What they keep. */
+  readonly watermarks: Watermarks;
+  /**
+   * Where the line's leader epoch ends, of a line without one: where the log ends. Undefined: not
+   * asked, or they cannot tell.
+   */
+  readonly end: EpochEnd | undefined;
+}
 
 /**
  * Decides where to read a partition from.
  *
- * The line must have been read BEFORE the watermarks: the log's end only grows, so a line beyond it
- * then is no race with another member but a log that lost its end.
+ * The line must have been read BEFORE the brokers were asked: the log's end only grows, so a line
+ * beyond it then is no race with another member but a log that lost its end.
  *
  * @param start where to begin if there is no line; clamped to what the brokers keep
  */
 export function decidePlacement(
-  line: LedgerLine | undefined,
-  watermarks: Watermarks,
+  line: Pick<LedgerLine, "next" | "leaderEpoch"> | undefined,
+  { watermarks, end }: LogFacts,
   start: number | undefined,
 ): Placement {
-  const { low, high } = watermarks;
+  const { low } = watermarks;
+  const high = Math.max(watermarks.high, end?.endOffset ?? 0);
   if (line === undefined) {
     const wanted = start ?? low;
     return { kind: "open", offset: wanted < low || wanted > high ? low : wanted };
   }
-  if (line.next < low) return { kind: "gap", fromOffset: line.next, offset: low };
-  if (line.next > high) return { kind: "rewind", fromOffset: line.next, offset: low };
-  return { kind: "continue", offset: line.next };
+  const { next, leaderEpoch } = line;
+  if (next < low) return { kind: "gap", fromOffset: next, offset: low };
+  if (end === undefined ? next <= high : standsIn(end, line)) {
+    return { kind: "continue", offset: next };
+  }
+  // What is left of the line's own epoch is what the ledger knows, and so is all below it.
+  if (leaderEpoch !== UNKNOWN_EPOCH && end?.leaderEpoch === leaderEpoch && end.endOffset > low) {
+    return { kind: "rewind", fromOffset: next, offset: end.endOffset, epoch: leaderEpoch };
+  }
+  return { kind: "rewind", fromOffset: next, offset: low, epoch: UNKNOWN_EPOCH };
+}
+
+/** Whether the log still has the message below a line's `next`, in the epoch in which it was read. */
+export function standsIn(
+  end: EpochEnd,
+  { next, leaderEpoch }: Pick<LedgerLine, "next" | "leaderEpoch">,
+): boolean {
+  const isOwnEpoch = leaderEpoch === UNKNOWN_EPOCH || end.leaderEpoch === leaderEpoch;
+  return isOwnEpoch && next <= end.endOffset;
 }
 
 /**

@@ -8,14 +8,20 @@
 import type { Clock } from "../clock.ts";
 import { TransientError } from "../errors.ts";
 import type { GroupMember } from "../kafka/group_member.ts";
-import { isSameTopic, type TopicIdentity, type Watermarks } from "../kafka/message.ts";
+import {
+  type EpochEnd,
+  isSameTopic,
+  type TopicIdentity,
+  UNKNOWN_EPOCH,
+  type Watermarks,
+} from "../kafka/message.ts";
 import type { Log } from "../log.ts";
 import { type LedgerLine, linesOf, type Store } from "../postgres/store.ts";
 import type { PendingCommits } from "./commits.ts";
 import type { LastValuesUpkeep } from "./last_values_upkeep.ts";
 import { lineageOf } from "./mark.ts";
 import type { FlowObserver } from "./observer.ts";
-import { decidePlacement, type Placement, type StartFrom } from "./placement.ts";
+import { decidePlacement, type LogFacts, type Placement, type StartFrom } from "./placement.ts";
 import type { Trouble } from "./trouble.ts";
 import type { Watchdog } from "./watchdog.ts";
 
@@ -29,6 +35,13 @@ export interface Place {
   readonly lineage: string;
   /** The ledger's `next` as we know it. */
   position: number;
+  /** The ledger's leader epoch as we know it. */
+  leaderEpoch: number;
+  /**
+   * Another epoch that may follow: its messages had been seen before the brokers said that the log
+   * still has what the ledger stands on.
+   */
+  readonly followingEpoch: number | undefined;
   /** The offset that the next fetch must ask for: the end of what was taken over. */
   fetchPosition: number;
   /** Settles when what was taken over is stored or given up; never rejects. */
@@ -69,7 +82,20 @@ interface Known {
   readonly watermarks: ReadonlyMap<number, Watermarks>;
   /** Where partitions without a line begin; absent: at the beginning. */
   readonly starts: ReadonlyMap<number, number>;
+  /** Where logs end of which the watermarks do not tell enough. */
+  readonly ends: ReadonlyMap<number, EpochEnd | undefined>;
+  /** Epochs that had been seen when that was asked. */
+  readonly seenEpochs: ReadonlyMap<number, number>;
 }
+
+/**
+ * How often the brokers must say that a log lost its end, each time asked anew, before a line goes
+ * back. A broker that slept can be wrong once.
+ */
+const REWIND_ANSWERS = 3;
+
+/** The part of it that tells of offsets. */
+type Offsets = Pick<Known, "lineOf" | "watermarks" | "starts">;
 
 /** Places partitions, those that fail again and again, until all are placed. */
 export class Placer {
@@ -79,6 +105,10 @@ export class Placer {
   readonly #unplaced = new Set<number>();
   /** Where partitions that are placed anew stood before, in this assignment. */
   readonly #left = new Map<number, Place>();
+  /** Epochs that were fetched where the ledger has another one, by partition. */
+  readonly #seenEpochs = new Map<number, number>();
+  /** What was found of a log that lost its end, and how often. */
+  readonly #losses = new Map<number, { readonly found: string; readonly answers: number }>();
   #isPlacing = false;
   /** Ends the wait for partitions that failed: another one has come. */
   #wake = new AbortController();
@@ -112,6 +142,8 @@ export class Placer {
     this.#places.clear();
     this.#unplaced.clear();
     this.#left.clear();
+    this.#seenEpochs.clear();
+    this.#losses.clear();
     trouble.assign(partitions);
     for (const partition of commits.pending.keys()) commits.forget(partition);
     this.placeAnew(partitions);
@@ -131,6 +163,19 @@ export class Placer {
     }
     if (this.#isPlacing) this.#wake.abort();
     else void this.#placeAll();
+  }
+
+  /**
+   * Whether a fetch goes on where the ledger stands. Messages of another leader epoch than the ledger's
+   * can be those that took the place of lost ones: the partition is placed anew, and the brokers are
+   * asked, before any of them is stored.
+   */
+  goesOn(partition: number, place: Place, firstEpoch: number): boolean {
+    const isKnown = firstEpoch === place.leaderEpoch || firstEpoch === place.followingEpoch;
+    if (isKnown || place.leaderEpoch === UNKNOWN_EPOCH) return true;
+    this.#seenEpochs.set(partition, firstEpoch);
+    this.placeAnew([partition]);
+    return false;
   }
 
   async #placeAll(): Promise<void> {
@@ -197,7 +242,9 @@ export class Placer {
       return undefined;
     }
     const starts = await this.#startOffsets(topic, lines);
-    return { topic, dataSetId, lineOf, watermarks, starts };
+    const seenEpochs = new Map(this.#seenEpochs);
+    const ends = await this.#askEnds({ lineOf, watermarks, starts });
+    return { topic, dataSetId, lineOf, watermarks, starts, ends, seenEpochs };
   }
 
   async #placeOne(partition: number, known: Known): Promise<void> {
@@ -205,7 +252,15 @@ export class Placer {
     const marks = known.watermarks.get(partition);
     if (marks === undefined) throw new TransientError(`Cannot find partition ${partition}`);
     const line = known.lineOf.get(partition);
-    const placement = decidePlacement(line, marks, known.starts.get(partition));
+    if (this.#needsEnd(partition, known) && !known.ends.has(partition)) {
+      throw new TransientError(
+        `Cannot ask the leader of partition ${partition} where its log ends`,
+      );
+    }
+    const facts = { watermarks: marks, end: known.ends.get(partition) };
+    const placement = decidePlacement(line, facts, known.starts.get(partition));
+    if (placement.kind === "rewind") this.#believe(partition, placement, facts);
+    else this.#losses.delete(partition);
     if (line === undefined || placement.kind !== "continue") {
       // It stays unplaced. The next round reads what came of this, and what others did meanwhile.
       return await this.#moveLine(topic, partition, placement);
@@ -213,12 +268,15 @@ export class Placer {
     // It can have been taken away from us meanwhile.
     if (!this.#unplaced.delete(partition)) return;
     const position = placement.offset;
+    if (position > marks.high) this.#tellWrongEnd(partition, position, facts);
     const lineage = lineageOf(dataSetId, line);
     this.#place(partition, {
       topic,
       dataSetId,
       lineage,
       position,
+      leaderEpoch: line.leaderEpoch,
+      followingEpoch: known.seenEpochs.get(partition),
       fetchPosition: position,
       working: undefined,
     });
@@ -230,6 +288,7 @@ export class Placer {
     const left = this.#left.get(partition);
     this.#left.delete(partition);
     this.#places.set(partition, place);
+    this.#seenEpochs.delete(partition);
     const stands = left?.position === position && left.lineage === lineage;
     // The owner before us may have died, and we may have lost an answer, after COMMIT and before the
     // last value and the Kafka commit. Neither may wait for the next message. Where the ledger
@@ -241,6 +300,45 @@ export class Placer {
     observer?.placed(partition, position);
     member.seek(partition, position);
     member.resume([partition]);
+  }
+
+  /**
+   * Offsets alone do not tell enough where the ledger knows the leader epoch; nor does a watermark,
+   * which is one broker's word, if it lies before the place to start from.
+   */
+  #needsEnd(partition: number, { lineOf, watermarks, starts }: Offsets): boolean {
+    const line = lineOf.get(partition);
+    const start = line?.next ?? starts.get(partition) ?? 0;
+    const { high = 0 } = watermarks.get(partition) ?? {};
+    return start > high || (line?.leaderEpoch ?? UNKNOWN_EPOCH) !== UNKNOWN_EPOCH;
+  }
+
+  async #askEnds(offsets: Offsets): Promise<Known["ends"]> {
+    const epochs = [...this.#unplaced].filter((partition) => this.#needsEnd(partition, offsets))
+      .map((one) => [one, offsets.lineOf.get(one)?.leaderEpoch ?? UNKNOWN_EPOCH] as const);
+    return epochs.length === 0 ? new Map() : await this.#parts.member.epochEnds(new Map(epochs));
+  }
+
+  /** @throws {TransientError} until the brokers have said often enough that the log lost its end. */
+  #believe(partition: number, placement: Placement & { kind: "rewind" }, facts: LogFacts): void {
+    const found = [placement.fromOffset, placement.offset, placement.epoch].join(" ");
+    const known = this.#losses.get(partition);
+    const answers = known?.found === found ? known.answers + 1 : 1;
+    this.#losses.set(partition, { found, answers });
+    if (answers >= REWIND_ANSWERS) return;
+    throw new TransientError(
+      `Cannot go on at offset ${placement.fromOffset} of partition ${partition}: the brokers say ` +
+        `that its log ${endText(facts)}. They are asked again before anything is read again`,
+    );
+  }
+
+  #tellWrongEnd(partition: number, position: number, { watermarks, end }: LogFacts): void {
+    this.#parts.log.warn("a broker named a wrong end of the log, and was not believed", {
+      partition,
+      ledgerOffset: position,
+      named: watermarks.high,
+      logEnd: end?.endOffset,
+    });
   }
 
   /** Where to begin partitions that have no line in the ledger; absent: at the beginning. */
@@ -266,7 +364,8 @@ export class Placer {
   ): Promise<void> {
     const starts = await this.#parts.member.offsetsAtTime(timestampMs);
     for (const [partition, marks] of [...watermarks].sort(([a], [b]) => b - a)) {
-      const placement = decidePlacement(undefined, marks, starts.get(partition));
+      const facts = { watermarks: marks, end: undefined };
+      const placement = decidePlacement(undefined, facts, starts.get(partition));
       await this.#moveLine(topic, partition, placement);
     }
   }
@@ -285,8 +384,10 @@ export class Placer {
       return;
     }
     const { fromOffset } = placement;
-    const moved = await store.moveLedgerLine(topic, partition, { fromOffset, toOffset: offset });
-    if (!moved) return;
+    const toEpoch = placement.kind === "rewind" ? placement.epoch : UNKNOWN_EPOCH;
+    const move = { fromOffset, toOffset: offset, toEpoch };
+    if (!await store.moveLedgerLine(topic, partition, move)) return;
+    this.#losses.delete(partition);
     if (placement.kind === "gap") {
       log.error("messages were deleted by the brokers before they were read", {
         partition,
@@ -295,10 +396,11 @@ export class Placer {
         messages: offset - fromOffset,
       });
     } else {
-      log.error("the brokers' log ends before the ledger: reading it again from its beginning", {
+      log.error("the brokers lost the end of the log: reading again what they have now", {
         partition,
         ledgerOffset: fromOffset,
         toOffset: offset,
+        messages: fromOffset - offset,
       });
     }
   }
@@ -307,4 +409,9 @@ export class Placer {
 /** Whether the ledger knows an earlier life of the topic. Of one made again, everything is unread. */
 function isMadeAgain(topic: TopicIdentity, lines: readonly LedgerLine[]): boolean {
   return lines.some((line) => line.topic.topic === topic.topic && !isSameTopic(line.topic, topic));
+}
+
+function endText({ watermarks, end }: LogFacts): string {
+  if (end === undefined) return `ends at ${watermarks.high}`;
+  return `ends at ${end.endOffset} in leader epoch ${end.leaderEpoch}`;
 }

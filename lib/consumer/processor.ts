@@ -46,6 +46,10 @@ export interface Batch {
   readonly fromOffset: number;
   /** Where the ledger goes: one past the last offset covered. */
   readonly nextOffset: number;
+  /** The leader epoch that the ledger has, see `LedgerLine.leaderEpoch`. */
+  readonly fromEpoch: number;
+  /** The leader epoch that the ledger gets. */
+  readonly nextEpoch: number;
   /** Ascending by offset; offsets without a message are counted as skipped. */
   readonly messages: readonly Message[];
 }
@@ -223,6 +227,8 @@ function batchToStore(work: BatchWork): Parameters<Store["storeBatch"]>[0] {
     partition: batch.partition,
     fromOffset: batch.fromOffset,
     nextOffset: batch.nextOffset,
+    fromEpoch: batch.fromEpoch,
+    nextEpoch: batch.nextEpoch,
     readings: sent.map(({ message, parsed }) => ({
       offset: message.offset,
       reading: parsed.reading,
@@ -292,8 +298,19 @@ async function isolateRefusedRow(
   if (batch.messages.length < 2 || middle === undefined) {
     return await storeRefused(batch, parts, refusal);
   }
-  const left = { ...batch, nextOffset: middle.offset, messages: before(batch, middle) };
-  const right = { ...batch, fromOffset: middle.offset, messages: from(batch, middle) };
+  const { offset, leaderEpoch } = middle;
+  const left = {
+    ...batch,
+    nextOffset: offset,
+    nextEpoch: leaderEpoch,
+    messages: before(batch, middle),
+  };
+  const right = {
+    ...batch,
+    fromOffset: offset,
+    fromEpoch: leaderEpoch,
+    messages: from(batch, middle),
+  };
   const first = await processBatch(left, parts);
   if (first.kind !== "stored") return first;
   const second = await processBatch(right, parts);

@@ -316,7 +316,7 @@ function lag(
   const [aging, shortened]: [number[], number[]] = [[], []];
   for (const [partition, watermarks] of topic.watermarks) {
     const start = isMadeAgain ? undefined : group.committedByOthers.get(partition);
-    const placement = decidePlacement(lines.get(partition), watermarks, start);
+    const placement = decidePlacement(lines.get(partition), { watermarks, end: undefined }, start);
     const { offset } = placement;
     if (placement.kind === "gap") lost += offset - placement.fromOffset;
     // With members at work the ledger can have moved on while the brokers answered.

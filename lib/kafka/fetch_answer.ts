@@ -20,7 +20,7 @@ import {
   type BatchInTransaction,
 } from "./aborted_transactions.ts";
 import { CODECS } from "./compression.ts";
-import type { Message } from "./message.ts";
+import { type Message, UNKNOWN_EPOCH } from "./message.ts";
 import { NO_HEADERS, readRecords } from "./records.ts";
 import { UnreadableError } from "./unreadable.ts";
 
@@ -42,6 +42,7 @@ const COMMON_HEADER_BYTES = 17;
 /** Where the length of a batch ends; the length counts what follows. */
 const LENGTH_END = 12;
 const HEADER_BYTES = 61;
+const LEADER_EPOCH_AT = 12;
 const ATTRIBUTES_AT = 21;
 const LAST_OFFSET_DELTA_AT = 23;
 const FIRST_TIMESTAMP_AT = 27;
@@ -67,6 +68,10 @@ type KafkajsDecoder = InstanceType<typeof Decoder>;
 export interface FetchedParcel {
   /** The last offset that the fetch covers, with or without a message there. */
   readonly offset: string;
+  /** Leader epoch of the first batch. */
+  readonly firstEpoch: number;
+  /** Leader epoch of the last batch. */
+  readonly lastEpoch: number;
   /** Ascending by offset. Some can lie below the offset that was asked for. */
   readonly parcel: readonly Message[];
 }
@@ -83,8 +88,21 @@ export function unpackMessages(parcels: readonly object[], fetchedOffset: number
     .filter(({ offset }) => offset >= fetchedOffset);
 }
 
+/** The leader epochs at both ends of what kafkajs hands on as the messages of a batch. */
+export function epochsOf(
+  parcels: readonly object[],
+): Pick<FetchedParcel, "firstEpoch" | "lastEpoch"> {
+  const [parcel] = parcels as readonly FetchedParcel[];
+  return {
+    firstEpoch: parcel?.firstEpoch ?? UNKNOWN_EPOCH,
+    lastEpoch: parcel?.lastEpoch ?? UNKNOWN_EPOCH,
+  };
+}
+
 /** What the header of a batch says. */
 interface BatchHeader extends BatchInTransaction {
+  /** Epoch of the leader that wrote it. */
+  readonly leaderEpoch: number;
   readonly firstOffset: bigint;
 }
 
@@ -163,15 +181,22 @@ function decodeBatches(
   allowance: Allowance,
 ): readonly FetchedParcel[] {
   const parcel: Message[] = [];
-  let lastOffset: bigint | undefined;
+  let first: BatchEnd | undefined;
+  let last: BatchEnd | undefined;
   for (let from = 0; from + COMMON_HEADER_BYTES <= bytes.length;) {
     const end = from + LENGTH_END + bytes.readInt32BE(from + 8);
     if (end > bytes.length || allowance.cost <= 0) break;
-    lastOffset = decodeBatch(bytes.subarray(from, end), { aborted, allowance, parcel });
+    last = decodeBatch(bytes.subarray(from, end), { aborted, allowance, parcel });
+    first ??= last;
     from = end;
   }
-  return lastOffset === undefined ? [] : [{ offset: String(lastOffset), parcel }];
+  if (first === undefined || last === undefined) return [];
+  const [firstEpoch, lastEpoch] = [first.leaderEpoch, last.leaderEpoch];
+  return [{ offset: String(last.lastOffset), firstEpoch, lastEpoch, parcel }];
 }
+
+/** Where a batch ends, and in whose time. */
+type BatchEnd = Pick<BatchHeader, "lastOffset" | "leaderEpoch">;
 
 interface DecodingParts {
   readonly aborted: AbortedTransactions;
@@ -183,21 +208,21 @@ interface DecodingParts {
 /**
  * Decodes one batch.
  *
- * @returns its last offset as its header says. The record there can have been compacted away, and a
+ * @returns its end as its header says. The record there can have been compacted away, and a
  * fetch that asked for that place would get this batch again.
  */
-function decodeBatch(batch: Buffer, { aborted, allowance, parcel }: DecodingParts): bigint {
+function decodeBatch(batch: Buffer, { aborted, allowance, parcel }: DecodingParts): BatchEnd {
   const magic = batch.readInt8(COMMON_HEADER_BYTES - 1);
   if (magic !== MAGIC || batch.length < HEADER_BYTES) {
     const firstOffset = batch.readBigInt64BE(0);
     const fault = magic === MAGIC ? "a batch without a header" : `message format ${magic}`;
-    const place = { firstOffset, lastOffset: firstOffset, timestampMs: 0 };
-    parcel.push(unreadableMessage(place, batch, fault));
-    return firstOffset;
+    const end = { lastOffset: firstOffset, leaderEpoch: UNKNOWN_EPOCH };
+    parcel.push(unreadableMessage({ ...end, firstOffset, timestampMs: 0 }, batch, fault));
+    return end;
   }
   const header = readHeader(batch);
   // Before its records are looked at: an aborted one need not be readable.
-  if (aborted.leavesOut(header)) return header.lastOffset;
+  if (aborted.leavesOut(header)) return header;
   try {
     const messages = decodeMessages(batch, header, allowance);
     if (header.isControl) {
@@ -210,7 +235,7 @@ function decodeBatch(batch: Buffer, { aborted, allowance, parcel }: DecodingPart
     const place = { ...header, timestampMs: Number(batch.readBigInt64BE(MAX_TIMESTAMP_AT)) };
     parcel.push(unreadableMessage(place, batch.subarray(HEADER_BYTES), describeError(error)));
   }
-  return header.lastOffset;
+  return header;
 }
 
 function readHeader(batch: Buffer): BatchHeader {
@@ -219,6 +244,7 @@ function readHeader(batch: Buffer): BatchHeader {
   return {
     firstOffset,
     lastOffset: firstOffset + BigInt(batch.readInt32BE(LAST_OFFSET_DELTA_AT)),
+    leaderEpoch: batch.readInt32BE(LEADER_EPOCH_AT),
     producerId: batch.readBigInt64BE(PRODUCER_ID_AT),
     isTransactional: (attributes & TRANSACTIONAL) !== 0,
     isControl: (attributes & CONTROL) !== 0,
@@ -232,7 +258,7 @@ function isAbortMarker(key: Uint8Array | null | undefined): boolean {
 
 function decodeMessages(
   batch: Buffer,
-  { firstOffset }: BatchHeader,
+  { firstOffset, leaderEpoch }: BatchHeader,
   allowance: Allowance,
 ): readonly Message[] {
   const count = batch.readInt32BE(HEADER_BYTES - 4);
@@ -246,6 +272,7 @@ function decodeMessages(
   return readRecords(data, {
     count,
     firstOffset: Number(firstOffset),
+    leaderEpoch,
     lastOffsetDelta: batch.readInt32BE(LAST_OFFSET_DELTA_AT),
     firstTimestamp: isOwnTime ? Number(batch.readBigInt64BE(FIRST_TIMESTAMP_AT)) : undefined,
     maxTimestamp: Number(batch.readBigInt64BE(MAX_TIMESTAMP_AT)),
@@ -268,9 +295,8 @@ function decompress(batch: Buffer, codecNumber: number): Buffer {
 
 /** Stands for a whole batch, in the place of its last record: no fetch begins behind that. */
 function unreadableMessage(
-  { firstOffset, lastOffset, timestampMs }: {
+  { firstOffset, lastOffset, leaderEpoch, timestampMs }: BatchEnd & {
     readonly firstOffset: bigint;
-    readonly lastOffset: bigint;
     readonly timestampMs: number;
   },
   bytes: Buffer,
@@ -282,6 +308,7 @@ function unreadableMessage(
     value: bytes,
     headers: NO_HEADERS,
     timestampMs,
+    leaderEpoch,
     unreadable: `offsets ${firstOffset} to ${lastOffset}: ${fault}`,
   };
 }

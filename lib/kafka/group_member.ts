@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { Message, TopicIdentity, Watermarks } from "./message.ts";
+import type { EpochEnd, Message, TopicIdentity, Watermarks } from "./message.ts";
 
 /** Consecutive messages of one partition, as one fetch brought them. */
 export interface FetchedBatch {
@@ -16,6 +16,10 @@ export interface FetchedBatch {
   readonly fetchedOffset: number;
   /** One past the last offset that the fetch covered, control and aborted records included. */
   readonly nextOffset: number;
+  /** Leader epoch of the first record, whatever kind it is of. */
+  readonly firstEpoch: number;
+  /** Leader epoch of the last record, whatever kind it is of. */
+  readonly lastEpoch: number;
   /**
    * Ascending by offset. Offsets can be missing: control records, aborted or compacted messages.
    * Empty if the fetch covered nothing else; such a batch is handed over like any other.
@@ -62,8 +66,23 @@ export interface GroupMember {
   seek(partition: number, offset: number): void;
   /** Which life of which topic this is, asked of the brokers anew at each call. */
   identity(): Promise<TopicIdentity>;
-  /** The readable range of every partition of the topic. */
+  /**
+   * The readable range of every partition of the topic. `high` is what one broker says, and can be too
+   * low for a moment: one that slept, and does not know yet that others lead.
+   */
   watermarks(): Promise<ReadonlyMap<number, Watermarks>>;
+  /**
+   * Where leader epochs end in the logs. Asked over a connection of its own of those who lead after
+   * asking anew who does; a broker that leads no more does not answer.
+   *
+   * @param epochs partitions and the epoch in question; `UNKNOWN_EPOCH`: that of the present leader, so
+   * that the answer is the end of the log
+   * @returns undefined for a partition whose brokers cannot tell; a partition that has no leader, or
+   * none that answers, is absent
+   */
+  epochEnds(
+    epochs: ReadonlyMap<number, number>,
+  ): Promise<ReadonlyMap<number, EpochEnd | undefined>>;
   /**
    * The offsets that another program committed for the group; a partition without one is absent.
    * What {@linkcode GroupMember.commit} wrote is left out: it says that this program had stored

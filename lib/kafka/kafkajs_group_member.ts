@@ -15,9 +15,9 @@ import {
   KAFKAJS_RETRY,
   openKafka,
 } from "./connection.ts";
-import { unpackMessages } from "./fetch_answer.ts";
+import { epochsOf, unpackMessages } from "./fetch_answer.ts";
 import type { FetchedBatch, GroupAdmin, GroupHandlers, GroupMember } from "./group_member.ts";
-import type { TopicIdentity, Watermarks } from "./message.ts";
+import type { EpochEnd, TopicIdentity, Watermarks } from "./message.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { type IdentityReader, openIdentityReader } from "./topic_identity.ts";
 
@@ -172,6 +172,7 @@ class KafkajsGroupMember implements OpenGroupMember {
       partition: payload.batch.partition,
       fetchedOffset: offsetOf(fetchedOffset),
       nextOffset: offsetOf(payload.batch.lastOffset()) + 1,
+      ...epochsOf(payload.batch.messages),
       messages: unpackMessages(payload.batch.messages, offsetOf(fetchedOffset)),
       isCurrent: () => payload.isRunning() && !payload.isStale(),
       // kafkajs wants the last offset done and adds one itself.
@@ -221,6 +222,15 @@ class KafkajsGroupMember implements OpenGroupMember {
     );
     return new Map(
       rows.map((row) => [row.partition, { low: offsetOf(row.low), high: offsetOf(row.high) }]),
+    );
+  }
+
+  epochEnds(
+    epochs: ReadonlyMap<number, number>,
+  ): Promise<ReadonlyMap<number, EpochEnd | undefined>> {
+    return this.#ask(
+      "read where the logs end",
+      () => this.#identityReader.epochEnds(this.#topic, epochs),
     );
   }
 

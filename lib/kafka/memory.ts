@@ -11,13 +11,14 @@
 import type { Clock } from "../clock.ts";
 import { ConfigurationError, TransientError } from "../errors.ts";
 import type { FetchedBatch, GroupAdmin, GroupHandlers, GroupMember } from "./group_member.ts";
-import type {
-  Message,
-  MessageHeaders,
-  MessageToSend,
-  TopicIdentity,
-  Watermarks,
+import {
+  type EpochEnd,
+  type MessageHeaders,
+  type MessageToSend,
+  type TopicIdentity,
+  type Watermarks,
 } from "./message.ts";
+import { LogLeaders } from "./memory_leaders.ts";
 import {
   LogTransactions,
   type MemoryRecord,
@@ -36,6 +37,8 @@ export interface MemoryPartition {
   records: MemoryRecord[];
   /** Whose transactions the records belong to. */
   transactions: LogTransactions;
+  /** Who wrote the records, and who leads. */
+  leaders: LogLeaders;
 }
 
 /** How to make a {@linkcode MemoryKafka}. */
@@ -87,7 +90,13 @@ export interface RecordToAppend {
 }
 
 /** Calls that can be made to fail. */
-export type MemoryKafkaCall = "identity" | "watermarks" | "committed" | "commit" | "send";
+export type MemoryKafkaCall =
+  | "identity"
+  | "watermarks"
+  | "epochEnds"
+  | "committed"
+  | "commit"
+  | "send";
 
 /** A cluster with one topic. */
 export class MemoryKafka {
@@ -111,6 +120,7 @@ export class MemoryKafka {
   /** How often each group has dealt out its partitions. */
   readonly #generations = new Map<string, number>();
   readonly #faults = new Map<MemoryKafkaCall, Error[]>();
+  readonly #wrongHighs = new Map<number, number>();
 
   /** An empty topic. */
   constructor(options: MemoryKafkaOptions) {
@@ -223,10 +233,10 @@ export class MemoryKafka {
     }
   }
 
-  #append(number: number, record: WithoutOffset<MemoryRecord>): number {
+  #append(number: number, record: WithoutPlace<MemoryRecord>): number {
     const partition = this.partition(number);
     const offset = partition.next++;
-    const kept = { ...record, offset };
+    const kept = { ...record, offset, leaderEpoch: partition.leaders.epoch };
     partition.records.push(kept);
     partition.transactions.note(kept);
     return offset;
@@ -237,6 +247,29 @@ export class MemoryKafka {
     const partition = this.partition(number);
     partition.low = Math.min(Math.max(offset, partition.low), partition.next);
     partition.records = partition.records.filter((record) => record.offset >= partition.low);
+    partition.leaders.keepFrom(partition.low);
+  }
+
+  /** Another broker leads the partition. Nothing is lost. */
+  electLeader(number: number): void {
+    const { leaders, next } = this.partition(number);
+    leaders.elect(next);
+  }
+
+  /**
+   * The next answer of `watermarks` says that the partition's log ends at `high`, once: a broker that
+   * slept, and does not know yet that others lead.
+   */
+  answerWronglyNext(number: number, high: number): void {
+    this.#wrongHighs.set(number, high);
+  }
+
+  /** Called by members: what brokers say of a partition. */
+  watermarksOf(number: number): Watermarks {
+    const partition = this.partition(number);
+    const high = this.#wrongHighs.get(number) ?? stableEnd(partition);
+    this.#wrongHighs.delete(number);
+    return { low: partition.low, high };
   }
 
   /** Loses everything from `offset` on, as an unclean leader election does. */
@@ -245,6 +278,7 @@ export class MemoryKafka {
     partition.next = Math.max(partition.low, Math.min(offset, partition.next));
     partition.records = partition.records.filter((record) => record.offset < partition.next);
     partition.transactions = new LogTransactions(partition.records);
+    this.electLeader(number);
   }
 
   /**
@@ -327,10 +361,16 @@ export class MemoryKafka {
   }
 }
 
-type WithoutOffset<Record> = Record extends unknown ? Omit<Record, "offset"> : never;
+type WithoutPlace<Record> = Record extends unknown ? Omit<Record, "offset" | "leaderEpoch"> : never;
 
 function emptyPartition(): MemoryPartition {
-  return { low: 0, next: 0, records: [], transactions: new LogTransactions([]) };
+  return {
+    low: 0,
+    next: 0,
+    records: [],
+    transactions: new LogTransactions([]),
+    leaders: new LogLeaders(),
+  };
 }
 
 /** The last stable offset: nothing from here on is shown, for a transaction is open. */
@@ -439,11 +479,20 @@ export class MemoryMember implements GroupMember, GroupAdmin {
   async watermarks(): Promise<ReadonlyMap<number, Watermarks>> {
     this.#kafka.check("watermarks");
     return new Map(
-      this.#kafka.partitionNumbers().map((number) => {
-        const partition = this.#kafka.partition(number);
-        return [number, { low: partition.low, high: stableEnd(partition) }];
-      }),
+      this.#kafka.partitionNumbers().map((number) => [number, this.#kafka.watermarksOf(number)]),
     );
+  }
+
+  // deno-lint-ignore require-await -- see above
+  async epochEnds(
+    epochs: ReadonlyMap<number, number>,
+  ): Promise<ReadonlyMap<number, EpochEnd | undefined>> {
+    this.#kafka.check("epochEnds");
+    const ends = Array.from(epochs, ([number, epoch]) => {
+      const { leaders, next } = this.#kafka.partition(number);
+      return [number, leaders.endOf(epoch, next)] as const;
+    });
+    return new Map(ends.filter(([, end]) => end !== undefined));
   }
 
   // deno-lint-ignore require-await -- see above
@@ -553,24 +602,24 @@ export class MemoryMember implements GroupMember, GroupAdmin {
       }
     }
     try {
-      await handlers.batch(this.#batchOf(number, position, last.offset + 1, messages));
+      await handlers.batch(this.#batchOf({
+        partition: number,
+        fetchedOffset: position,
+        nextOffset: last.offset + 1,
+        firstEpoch: slice[0]!.leaderEpoch,
+        lastEpoch: last.leaderEpoch,
+        messages,
+      }));
     } catch (error) {
       if (!(error instanceof MemoryRebalanceError)) throw error;
     }
     return slice.length;
   }
 
-  #batchOf(
-    partition: number,
-    fetchedOffset: number,
-    nextOffset: number,
-    messages: readonly Message[],
-  ): FetchedBatch {
+  #batchOf(fetched: Omit<FetchedBatch, "isCurrent" | "resolve" | "heartbeat">): FetchedBatch {
+    const { partition } = fetched;
     return {
-      partition,
-      fetchedOffset,
-      nextOffset,
-      messages,
+      ...fetched,
       isCurrent: () => !this.#stop.signal.aborted && !this.#seeks.has(partition),
       resolve: (offset) => this.#positions.set(partition, offset),
       // deno-lint-ignore require-await -- a rebalance must come as a rejection

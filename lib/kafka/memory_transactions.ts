@@ -16,7 +16,12 @@ export type MemoryRecord =
   /** A message, and whose transaction it belongs to. */
   | Message & { readonly producerId?: bigint }
   /** Takes an offset and carries no message: the end of a producer's transaction, or of nobody's. */
-  | { readonly offset: number; readonly control: true; readonly ends?: TransactionEnd };
+  | {
+    readonly offset: number;
+    readonly leaderEpoch: number;
+    readonly control: true;
+    readonly ends?: TransactionEnd;
+  };
 
 /** What a marker says. */
 export interface TransactionEnd {

@@ -10,6 +10,9 @@
  */
 export type MessageHeaders = Readonly<Record<string, readonly (Uint8Array | null)[]>>;
 
+/** Stands for a leader epoch that is not known, as in Kafka's own messages. */
+export const UNKNOWN_EPOCH: number = -1;
+
 /**
  * One record of the topic as the consumer receives it.
  *
@@ -27,6 +30,8 @@ export interface Message {
   readonly headers: MessageHeaders;
   /** The record's own time (log append or create time, as the topic is set), ms since 1970. */
   readonly timestampMs: number;
+  /** The epoch of the leader that wrote it; {@linkcode UNKNOWN_EPOCH} if the brokers do not say. */
+  readonly leaderEpoch: number;
   /**
    * Why the batch that this message came in could not be read: a codec, a size. The message then
    * stands for all of them, at the offset of the last, and its value is the batch as it came.
@@ -70,4 +75,18 @@ export interface Watermarks {
   readonly low: number;
   /** One past the last offset that can be read. */
   readonly high: number;
+}
+
+/**
+ * Where the messages of a leader epoch end in the log that a partition has now. Each epoch has one
+ * leader, and a log that keeps a message of its keeps all before it.
+ */
+export interface EpochEnd {
+  /**
+   * The largest epoch in the log that is not above the one in question. A smaller one: nothing of
+   * that one is left.
+   */
+  readonly leaderEpoch: number;
+  /** One past its last offset. */
+  readonly endOffset: number;
 }

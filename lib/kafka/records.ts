@@ -20,6 +20,8 @@ export interface RecordsHeader {
   readonly count: number;
   /** Offset of the batch's beginning. */
   readonly firstOffset: number;
+  /** Epoch of the leader that wrote the batch. */
+  readonly leaderEpoch: number;
   /** No record lies further behind the beginning. */
   readonly lastOffsetDelta: number;
   /** To which the records' own times are added; undefined: all have `maxTimestamp`. */
@@ -38,6 +40,7 @@ export const NO_HEADERS: MessageHeaders = {};
 class RecordMessage implements Message {
   readonly offset: number;
   readonly timestampMs: number;
+  readonly leaderEpoch: number;
   readonly key: Buffer | null;
   readonly value: Buffer | null;
   readonly #data: Buffer;
@@ -46,10 +49,11 @@ class RecordMessage implements Message {
   /** @param reader stands before the key, and after the headers when this is done */
   constructor(
     reader: RecordReader,
-    { offset, timestampMs }: Pick<Message, "offset" | "timestampMs">,
+    { offset, timestampMs, leaderEpoch }: Pick<Message, "offset" | "timestampMs" | "leaderEpoch">,
   ) {
     this.offset = offset;
     this.timestampMs = timestampMs;
+    this.leaderEpoch = leaderEpoch;
     this.key = reader.readBytes();
     this.value = reader.readBytes();
     this.#data = reader.data;
@@ -87,6 +91,7 @@ export function readRecords(data: Buffer, header: RecordsHeader): readonly Messa
       new RecordMessage(reader, {
         offset: header.firstOffset + offsetDelta,
         timestampMs: firstTimestamp === undefined ? maxTimestamp : firstTimestamp + timestampDelta,
+        leaderEpoch: header.leaderEpoch,
       }),
     );
     if (reader.at !== end) throw new UnreadableError("a record does not end where it says");

@@ -6,7 +6,7 @@
  */
 import { ConfigurationError, TransientError } from "../errors.ts";
 import type { GroupAdmin, GroupMember } from "../kafka/group_member.ts";
-import type { TopicIdentity, Watermarks } from "../kafka/message.ts";
+import { type TopicIdentity, UNKNOWN_EPOCH, type Watermarks } from "../kafka/message.ts";
 import { parseInstant } from "../consumer/placement.ts";
 import { type LedgerLine, linesOf, type Store } from "../postgres/store.ts";
 import { table } from "../table.ts";
@@ -27,6 +27,8 @@ export interface RewindStep {
   readonly fromOffset: number | undefined;
   /** Where it goes; not below what the brokers keep, and never forward. */
   readonly toOffset: number;
+  /** The leader epoch that its line has and keeps: that of a later message serves as well. */
+  readonly toEpoch: number;
 }
 
 /** Whom to ask, and whom to move. */
@@ -110,7 +112,12 @@ function stepOf(
   { line, wanted }: { readonly line: LedgerLine | undefined; readonly wanted: number },
 ): RewindStep {
   const next = line?.next ?? low;
-  return { partition, fromOffset: line?.next, toOffset: Math.min(next, Math.max(low, wanted)) };
+  return {
+    partition,
+    fromOffset: line?.next,
+    toOffset: Math.min(next, Math.max(low, wanted)),
+    toEpoch: line?.leaderEpoch ?? UNKNOWN_EPOCH,
+  };
 }
 
 /** Whether a step changes anything. */

@@ -32,6 +32,7 @@ import type {
   BatchToStore,
   DeadLetter,
   LedgerLine,
+  LedgerMove,
   ReadingAt,
   Store,
   StoreOutcome,
@@ -86,7 +87,7 @@ async function dataSetId(pool: SqlPool): Promise<string> {
 /** Reads ledger lines, see {@linkcode ledgerLineOf}. */
 export const SELECT_LEDGER = `
   SELECT cluster_id, topic, topic_id, kafka_partition, first_offset, next_offset, inserted, duplicates,
-    dead_letters, skipped, gaps, rewound,
+    leader_epoch, dead_letters, skipped, gaps, rewound,
     (extract(epoch FROM updated_at) * 1000)::bigint AS updated_at_ms
   FROM ledger
   ORDER BY cluster_id, topic, topic_id, kafka_partition`;
@@ -107,6 +108,7 @@ export function ledgerLineOf(row: SqlRow): LedgerLine {
     partition: Number(row.kafka_partition),
     first: Number(row.first_offset),
     next: Number(row.next_offset),
+    leaderEpoch: Number(row.leader_epoch),
     inserted: Number(row.inserted),
     duplicates: Number(row.duplicates),
     deadLetters: Number(row.dead_letters),
@@ -142,13 +144,14 @@ async function moveLedgerLine(
   pool: SqlPool,
   topic: TopicIdentity,
   partition: number,
-  move: { readonly fromOffset: number; readonly toOffset: number },
+  move: LedgerMove,
 ): Promise<boolean> {
   const { rowCount } = await pool.query({
     action: `move the ledger line of partition ${partition}`,
     text: `
       UPDATE ledger SET
         next_offset = $6::bigint,
+        leader_epoch = $7::integer,
         gaps = gaps + greatest($6::bigint - $5::bigint, 0),
         rewound = rewound + greatest($5::bigint - $6::bigint, 0),
         updated_at = now()
@@ -161,12 +164,13 @@ async function moveLedgerLine(
       partition,
       move.fromOffset,
       move.toOffset,
+      move.toEpoch,
     ],
   });
   return rowCount === 1;
 }
 
-const STORE_BATCH_PARAMETERS = 29;
+const STORE_BATCH_PARAMETERS = 31;
 const STORE_BATCH = `SELECT * FROM store_batch(${
   Array.from({ length: STORE_BATCH_PARAMETERS }, (_, index) => `$${index + 1}`).join(", ")
 })`;
@@ -210,6 +214,8 @@ function storeOutcomeOf(row: SqlRow): StoreOutcome {
         kind: "fenced",
         ledgerNext: row.ledger_next === null ? undefined : Number(row.ledger_next),
       };
+    case "other_log":
+      return { kind: "other_log" };
     case "data_set_changed":
       return { kind: "data_set_changed" };
     default:
@@ -238,6 +244,8 @@ export function storeBatchValues(batch: BatchToStore): readonly SqlValue[] {
     batch.skipped,
     ...readingColumns(batch),
     ...deadLetterColumns(batch.deadLetters, batch.suspects),
+    batch.fromEpoch,
+    batch.nextEpoch,
   ];
 }
 

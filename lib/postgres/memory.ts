@@ -6,12 +6,13 @@
  */
 import { type Clock, systemClock } from "../clock.ts";
 import { RowDataError, TransientError } from "../errors.ts";
-import type { TopicIdentity } from "../kafka/message.ts";
+import { type TopicIdentity, UNKNOWN_EPOCH } from "../kafka/message.ts";
 import { type Reading, sameContent } from "../reading/reading.ts";
 import type {
   BatchToStore,
   DeadLetter,
   LedgerLine,
+  LedgerMove,
   ReadingAt,
   Store,
   StoreOutcome,
@@ -172,6 +173,7 @@ function openLine(
     partition,
     first,
     next: first,
+    leaderEpoch: UNKNOWN_EPOCH,
     inserted: 0,
     duplicates: 0,
     deadLetters: 0,
@@ -186,11 +188,9 @@ function openLine(
 
 function moveLine(
   { ledger }: Tables,
-  { topic, partition, fromOffset, toOffset, clock }: {
+  { topic, partition, fromOffset, toOffset, toEpoch, clock }: LedgerMove & {
     readonly topic: TopicIdentity;
     readonly partition: number;
-    readonly fromOffset: number;
-    readonly toOffset: number;
     readonly clock: Clock;
   },
 ): boolean {
@@ -200,6 +200,7 @@ function moveLine(
   ledger.set(key, {
     ...line,
     next: toOffset,
+    leaderEpoch: toEpoch,
     gaps: line.gaps + Math.max(toOffset - fromOffset, 0),
     rewound: line.rewound + Math.max(fromOffset - toOffset, 0),
     updatedAtMs: clock.now(),
@@ -211,6 +212,9 @@ function storeBatch(tables: Tables, batch: BatchToStore, clock: Clock): StoreOut
   if (batch.dataSetId !== tables.dataSetId) return { kind: "data_set_changed" };
   const key = lineKey(batch.topic, batch.partition);
   const line = tables.ledger.get(key);
+  const isOfOtherLog = (line?.next === batch.fromOffset && line.leaderEpoch !== batch.fromEpoch) ||
+    (line?.next === batch.nextOffset && line.leaderEpoch !== batch.nextEpoch);
+  if (isOfOtherLog) return { kind: "other_log" };
   if (line?.next !== batch.fromOffset) return { kind: "fenced", ledgerNext: line?.next };
 
   // Everything is worked out first and written last, as a transaction would have it.
@@ -238,6 +242,7 @@ function storeBatch(tables: Tables, batch: BatchToStore, clock: Clock): StoreOut
   tables.ledger.set(key, {
     ...line,
     next: batch.nextOffset,
+    leaderEpoch: batch.nextEpoch,
     inserted: line.inserted + inserted.length,
     duplicates: line.duplicates + duplicates,
     deadLetters: line.deadLetters + deadLetters,

@@ -55,6 +55,10 @@ export interface BatchToStore {
   readonly fromOffset: number;
   /** Where the ledger goes: one past the last offset covered. */
   readonly nextOffset: number;
+  /** The leader epoch that the line must have, see {@linkcode LedgerLine.leaderEpoch}. */
+  readonly fromEpoch: number;
+  /** The leader epoch that the line gets. */
+  readonly nextEpoch: number;
   /**
    * Readings to insert. The store sorts them by (id, offset). An id can be there more than once:
    * the first is inserted unless the id is stored already, and each of the others is compared
@@ -88,6 +92,11 @@ export type StoreOutcome =
   }
   /** The ledger did not stand at `fromOffset`; undefined: it has no such row. */
   | { readonly kind: "fenced"; readonly ledgerNext: number | undefined }
+  /**
+   * The ledger stands at the batch's beginning or end, with another leader epoch: somebody has stored
+   * other messages at these offsets, for the brokers had lost those that this batch goes on from.
+   */
+  | { readonly kind: "other_log" }
   /** These readings conflict with stored ones and came without a suspect: send them along. */
   | { readonly kind: "conflicts"; readonly offsets: readonly number[] }
   /** The database holds another data set than the batch was prepared for. */
@@ -106,6 +115,11 @@ export interface LedgerLine {
   readonly first: number;
   /** One past the last offset that is stored. */
   readonly next: number;
+  /**
+   * Epoch of the leader that wrote the message below `next`, or a later one; `UNKNOWN_EPOCH` if
+   * nobody knows.
+   */
+  readonly leaderEpoch: number;
   /** Readings that became rows. */
   readonly inserted: number;
   /** Readings that were stored already. */
@@ -120,6 +134,16 @@ export interface LedgerLine {
   readonly rewound: number;
   /** When the line last moved, ms since 1970. */
   readonly updatedAtMs: number;
+}
+
+/** A way of a line that no batch makes. */
+export interface LedgerMove {
+  /** Where it must stand. */
+  readonly fromOffset: number;
+  /** Where it goes. */
+  readonly toOffset: number;
+  /** The leader epoch that it gets, see {@linkcode LedgerLine.leaderEpoch}. */
+  readonly toEpoch: number;
 }
 
 /** The lines of one life of a topic, by partition. */
@@ -141,14 +165,10 @@ export interface Store {
   /** Opens a line at `first` if the partition has none; returns the `next` that it has now. */
   openLedgerLine(topic: TopicIdentity, partition: number, first: number): Promise<number>;
   /**
-   * Moves a line from `fromOffset` to `toOffset` without messages: forward is counted as a gap,
-   * backward as rewound. Returns false if the line did not stand at `fromOffset`.
+   * Moves a line without messages: forward is counted as a gap, backward as rewound. Returns false
+   * if the line did not stand at `fromOffset`.
    */
-  moveLedgerLine(
-    topic: TopicIdentity,
-    partition: number,
-    move: { readonly fromOffset: number; readonly toOffset: number },
-  ): Promise<boolean>;
+  moveLedgerLine(topic: TopicIdentity, partition: number, move: LedgerMove): Promise<boolean>;
   /**
    * Stores one batch in one transaction.
    *

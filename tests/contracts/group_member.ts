@@ -10,6 +10,7 @@ import type {
   GroupHandlers,
   GroupMember,
 } from "../../lib/kafka/group_member.ts";
+import { type EpochEnd, UNKNOWN_EPOCH } from "../../lib/kafka/message.ts";
 
 /** A topic of two partitions and the means to disturb it. */
 export interface TopicUnderTest {
@@ -220,6 +221,34 @@ const LAWS: readonly [string, Law][] = [
       await until(topic, "the end", () => witness.next(0) === 3);
       assert.equal(witness.batches[0]?.fetchedOffset, 2);
       assert.deepEqual(witness.values(0), ["c"]);
+      await member.stop();
+    },
+  ],
+  [
+    "epochEnds() tells where the log ends, and of an epoch that nobody knows nothing",
+    async (topic) => {
+      await topic.append(0, ["a", "b", "c"]);
+      const member = await topic.member("asking");
+      const witness = new Witness();
+      await member.start(witness);
+      await until(topic, "the end", () => witness.next(0) === 3);
+      const [{ firstEpoch, lastEpoch, messages } = assert.fail()] = witness.batches;
+      assert.deepEqual([firstEpoch, lastEpoch], [
+        messages[0]?.leaderEpoch,
+        messages[0]?.leaderEpoch,
+      ]);
+      assert.ok(firstEpoch >= 0, `leader epoch ${firstEpoch}`);
+      const end = { leaderEpoch: firstEpoch, endOffset: 3 };
+      const ask = async (epochs: [number, number][]): Promise<[number, EpochEnd | undefined][]> =>
+        [...await member.epochEnds(new Map(epochs))].toSorted(([a], [b]) => a - b);
+      assert.deepEqual(await ask([]), []);
+      assert.deepEqual(await ask([[0, firstEpoch]]), [[0, end]]);
+      assert.deepEqual(await ask([[0, UNKNOWN_EPOCH]]), [[0, end]]);
+      const [, [, empty] = assert.fail()] = await ask([[0, firstEpoch], [1, UNKNOWN_EPOCH]]);
+      assert.equal(empty?.endOffset, 0);
+      assert.deepEqual(await ask([[0, firstEpoch + 100]]), []);
+      await topic.append(0, ["d"]);
+      assert.deepEqual(await ask([[0, firstEpoch]]), [[0, { ...end, endOffset: 4 }]]);
       await member.stop();
     },
   ],

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { ConfigurationError, RowDataError, TransientError } from "../../lib/errors.ts";
-import type { TopicIdentity } from "../../lib/kafka/message.ts";
+import { type TopicIdentity, UNKNOWN_EPOCH } from "../../lib/kafka/message.ts";
 import type {
   BatchToStore,
   DeadLetter,
@@ -118,6 +118,8 @@ export function batchOf(dataSetId: string, changes: Partial<BatchToStore>): Batc
     topic: TOPIC,
     partition: 0,
     fromOffset: 0,
+    fromEpoch: UNKNOWN_EPOCH,
+    nextEpoch: UNKNOWN_EPOCH,
     readings: [],
     duplicates: 0,
     skipped: 0,
@@ -171,6 +173,7 @@ const EMPTY_LINE = {
   partition: 0,
   first: 0,
   next: 0,
+  leaderEpoch: UNKNOWN_EPOCH,
   inserted: 0,
   duplicates: 0,
   deadLetters: 0,
@@ -220,20 +223,35 @@ const LEDGER_LAWS: readonly Law[] = [
   }],
   ["moveLedgerLine() counts a move forward as a gap", async ({ store }) => {
     await store.openLedgerLine(TOPIC, 0, 10);
-    assert.equal(await store.moveLedgerLine(TOPIC, 0, { fromOffset: 10, toOffset: 15 }), true);
+    assert.equal(
+      await store.moveLedgerLine(TOPIC, 0, {
+        fromOffset: 10,
+        toOffset: 15,
+        toEpoch: UNKNOWN_EPOCH,
+      }),
+      true,
+    );
     assert.deepEqual(await ledgerOf(store), [{ ...EMPTY_LINE, first: 10, next: 15, gaps: 5 }]);
   }],
   ["moveLedgerLine() counts a move backward as rewound", async ({ store }) => {
     await store.openLedgerLine(TOPIC, 0, 10);
-    assert.equal(await store.moveLedgerLine(TOPIC, 0, { fromOffset: 10, toOffset: 4 }), true);
+    assert.equal(
+      await store.moveLedgerLine(TOPIC, 0, { fromOffset: 10, toOffset: 4, toEpoch: UNKNOWN_EPOCH }),
+      true,
+    );
     assert.deepEqual(await ledgerOf(store), [{ ...EMPTY_LINE, first: 10, next: 4, rewound: 6 }]);
   }],
   ["moveLedgerLine() moves only a line that stands at fromOffset", async ({ store }) => {
     await store.openLedgerLine(TOPIC, 0, 10);
-    const move = { fromOffset: 9, toOffset: 15 };
+    const move = { fromOffset: 9, toOffset: 15, toEpoch: UNKNOWN_EPOCH };
     assert.equal(await store.moveLedgerLine(TOPIC, 0, move), false);
     assert.equal(await store.moveLedgerLine(TOPIC, 1, move), false);
     assert.deepEqual(await ledgerOf(store), [{ ...EMPTY_LINE, first: 10, next: 10 }]);
+  }],
+  ["moveLedgerLine() gives the line the leader epoch that it is told", async ({ store }) => {
+    await store.openLedgerLine(TOPIC, 0, 10);
+    await store.moveLedgerLine(TOPIC, 0, { fromOffset: 10, toOffset: 4, toEpoch: 7 });
+    assert.equal((await store.readLedger())[0]?.leaderEpoch, 7);
   }],
   ["openLedgerLine() from two sides at once opens one line", async ({ store }) => {
     const firsts = [3, 5, 8];
@@ -251,7 +269,7 @@ const LEDGER_LAWS: readonly Law[] = [
   }],
   ["moveLedgerLine() lets one of two equal moves through", async ({ store }) => {
     await store.openLedgerLine(TOPIC, 0, 10);
-    const move = { fromOffset: 10, toOffset: 15 };
+    const move = { fromOffset: 10, toOffset: 15, toEpoch: UNKNOWN_EPOCH };
     const moved = await Promise.all([
       store.moveLedgerLine(TOPIC, 0, move),
       store.moveLedgerLine(TOPIC, 0, move),
@@ -314,6 +332,39 @@ const BATCH_LAWS: readonly Law[] = [
       deadLetters: 1,
       skipped: 3,
     }]);
+  }],
+  ["storeBatch() compares and sets the leader epoch together with the offset", async (s) => {
+    const { store } = s;
+    await storeFirst(store, { skipped: 5, nextEpoch: 3 });
+    const dataSetId = await store.dataSetId();
+    const next = { fromOffset: 5, fromEpoch: 3, nextEpoch: 4, readings: [readingAt(5, 1)] };
+    const before = await stateOf(s);
+    const others: [string, Partial<BatchToStore>, StoreOutcome][] = [
+      ["from another epoch", { fromEpoch: 2 }, { kind: "other_log" }],
+      ["from an unknown epoch", { fromEpoch: UNKNOWN_EPOCH }, { kind: "other_log" }],
+      [
+        "up to here in another epoch",
+        { fromOffset: 0, fromEpoch: UNKNOWN_EPOCH, nextEpoch: 2, skipped: 4 },
+        { kind: "other_log" },
+      ],
+      [
+        "up to here in the same epoch",
+        { fromOffset: 0, fromEpoch: UNKNOWN_EPOCH, nextEpoch: 3, skipped: 4 },
+        { kind: "fenced", ledgerNext: 5 },
+      ],
+    ];
+    for (const [name, changes, want] of others) {
+      assert.deepEqual(
+        await store.storeBatch(batchOf(dataSetId, { ...next, ...changes })),
+        want,
+        name,
+      );
+    }
+    assert.deepEqual(await stateOf(s), before);
+    const outcome = await store.storeBatch(batchOf(dataSetId, next));
+    assert.equal(outcome.kind, "stored");
+    const [line] = await ledgerOf(store);
+    assert.deepEqual([line?.next, line?.leaderEpoch], [6, 4]);
   }],
   ["storeBatch() keeps every value as it came", async (subject) => {
     const cases: Partial<Reading>[] = [
@@ -422,7 +473,7 @@ const BATCH_LAWS: readonly Law[] = [
     const { store } = subject;
     const deadLetters = [deadLetterAt(0, "{"), deadLetterAt(1, null, { reason: "tombstone" })];
     await storeFirst(store, { deadLetters });
-    await store.moveLedgerLine(TOPIC, 0, { fromOffset: 2, toOffset: 0 });
+    await store.moveLedgerLine(TOPIC, 0, { fromOffset: 2, toOffset: 0, toEpoch: UNKNOWN_EPOCH });
     const before = await subject.deadLetters();
     const outcome = await storeFirst(store, { deadLetters });
     assert.equal(outcome.kind === "stored" && outcome.deadLetters, 2);
@@ -438,7 +489,11 @@ const BATCH_LAWS: readonly Law[] = [
   }],
   ["storeBatch() keeps both dead letters if an offset comes with other bytes", async (subject) => {
     await storeFirst(subject.store, { deadLetters: [deadLetterAt(0, "{")] });
-    await subject.store.moveLedgerLine(TOPIC, 0, { fromOffset: 1, toOffset: 0 });
+    await subject.store.moveLedgerLine(TOPIC, 0, {
+      fromOffset: 1,
+      toOffset: 0,
+      toEpoch: UNKNOWN_EPOCH,
+    });
     await storeFirst(subject.store, { deadLetters: [deadLetterAt(0, "[")] });
     const payloads = (await subject.deadLetters()).map(({ payload }) => payload);
     assert.deepEqual(payloads.toSorted(), ["5b", "7b"]);
@@ -560,7 +615,7 @@ const REFUSAL_LAWS: readonly Law[] = [
     const readings = [readingAt(0, 1), readingAt(1, 2)];
     await storeFirst(s.store, { readings });
     const before = await s.rows();
-    await s.store.moveLedgerLine(TOPIC, 0, { fromOffset: 2, toOffset: 0 });
+    await s.store.moveLedgerLine(TOPIC, 0, { fromOffset: 2, toOffset: 0, toEpoch: UNKNOWN_EPOCH });
     await storeFirst(s.store, { readings: [...readings, readingAt(2, 3)] });
     assert.deepEqual((await s.rows()).slice(0, 2), before);
     const counts = { next: 3, inserted: 3, duplicates: 2, rewound: 2 };

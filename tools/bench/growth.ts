@@ -8,7 +8,7 @@
  *
  * @module
  */
-import type { TopicIdentity } from "../../lib/kafka/message.ts";
+import { type TopicIdentity, UNKNOWN_EPOCH } from "../../lib/kafka/message.ts";
 import { openStore, type PostgresStore } from "../../lib/postgres/client.ts";
 import type { ReadingAt } from "../../lib/postgres/store.ts";
 import { type Bed, type BenchDatabase, createDatabase } from "./bed.ts";
@@ -263,6 +263,8 @@ async function storeBatch(
     partition,
     fromOffset: next,
     nextOffset: next + readings.length,
+    fromEpoch: UNKNOWN_EPOCH,
+    nextEpoch: UNKNOWN_EPOCH,
     readings: readings.map((each, index) => ({ ...each, offset: next + index })),
     duplicates: 0,
     skipped: 0,
