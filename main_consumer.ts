@@ -12,9 +12,10 @@ import { addOperations } from "./lib/operations/command_line.ts";
 import { loadMigrations, migrate } from "./lib/postgres/migrate.ts";
 import { readTakeOver, TAKE_OVER_MIGRATION, takeOverText } from "./lib/postgres/take_over.ts";
 import { verifyLedger, verifyText } from "./lib/postgres/verify.ts";
-import { EXIT, openProgram, runCommandLine, VERSION } from "./lib/program.ts";
+import { EXIT, openProgram, type Program, runCommandLine, VERSION } from "./lib/program.ts";
 import { print, writeError } from "./lib/standard_streams.ts";
 import { openMemberOf, openStoreOf, runConsumer, type RunFlags } from "./lib/run_consumer.ts";
+import type { Cache } from "./lib/redis/cache.ts";
 import { openCache } from "./lib/redis/client.ts";
 import { readStatus, statusText } from "./lib/status.ts";
 
@@ -78,12 +79,31 @@ async function runStatus(flags: { json?: true }): Promise<void> {
 }
 
 async function runLast(sensorId: string): Promise<void> {
-  const { settings, log } = openProgram();
+  const program = openProgram();
+  const { settings, log } = program;
   await using cache = openCache(settings.redis, { clock: systemClock, log });
   await cache.connected();
   const text = await cache.lastValue(sensorId);
   if (text === null) {
     writeError(`No last value of sensor ${sensorId}\n`);
     process.exitCode = EXIT.failed;
+  } else if (await isNeighbours(program, cache)) {
+    writeError(
+      "Cannot show a last value: Redis holds those of another data set. Give each data set its " +
+        "own REDIS_PREFIX or REDIS_DATABASE\n",
+    );
+    process.exitCode = EXIT.failed;
   } else await print(text);
+}
+
+/** False also if PostgreSQL does not say which data set is ours, or Redis not whose it has. */
+async function isNeighbours(program: Program, cache: Cache): Promise<boolean> {
+  await using store = openStoreOf(program);
+  try {
+    const last = { dataSetId: await store.dataSetId(), values: [] };
+    return (await cache.remember([], last)).lastValues === "not ours";
+  } catch (error) {
+    program.log.debug("nobody says whose the last value is", { error });
+    return false;
+  }
 }

@@ -118,7 +118,8 @@ export class Journal {
    * Notes the end of a transaction.
    *
    * @param end how it ends, where its marker is, and where its first message is in the log now
-   * @returns messages that had been committed: the log lost the marker, and now they are aborted
+   * @returns messages that had ended otherwise before: the log lost the marker, and who has read it
+   * knows better
    */
   endTransaction(
     life: string,
@@ -130,13 +131,13 @@ export class Journal {
       entry.life === life && entry.partition === partition && entry.isInLog &&
       entry.producerId === end.producerId && entry.offset >= end.fromOffset
     );
-    const lost = entries.filter(({ outcome }) => outcome === "commit" && end.outcome === "abort");
+    const ended = entries.filter(({ outcome }) => outcome !== "open" && outcome !== end.outcome);
     for (const entry of entries) {
-      if (lost.includes(entry)) continue;
+      if (ended.includes(entry) && end.outcome === "abort") continue;
       entry.outcome = end.outcome;
       if (end.outcome === "abort") this.addControls(life, partition, [entry.offset]);
     }
-    return lost;
+    return ended;
   }
 
   /** Forgets control records that the end of the log took with it. */

@@ -18,7 +18,8 @@ export interface RedisFault {
 }
 
 /** What to do about a key at which another program keeps something. */
-export const REFUSED_CURE = "Rename that key, or set a REDIS_PREFIX or REDIS_DATABASE of our own";
+export const REFUSED_CURE =
+  "Rename that key, or give this data set its own REDIS_PREFIX or REDIS_DATABASE";
 
 const CLUSTER_CURE = "Redis Cluster is not supported: use one server, with replicas if you like";
 
