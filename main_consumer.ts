@@ -89,7 +89,7 @@ async function runLast(sensorId: string): Promise<void> {
     process.exitCode = EXIT.failed;
   } else if (await isNeighbours(program, cache)) {
     writeError(
-      "Cannot show a last value: Redis holds those of another data set. Give each data set its " +
+      "Cannot show a last value: Redis holds those of another data set, or of nobody. Give each its " +
         "own REDIS_PREFIX or REDIS_DATABASE\n",
     );
     process.exitCode = EXIT.failed;
