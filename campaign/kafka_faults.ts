@@ -5,7 +5,8 @@
  * @module
  */
 import { ensureTopic } from "../lib/kafka/kafkajs_topic_writer.ts";
-import { openIdentityReader } from "../lib/kafka/topic_identity.ts";
+import { openRawCluster } from "../lib/kafka/raw_cluster.ts";
+import { readTopicIdentity } from "../lib/kafka/topic_identity.ts";
 import type { Random } from "../lib/producer/random.ts";
 import { type Server, signalServer, startServer, stopServer } from "../tools/stack/server.ts";
 import type { Bed } from "./bed.ts";
@@ -170,8 +171,9 @@ async function unreadRanges({ bed, notedEnds }: ServerStage): Promise<readonly O
 }
 
 async function ledgerPositions(bed: Bed): Promise<ReadonlyMap<number, number>> {
-  const identities = openIdentityReader(openDirectly(bed));
-  const { clusterId, topicId } = await identities.read(bed.topic).finally(identities.close);
+  const cluster = openRawCluster(openDirectly(bed));
+  const { clusterId, topicId } = await readTopicIdentity(cluster, bed.topic)
+    .finally(() => cluster.disconnect());
   return await bed.postgres.asSuperuser(bed.direct.postgres.database, async (session) => {
     const { rows } = await session.query(
       "SELECT kafka_partition, next_offset FROM ledger WHERE cluster_id = $1 AND topic_id = $2",

@@ -113,6 +113,7 @@ export function memberWithPoints(
           if (batch.messages.length > 0) kill.reached("messages fetched");
           return handlers.batch(batch).finally(() => trace("taken", { partition, nextOffset }));
         },
+        refused: (error) => handlers.refused(error),
         crashed: (error) => handlers.crashed(error),
       }),
     pause: (partitions) => {
@@ -141,6 +142,7 @@ export function memberWithPoints(
     },
     epochEnds: (epochs) => member.epochEnds(epochs),
     committedByOthers: () => member.committedByOthers(),
+    group: () => member.group(),
     offsetsAtTime: (timestampMs) => member.offsetsAtTime(timestampMs),
     commit: (nextOffsets) =>
       kill.around("commit sent", () => member.commit(nextOffsets), "commit answered"),

@@ -29,10 +29,28 @@ const NO_PERMISSION = "NotCapable";
 /** The same where a library kept the text alone; the second one is for names of hosts. */
 const NO_PERMISSION_TEXTS = /Requires \w+ access to |getaddrinfo EPERM /;
 
+/** What a server says of our own certificate, by the name of the TLS alert, in lower case. */
+const CERTIFICATE_ALERTS = new Map<string, string>([
+  ["accessdenied", "the server denies access to the owner of our certificate"],
+  ["badcertificate", "the server wants a certificate of ours, or does not accept it"],
+  ["certificateexpired", "our certificate has expired, says the server"],
+  ["certificaterequired", "the server wants a certificate of ours"],
+  ["certificaterevoked", "our certificate has been revoked, says the server"],
+  ["certificateunknown", "the server does not accept our certificate"],
+  ["unknownca", "the server does not know the authority of our certificate"],
+  ["unsupportedcertificate", "the server does not accept certificates of this kind"],
+]);
+
+/** How this Deno and OpenSSL name an alert. */
+const ALERT = /received fatal alert: (\w+)|alert ((?:\w+ )*\w+)/i;
+
 /** A failure to connect that comes again. */
 export interface ConnectFault {
-  /** Which settings to look at: those of TLS, or the permissions that Deno was started with. */
-  readonly kind: "tls" | "permission";
+  /**
+   * What to look at: the settings of TLS, those of our own certificate, or the permissions that Deno
+   * was started with.
+   */
+  readonly kind: "tls" | "certificate" | "permission";
   /** What is wrong, as the end of a sentence: `Cannot connect: …`. */
   readonly text: string;
 }
@@ -49,6 +67,10 @@ export function connectFault(error: unknown): ConnectFault | undefined {
     if (CERTIFICATE_CODES.includes(code) || CERTIFICATE_TEXTS.test(current.message)) {
       return { kind: "tls", text: `the server's certificate is not trusted (${current.message})` };
     }
+    const alert = CERTIFICATE_ALERTS.get(alertIn(current.message));
+    if (alert !== undefined) {
+      return { kind: "certificate", text: `${alert} (${current.message})` };
+    }
     if (NO_TLS_TEXTS.test(current.message)) {
       return { kind: "tls", text: "the server does not speak TLS on this port" };
     }
@@ -59,6 +81,23 @@ export function connectFault(error: unknown): ConnectFault | undefined {
     current = current.cause;
   }
   return undefined;
+}
+
+function alertIn(message: string): string {
+  const [, name = "", words = ""] = ALERT.exec(message) ?? [];
+  return (name || words).replaceAll(" ", "").toLowerCase();
+}
+
+/** What a person should look at, as `check …` says it. */
+export function settingsOf(fault: ConnectFault, server: "KAFKA" | "POSTGRES" | "REDIS"): string {
+  switch (fault.kind) {
+    case "tls":
+      return `${server}_TLS and ${server}_TLS_CA`;
+    case "certificate":
+      return `${server}_TLS_CERT and ${server}_TLS_KEY`;
+    case "permission":
+      return "Deno's permissions";
+  }
 }
 
 /** Whether this process was started without the permission for what it tried. */

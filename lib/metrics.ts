@@ -188,17 +188,18 @@ function registerLag(registry: Registry, parts: MetricsParts): void {
       number,
     ][] =>
       liveStatus(parts).lag.partitions
-        .filter(({ isAssigned }) => isAssigned)
+        .filter(({ isAssigned, isOrphan }) => isAssigned || isOrphan)
         .toSorted((a, b) => b.lagMessages - a.lagMessages)
         .slice(0, PARTITIONS_MAX)
         .map((each) => [String(each.partition), each[value]]);
   gauge(registry, "sensor_ledger_lag_messages", {
-    help: "Messages of a partition of this member that are not stored.",
+    help: "Messages of a partition of this member, or of nobody, that are not stored.",
     label: "partition",
     values: own("lagMessages"),
   });
   gauge(registry, "sensor_ledger_lag_seconds", {
-    help: "Age of the oldest message of a partition of this member that is not stored.",
+    help:
+      "Age of the oldest message of a partition of this member, or of nobody, that is not stored.",
     label: "partition",
     values: own("lagSeconds"),
   });

@@ -11,7 +11,7 @@ import { parseStartFrom } from "./consumer/placement.ts";
 import { examineAtStart } from "./doctor/command.ts";
 import { ConfigurationError, describeError } from "./errors.ts";
 import { serveConsumer } from "./http/consumer_site.ts";
-import type { GroupMember } from "./kafka/group_member.ts";
+import { CONSUMER_CLIENT_ID, type GroupMember } from "./kafka/group_member.ts";
 import { type OpenGroupMember, openGroupMember } from "./kafka/kafkajs_group_member.ts";
 import { openStore, type PostgresStore } from "./postgres/client.ts";
 import { loadMigrations, pendingMigrations } from "./postgres/migrate.ts";
@@ -112,7 +112,7 @@ export function openStoreOf(program: Program, stop = program.overdue): PostgresS
 
 /** Connects to the brokers as a member of the group that has not joined yet. */
 export function openMemberOf({ settings, log }: Program): Promise<OpenGroupMember> {
-  const connection = { ...settings.kafka, clientId: "sensor-ledger-consumer" };
+  const connection = { ...settings.kafka, clientId: CONSUMER_CLIENT_ID };
   return openGroupMember(connection, settings.kafka, log);
 }
 

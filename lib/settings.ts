@@ -15,10 +15,11 @@ import {
   redisUrlParts,
   type SettingParts,
 } from "./server_url.ts";
-import type { TlsMode } from "./tls.ts";
+import { keyPairFault, type TlsMode, type TlsSettings } from "./tls.ts";
+import { isLoopback } from "./loopback.ts";
 
 /** How a client proves to the brokers who it is. */
-export type SaslMechanism = "none" | "plain" | "scram-sha-256" | "scram-sha-512";
+export type SaslMechanism = "none" | "plain" | "scram-sha-256" | "scram-sha-512" | "oauthbearer";
 
 /** All settings, grouped by who uses them. */
 export interface Settings {
@@ -30,12 +31,24 @@ export interface Settings {
     readonly tls: Exclude<TlsMode, "require">;
     /** Certificates to trust, PEM; undefined: those of the system. */
     readonly ca: string | undefined;
+    /** Our own certificate, and those between it and its authority, PEM; undefined: none. */
+    readonly certificate: string | undefined;
+    /** Its key, PEM; undefined only without a certificate. */
+    readonly key: string | undefined;
     /** How we prove who we are. */
     readonly saslMechanism: SaslMechanism;
-    /** Undefined only without a mechanism. */
+    /** Undefined only without a mechanism, or with `oauthbearer`. */
     readonly user: string | undefined;
-    /** Undefined only without a mechanism. */
+    /** Undefined only without a mechanism, or with `oauthbearer`. */
     readonly password: string | undefined;
+    /** Where `oauthbearer` gets its tokens; undefined only with another mechanism. */
+    readonly oauthTokenUrl: string | undefined;
+    /** Who we are there; undefined only with another mechanism. */
+    readonly oauthClientId: string | undefined;
+    /** How we prove that; undefined only with another mechanism. */
+    readonly oauthClientSecret: string | undefined;
+    /** What the token is for; undefined: the token server decides. */
+    readonly oauthScope: string | undefined;
     /** The topic that carries the readings. */
     readonly topic: string;
     /** The consumers that share the topic's partitions. */
@@ -69,6 +82,10 @@ export interface Settings {
     readonly tls: TlsMode;
     /** Certificates to trust, PEM; undefined: those of the system. */
     readonly ca: string | undefined;
+    /** Our own certificate, and those between it and its authority, PEM; undefined: none. */
+    readonly certificate: string | undefined;
+    /** Its key, PEM; undefined only without a certificate. */
+    readonly key: string | undefined;
     /** Most connections at the same time. */
     readonly poolMax: number;
     /** The server ends a statement that runs longer, ms. */
@@ -92,6 +109,10 @@ export interface Settings {
     readonly tls: Exclude<TlsMode, "require">;
     /** Certificates to trust, PEM; undefined: those of the system. */
     readonly ca: string | undefined;
+    /** Our own certificate, and those between it and its authority, PEM; undefined: none. */
+    readonly certificate: string | undefined;
+    /** Its key, PEM; undefined only without a certificate. */
+    readonly key: string | undefined;
     /** Number of the database. */
     readonly database: number;
     /** Stands before every key; undefined: nothing does. */
@@ -191,6 +212,8 @@ const HOST_NAMES_MAX = 100;
 const KIB = 1_024;
 const MIB = 1_024 * KIB;
 const PORT = { min: 1, max: 65_535 };
+const CERTIFICATE_ABOUT =
+  "Our own certificate, for a server that wants one (mutual TLS), and those between it and its authority";
 
 const TABLE: Table = {
   kafka: {
@@ -208,15 +231,34 @@ const TABLE: Table = {
       ["disable", "verify-full"],
       "disable",
     ),
-    ca: certificates("KAFKA_TLS_CA"),
+    ca: certificates("KAFKA_TLS_CA", "Certificates to trust instead of the system's"),
+    certificate: certificates("KAFKA_TLS_CERT", CERTIFICATE_ABOUT),
+    key: privateKey("KAFKA_TLS_KEY"),
     saslMechanism: choice(
       "KAFKA_SASL_MECHANISM",
-      "How to log in to the brokers. plain shows them the password: use it with TLS only",
-      ["none", "plain", "scram-sha-256", "scram-sha-512"],
+      "How to log in to the brokers. plain and oauthbearer show a secret: use them with TLS only",
+      ["none", "plain", "scram-sha-256", "scram-sha-512", "oauthbearer"],
       "none",
     ),
     user: optional(identifier("KAFKA_USER", "User to log in as, with a mechanism", "")),
     password: secret("KAFKA_PASSWORD", "Its password", ""),
+    oauthTokenUrl: optional(tokenUrl()),
+    oauthClientId: optional(
+      text("KAFKA_OAUTH_CLIENT_ID", "Who we are there", {
+        fallback: "",
+        allowed: "1 to 255 printable characters",
+        pattern: /^[^\p{C}\p{Z}]{1,255}$/u,
+      }),
+    ),
+    oauthClientSecret: secret("KAFKA_OAUTH_CLIENT_SECRET", "Its secret", ""),
+    oauthScope: optional(
+      text("KAFKA_OAUTH_SCOPE", "What the token is for, if the token server wants to know", {
+        fallback: "",
+        allowed: "scopes separated by single spaces",
+        // Those of RFC 6749, 3.3.
+        pattern: /^(?=.{1,1024}$)[!#-[\]-~]+( [!#-[\]-~]+)*$/,
+      }),
+    ),
     topic: text("TOPIC_NAME", "The topic that carries the readings", {
       fallback: "iot-sensor-data",
       allowed: "1 to 249 of A-Z a-z 0-9 . _ -",
@@ -268,7 +310,9 @@ const TABLE: Table = {
       ["disable", "require", "verify-full"],
       "disable",
     ),
-    ca: certificates("POSTGRES_TLS_CA"),
+    ca: certificates("POSTGRES_TLS_CA", "Certificates to trust instead of the system's"),
+    certificate: certificates("POSTGRES_TLS_CERT", CERTIFICATE_ABOUT),
+    key: privateKey("POSTGRES_TLS_KEY"),
     poolMax: whole("POSTGRES_POOL_MAX", "Most connections of one program at the same time", {
       fallback: 4,
       min: 1,
@@ -302,7 +346,9 @@ const TABLE: Table = {
       ["disable", "verify-full"],
       "disable",
     ),
-    ca: certificates("REDIS_TLS_CA"),
+    ca: certificates("REDIS_TLS_CA", "Certificates to trust instead of the system's"),
+    certificate: certificates("REDIS_TLS_CERT", CERTIFICATE_ABOUT),
+    key: privateKey("REDIS_TLS_KEY"),
     database: whole(
       "REDIS_DATABASE",
       "Number of the database in Redis. Each data set needs one, or a prefix, of its own",
@@ -496,28 +542,8 @@ function contradictions(settings: Settings): readonly string[] {
   const watchdogMs = consumer.watchdogSeconds === 0 ? Infinity : consumer.watchdogSeconds * 1_000;
   const faults: [isFault: boolean, text: string][] = [
     [
-      kafka.ca !== undefined && kafka.tls !== "verify-full",
-      "KAFKA_TLS_CA is set: set KAFKA_TLS to verify-full, too",
-    ],
-    [
-      kafka.saslMechanism !== "none" && (kafka.user === undefined || kafka.password === undefined),
-      "KAFKA_SASL_MECHANISM is set: set KAFKA_USER and KAFKA_PASSWORD, too",
-    ],
-    [
-      kafka.saslMechanism === "none" && (kafka.user !== undefined || kafka.password !== undefined),
-      "KAFKA_USER or KAFKA_PASSWORD is set: set KAFKA_SASL_MECHANISM, too",
-    ],
-    [
-      postgres.ca !== undefined && postgres.tls !== "verify-full",
-      "POSTGRES_TLS_CA is set: set POSTGRES_TLS to verify-full, too",
-    ],
-    [
       (postgres.readUser === undefined) !== (postgres.readPassword === undefined),
       "POSTGRES_READ_USER and POSTGRES_READ_PASSWORD go together: set both or none",
-    ],
-    [
-      redis.ca !== undefined && redis.tls !== "verify-full",
-      "REDIS_TLS_CA is set: set REDIS_TLS to verify-full, too",
     ],
     [
       redis.user !== undefined && redis.password === undefined,
@@ -531,6 +557,64 @@ function contradictions(settings: Settings): readonly string[] {
       watchdogMs <= postgres.connectTimeoutMs + postgres.statementTimeoutMs,
       "WATCHDOG_SECONDS must be longer than POSTGRES_CONNECT_TIMEOUT_MS and " +
       "POSTGRES_STATEMENT_TIMEOUT_MS together: a batch may take that long",
+    ],
+  ];
+  return [
+    ...tlsContradictions("KAFKA", kafka),
+    ...loginContradictions(kafka),
+    ...tlsContradictions("POSTGRES", postgres),
+    ...tlsContradictions("REDIS", redis),
+    ...faults.filter(([isFault]) => isFault).map(([_, text]) => text),
+  ];
+}
+
+function tlsContradictions(
+  server: string,
+  { tls, ca, certificate, key }: Required<TlsSettings>,
+): readonly string[] {
+  const [certName, keyName] = [`${server}_TLS_CERT`, `${server}_TLS_KEY`];
+  const faults: string[] = [];
+  if (ca !== undefined && tls !== "verify-full") {
+    faults.push(`${server}_TLS_CA is set: set ${server}_TLS to verify-full, too`);
+  }
+  if ((certificate === undefined) !== (key === undefined)) {
+    faults.push(`${certName} and ${keyName} go together: set both or none`);
+  }
+  if (certificate === undefined || key === undefined) return faults;
+  if (tls === "disable") faults.push(`${certName} is set: set ${server}_TLS to verify-full, too`);
+  const fault = keyPairFault(certificate, key);
+  if (fault !== undefined) faults.push(`${certName} and ${keyName}: ${fault}`);
+  return faults;
+}
+
+function loginContradictions(kafka: Settings["kafka"]): readonly string[] {
+  const { saslMechanism, user, password, oauthTokenUrl, oauthClientId, oauthClientSecret } = kafka;
+  const byToken = saslMechanism === "oauthbearer";
+  const byPassword = saslMechanism !== "none" && !byToken;
+  const tokenParts = [oauthTokenUrl, oauthClientId, oauthClientSecret];
+  const hasTokenPart = [...tokenParts, kafka.oauthScope].some((part) => part !== undefined);
+  const hasPasswordPart = user !== undefined || password !== undefined;
+  const faults: [isFault: boolean, text: string][] = [
+    [
+      byPassword && (user === undefined || password === undefined),
+      "KAFKA_SASL_MECHANISM is set: set KAFKA_USER and KAFKA_PASSWORD, too",
+    ],
+    [
+      saslMechanism === "none" && hasPasswordPart,
+      "KAFKA_USER or KAFKA_PASSWORD is set: set KAFKA_SASL_MECHANISM, too",
+    ],
+    [
+      byToken && hasPasswordPart,
+      "KAFKA_USER and KAFKA_PASSWORD are not for KAFKA_SASL_MECHANISM=oauthbearer: leave them out",
+    ],
+    [
+      byToken && tokenParts.includes(undefined),
+      "KAFKA_SASL_MECHANISM is oauthbearer: set KAFKA_OAUTH_TOKEN_URL, KAFKA_OAUTH_CLIENT_ID and " +
+      "KAFKA_OAUTH_CLIENT_SECRET, too",
+    ],
+    [
+      !byToken && hasTokenPart,
+      "KAFKA_OAUTH_… is set: set KAFKA_SASL_MECHANISM to oauthbearer, too",
     ],
   ];
   return faults.filter(([isFault]) => isFault).map(([_, text]) => text);
@@ -762,18 +846,47 @@ function secret<Value extends string | undefined>(
 /** Largest file of certificates, in characters; a system's whole list has about 200 KiB. */
 const CERTIFICATES_LENGTH_MAX = MIB;
 
-function certificates(name: string): Setting<string | undefined> {
-  const allowed = "the path of a PEM file";
+function certificates(name: string, about: string): Setting<string | undefined> {
+  return pemFile(name, about, {
+    allowed: "the path of a PEM file",
+    label: /-----BEGIN CERTIFICATE-----/,
+  });
+}
+
+function privateKey(name: string): Setting<string | undefined> {
+  return pemFile(name, "Its key", {
+    allowed: "the path of a PEM file with a key that is not encrypted",
+    label: /-----BEGIN (EC |RSA )?PRIVATE KEY-----/,
+  });
+}
+
+function pemFile(
+  name: string,
+  about: string,
+  { allowed, label }: { readonly allowed: string; readonly label: RegExp },
+): Setting<string | undefined> {
+  const parse = (given: string): string | Fault =>
+    label.test(given) && given.length <= CERTIFICATES_LENGTH_MAX ? given : new Fault(allowed);
+  return { name, about, fallback: "", allowed, source: "file", parse };
+}
+
+/** A client secret goes there: in clear text to this computer alone. */
+function tokenUrl(): Setting<string> {
+  const allowed = "https://…, or http://… of this computer, without user and password";
   return {
-    name,
-    about: "Certificates to trust instead of the system's",
+    name: "KAFKA_OAUTH_TOKEN_URL",
+    about:
+      "Where oauthbearer gets its tokens, by client credentials. KAFKA_TLS_CA counts there, too",
     fallback: "",
     allowed,
-    source: "file",
-    parse: (given) =>
-      given.includes("-----BEGIN CERTIFICATE-----") && given.length <= CERTIFICATES_LENGTH_MAX
-        ? given
-        : new Fault(allowed),
+    source: "value",
+    parse: (given) => {
+      const url = URL.parse(given);
+      const isSafe = url?.protocol === "https:" ||
+        (url?.protocol === "http:" && isLoopback(url.hostname));
+      const isPlain = url?.username === "" && url.password === "" && url.hash === "";
+      return isSafe && isPlain && given.length <= 2_048 ? given : new Fault(allowed);
+    },
   };
 }
 

@@ -232,6 +232,7 @@ export function wiredMember(
     watermarks: () => call("watermarks", () => member.watermarks()),
     epochEnds: (epochs) => call("epochEnds", () => member.epochEnds(epochs)),
     committedByOthers: () => call("committed", () => member.committedByOthers()),
+    group: () => call("group", () => member.group()),
     offsetsAtTime: (timestampMs) => call("offsetsAtTime", () => member.offsetsAtTime(timestampMs)),
     commit: (nextOffsets) => {
       // The request names the assignment that its sender knew of.

@@ -67,6 +67,7 @@ function withBatches(
       member.start({
         assigned: (partitions) => handlers.assigned(partitions),
         batch: (batch) => handlers.batch({ ...batch, ...change(batch) }),
+        refused: (error) => handlers.refused(error),
         crashed: (error) => handlers.crashed(error),
       }),
   }));
@@ -333,6 +334,7 @@ const PLACE_BUGS: readonly PlantedBug[] = [
               handlers.assigned(partitions);
             },
             batch: (batch) => handlers.batch(batch),
+            refused: (error) => handlers.refused(error),
             crashed: (error) => handlers.crashed(error),
           }),
         seek: (partition, offset) => {
@@ -431,6 +433,7 @@ const TRANSACTION_BUGS: readonly PlantedBug[] = [
             const messages = withAbortedOneByOne(servers.kafka.partition(batch.partition), batch);
             return handlers.batch({ ...batch, messages });
           },
+          refused: (error) => handlers.refused(error),
           crashed: (error) => handlers.crashed(error),
         }),
     })),

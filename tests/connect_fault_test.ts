@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { connectFault, isPermissionFault } from "../lib/connect_fault.ts";
+import { connectFault, isPermissionFault, settingsOf } from "../lib/connect_fault.ts";
 
 const TEXT = 'Requires net access to "db:5432", run again with the --allow-net flag';
 const NOT_CAPABLE = new Deno.errors.NotCapable(TEXT);
@@ -28,6 +28,20 @@ Deno.test("connectFault() tells what a person must mend from what passes", async
       new Error("getaddrinfo EPERM db"),
       /EPERM db \(Deno's --allow-net/,
     ],
+    [
+      "our certificate, as Deno's TLS says it",
+      new Error("Connection error: received fatal alert: CertificateExpired"),
+      /^our certificate has expired, says the server \(Connection error: received/,
+    ],
+    [
+      "a missing one",
+      new Error("received fatal alert: CertificateRequired"),
+      /wants a certificate/,
+    ],
+    ["a revoked one", new Error("received fatal alert: CertificateRevoked"), /has been revoked/],
+    ["a strange one", new Error("received fatal alert: UnknownCA"), /know the authority of our/],
+    ["the same by OpenSSL", new Error("tlsv1 alert unknown ca"), /know the authority of our/],
+    ["another alert", new Error("received fatal alert: InternalError"), undefined],
     ["a lost connection", new Error("read ECONNRESET"), undefined],
     ["no error", "self-signed certificate", undefined],
   ];
@@ -38,6 +52,13 @@ Deno.test("connectFault() tells what a person must mend from what passes", async
       else assert.match(fault ?? "", want);
     });
   }
+});
+
+Deno.test("settingsOf() names what to look at", () => {
+  const about = (text: string): string => settingsOf(connectFault(new Error(text))!, "REDIS");
+  assert.equal(about("received fatal alert: UnknownCA"), "REDIS_TLS_CERT and REDIS_TLS_KEY");
+  assert.equal(about("self-signed certificate"), "REDIS_TLS and REDIS_TLS_CA");
+  assert.equal(about(TEXT), "Deno's permissions");
 });
 
 Deno.test("isPermissionFault() knows the error of this Deno", () => {

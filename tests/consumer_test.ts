@@ -172,6 +172,7 @@ Deno.test("consume() begins at a time in every partition, whichever member comes
       await silent.start({
         assigned: (partitions) => silent.pause(partitions),
         batch: () => Promise.resolve(),
+        refused: () => {},
         crashed: () => {},
       });
       const consumer = pipeline.start({ startFrom: { kind: "time", timestampMs: 7_000 } });

@@ -18,6 +18,7 @@ import {
   lineAt,
   POSTGRES,
   REDIS,
+  sightOf,
   TOPIC,
   TOPIC_SETTINGS,
 } from "./doctor_facts.ts";
@@ -114,7 +115,11 @@ Deno.test("kafkaFindings() judges the topic", async (t) => {
   const ledger = [lineAt(0, 95), lineAt(1, 5)];
   for (const [name, change, want] of cases) {
     await t.step(name, () => {
-      const facts = { ...KAFKA, topic: { ...TOPIC, ...change }, group: { ...GROUP, members: 1 } };
+      const facts = {
+        ...KAFKA,
+        topic: { ...TOPIC, ...change },
+        group: { ...GROUP, sight: sightOf(1) },
+      };
       assertFound(kafkaFindings(facts, { settings: DEFAULTS, ledger }), want);
     });
   }
@@ -138,27 +143,56 @@ Deno.test("kafkaFindings() says to what retention compares", async (t) => {
   }
 });
 
+const WITH_STRANGER: GroupFacts["sight"] = {
+  ...sightOf(1),
+  members: [
+    { name: "sensor-ledger-consumer at 127.0.0.1", kind: "ours", partitions: [0] },
+    { name: "rdkafka at 127.0.0.9", kind: "stranger", partitions: [1] },
+  ],
+};
+
 Deno.test("kafkaFindings() judges the group and the lag", async (t) => {
   type Change = { group?: Partial<GroupFacts>; topic?: Answer<TopicFacts> };
   const ledger = [lineAt(0, 95), lineAt(1, 5)];
   const cases: [string, Change, KafkaContext["ledger"], Want | undefined][] = [
     ["healthy", {}, ledger, undefined],
-    ["nobody", { group: { members: 0, state: "Empty", protocol: "" } }, ledger, undefined],
-    ["another program's", { group: { protocol: "connect" } }, ledger, [
-      "group",
-      "failure",
-      /belongs to another kind of program, "connect"/,
-    ]],
-    ["rebalancing", { group: { state: "PreparingRebalance" } }, ledger, [
-      "group",
-      "warning",
-      /sharing the partitions anew/,
-    ]],
-    ["more members than partitions", { group: { members: 5 } }, ledger, [
+    ["nobody", { group: { sight: sightOf(0) } }, ledger, undefined],
+    [
+      "another program's",
+      { group: { sight: { ...sightOf(2), protocolType: "connect" } } },
+      ledger,
+      [
+        "group",
+        "failure",
+        /belongs to another kind of program, "connect"/,
+      ],
+    ],
+    [
+      "rebalancing",
+      { group: { sight: { ...sightOf(2), isSettled: false, state: "PreparingRebalance" } } },
+      ledger,
+      [
+        "group",
+        "warning",
+        /sharing the partitions anew/,
+      ],
+    ],
+    ["more members than partitions", { group: { sight: sightOf(5) } }, ledger, [
       "group",
       "warning",
       /5 members and 2 partitions: 3 have no work/,
     ]],
+    ["a stranger", { group: { sight: WITH_STRANGER } }, ledger, [
+      "group",
+      "failure",
+      /\(rdkafka at 127\.0\.0\.9\)\. Nobody stores partitions 1\. Stop it, or choose another/,
+    ]],
+    [
+      "offsets that a tool has set",
+      { group: { sight: sightOf(0), committedByOthers: new Map([[0, 95], [1, 0]]) } },
+      ledger,
+      ["group offsets", "warning", /partition 1 to 0\)\. They have no effect.*deno task rewind/],
+    ],
     ["no topic", { topic: new Error("there is none") }, ledger, [
       "topic",
       "failure",
@@ -181,7 +215,7 @@ Deno.test("kafkaFindings() judges the group and the lag", async (t) => {
       [{ ...lineAt(0, 7), topic: { ...IDENTITY, topicId: "before" } }],
       ["lag", "warning", /95 messages wait, in partitions 0/],
     ],
-    ["the log has lost its end", { group: { members: 0 } }, [lineAt(0, 101), lineAt(1, 5)], [
+    ["the log has lost its end", { group: { sight: sightOf(0) } }, [lineAt(0, 101), lineAt(1, 5)], [
       "lag",
       "failure",
       /partitions 0 end before the ledger/,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { GroupSight } from "../lib/kafka/group_member.ts";
 import type { GroupFacts, KafkaFacts, TopicFacts } from "../lib/kafka/kafka_facts.ts";
 import type { LedgerLine } from "../lib/postgres/store.ts";
 import type { PostgresFacts } from "../lib/postgres/postgres_facts.ts";
@@ -31,9 +32,7 @@ export const TOPIC: TopicFacts = {
 };
 
 export const GROUP: GroupFacts = {
-  state: "Stable",
-  protocol: "consumer",
-  members: 2,
+  sight: sightOf(2),
   committedByOthers: new Map(),
 };
 
@@ -79,4 +78,19 @@ export const REDIS: RedisFacts = {
 /** A line of the ledger of {@linkcode IDENTITY} that stands at `next`. */
 export function lineAt(partition: number, next: number): LedgerLine {
   return sampleLine(next, { topic: IDENTITY, partition });
+}
+
+/** A group of so many of our own members, which share the two partitions. */
+export function sightOf(count: number): GroupSight {
+  return {
+    isSettled: true,
+    state: count === 0 ? "Empty" : "Stable",
+    protocolType: count === 0 ? "" : "consumer",
+    protocol: count === 0 ? "" : "RoundRobinAssigner",
+    members: Array.from({ length: count }, (_, at) => ({
+      name: `sensor-ledger-consumer at 127.0.0.${at + 1}`,
+      kind: "ours",
+      partitions: [0, 1].filter((partition) => partition % count === at),
+    })),
+  };
 }

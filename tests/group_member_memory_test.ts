@@ -70,6 +70,7 @@ Deno.test("MemoryMember drops an answer that was under way when its partition wa
       batch.resolve(batch.nextOffset);
       return Promise.resolve();
     },
+    refused: () => {},
     crashed: () => {},
   });
   await clock.advance(20);
@@ -132,7 +133,12 @@ Deno.test("MemoryMember that was stopped does not join again", async () => {
   const kafka = new MemoryKafka({ topic: "readings", partitions: 1, clock: new FakeClock() });
   const member = kafka.member("g");
   member.crash(new TransientError("dead"));
-  const handlers = { assigned: () => {}, batch: () => Promise.resolve(), crashed: () => {} };
+  const handlers = {
+    assigned: () => {},
+    batch: () => Promise.resolve(),
+    refused: () => {},
+    crashed: () => {},
+  };
   await assert.rejects(member.start(handlers), { name: "TransientError", message: /was stopped/ });
   assert.deepEqual(await member.liveMembers(), []);
 });

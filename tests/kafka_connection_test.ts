@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { describeError } from "../lib/errors.ts";
+import { createErrorFromCode } from "kafkajs/src/protocol/error.js";
+import { ConfigurationError, describeError, TransientError } from "../lib/errors.ts";
 import { classifyKafkaError } from "../lib/kafka/connection.ts";
 
 function fault(message: string, extra: Record<string, unknown> = {}): Error {
@@ -64,6 +65,40 @@ Deno.test("classifyKafkaError() tells what passes from what a person mends", asy
       assert.equal(classified.cause, error);
     });
   }
+});
+
+Deno.test("classifyKafkaError() never takes an answer of the brokers that says no for brokers that are away", async (t) => {
+  const rows: [code: number, says: RegExp][] = [
+    [23, /another program is in this group.*another KAFKA_GROUP_ID/],
+    [29, /no right to the topic; grant it/],
+    [30, /no right to the group; grant READ/],
+    [31, /lacks a right on the cluster/],
+    [33, /do not offer this way to log in/],
+    [53, /no right to the transactional id/],
+    [58, /refuse this user and password/],
+  ];
+  for (const [code, says] of rows) {
+    await t.step(String(code), () => {
+      for (
+        const error of [createErrorFromCode(code), fault("x", { cause: createErrorFromCode(code) })]
+      ) {
+        const classified = classifyKafkaError("read", error);
+        assert.equal(classified.name, "ConfigurationError");
+        assert.match(classified.message, says);
+      }
+    });
+  }
+});
+
+Deno.test("classifyKafkaError() hands on what a log-in by token says", () => {
+  const refused = new ConfigurationError("Cannot get a token: check it");
+  const wrapped = fault("x", { cause: fault("Cannot log in to the brokers", { cause: refused }) });
+  assert.equal(
+    classifyKafkaError("read", wrapped).message,
+    "Cannot read: Cannot get a token: check it",
+  );
+  const away = fault("x", { cause: new TransientError("the token server answers 503") });
+  assert.equal(classifyKafkaError("read", away).name, "TransientError");
 });
 
 Deno.test("classifyKafkaError() leaves what is classified alone", () => {

@@ -132,6 +132,19 @@ Deno.test("ConsumerMetrics stay within their series, and name no sensor", async 
   });
 });
 
+Deno.test("ConsumerMetrics tell the lag of partitions that nobody reads, if this member is to", async () => {
+  await scrapes(async ({ scrape, statistics }) => {
+    statistics.assigned([7]);
+    statistics.orphaned([9]);
+    const { series } = await scrape();
+    const lags = [...series.keys()].filter((name) => name.startsWith("sensor_ledger_lag_messages"));
+    assert.deepEqual(lags.sort(), [
+      'sensor_ledger_lag_messages{partition="7"}',
+      'sensor_ledger_lag_messages{partition="9"}',
+    ]);
+  });
+});
+
 Deno.test("ConsumerMetrics tell no lag of partitions that were taken away", async () => {
   await scrapes(async ({ scrape, statistics }) => {
     statistics.assigned([7]);

@@ -268,6 +268,16 @@ Deno.test("readiness() names what is missing", async (t) => {
   await t.step("a step that fails", () => {
     statistics.failed("storing", [3, 5], new TransientError("disk full"));
     assert.deepEqual(reasons(), ["storing fails in partition 3, 5: disk full"]);
+    statistics.wentOn(3);
+    statistics.wentOn(5);
+  });
+  await t.step("what a person should know", () => {
+    statistics.noticed("neighbours", "another program is in the group");
+    assert.deepEqual(reasons(), ["another program is in the group"]);
+    statistics.noticed("neighbours", undefined);
+    statistics.noticed("offsets", "set by a tool");
+    const health = readiness({ statistics, servers, clock });
+    assert.deepEqual(health, { ok: true, reasons: [], notes: ["set by a tool"] });
   });
 });
 
@@ -347,6 +357,16 @@ Deno.test("liveStatus() says in words how the flow is", async (t) => {
     await watched.seconds(3);
     says("working", /Up to date\. Storing \d+ messages\/s/);
     await watched.seconds(10);
+    says("idle", /No messages come/);
+  });
+  await t.step("what a person should know comes before Redis and the lag", () => {
+    statistics.noticed("neighbours", "another program is in the group");
+    says("degraded", /^Another program is in the group/);
+    statistics.noticed("neighbours", undefined);
+    statistics.noticed("membership", "no right to the group");
+    says("waiting", /^Trying again: no right to the group/);
+    statistics.noticed("membership", undefined);
+    statistics.noticed("offsets", "set by a tool");
     says("idle", /No messages come/);
   });
   await t.step("degraded: Redis is away", async () => {

@@ -46,6 +46,10 @@ class Witness implements FlowObserver {
     this.told.push(`neighboured: ${owner}`);
   }
 
+  noticed(): void {}
+
+  orphaned(): void {}
+
   flooded(flood: Flood | undefined): void {
     this.told.push(`flooded: ${flood?.deadLetters}`);
   }

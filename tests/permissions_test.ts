@@ -66,6 +66,23 @@ Deno.test("permissionFlags() names the hosts and files of the settings, and no o
       "--allow-read=/ca.pem,/run/secrets/redis,a.ndjson",
     ]);
   });
+  await t.step("the token server", () => {
+    const oauth = {
+      KAFKA_BROKER: "[::1]:9093",
+      KAFKA_SASL_MECHANISM: "oauthbearer",
+      KAFKA_OAUTH_CLIENT_ID: "id",
+      KAFKA_OAUTH_CLIENT_SECRET: "secret",
+    };
+    const rows: [url: string, address: string][] = [
+      ["https://login.example/t", "login.example:443"],
+      ["http://127.0.0.1:8080/t", "127.0.0.1:8080"],
+      ["http://[::1]/t", "[::1]:80"],
+    ];
+    for (const [url, address] of rows) {
+      const [net] = flags("produce", { ...oauth, KAFKA_OAUTH_TOKEN_URL: url });
+      assert.equal(net, `--allow-net=[::1]:9093,${address}`);
+    }
+  });
   await t.step("no file at all", () => {
     const settings = readSettings(() => undefined);
     const [, read] = permissionFlags("produce", { settings, env: () => undefined });

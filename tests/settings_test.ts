@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { makeCertificates } from "./integration/certificates.ts";
 import { ConfigurationError } from "../lib/errors.ts";
 import {
   describeSettings,
@@ -38,9 +39,15 @@ Deno.test("readSettings() gives every default", () => {
       brokers: ["localhost:9092"],
       tls: "disable",
       ca: undefined,
+      certificate: undefined,
+      key: undefined,
       saslMechanism: "none",
       user: undefined,
       password: undefined,
+      oauthTokenUrl: undefined,
+      oauthClientId: undefined,
+      oauthClientSecret: undefined,
+      oauthScope: undefined,
       topic: "iot-sensor-data",
       groupId: "iot-consumer-group",
       sessionTimeoutMs: 10_000,
@@ -58,6 +65,8 @@ Deno.test("readSettings() gives every default", () => {
       readPassword: undefined,
       tls: "disable",
       ca: undefined,
+      certificate: undefined,
+      key: undefined,
       poolMax: 4,
       statementTimeoutMs: 8_000,
       connectTimeoutMs: 5_000,
@@ -70,6 +79,8 @@ Deno.test("readSettings() gives every default", () => {
       password: undefined,
       tls: "disable",
       ca: undefined,
+      certificate: undefined,
+      key: undefined,
       database: 0,
       prefix: undefined,
       ttlSeconds: 3_600,
@@ -352,6 +363,81 @@ Deno.test("readSettings() reads certificates from the file that a setting names"
   });
 });
 
+Deno.test("readSettings() reads a certificate of our own together with its key", async (t) => {
+  const dir = await Deno.makeTempDir();
+  try {
+    const { client, certificate } = await makeCertificates(dir);
+    const text = (path: string): string => Deno.readTextFileSync(path).trimEnd();
+    const files = {
+      "/cert.pem": text(client.certificate),
+      "/other.pem": text(certificate),
+      "/key.pem": text(client.key),
+    };
+    for (const server of ["KAFKA", "POSTGRES", "REDIS"]) {
+      const variables = {
+        [`${server}_TLS`]: "verify-full",
+        [`${server}_TLS_CERT`]: "/cert.pem",
+        [`${server}_TLS_KEY`]: "/key.pem",
+      };
+      const key = server.toLowerCase() as "kafka" | "postgres" | "redis";
+      await t.step(`${server}: both`, () => {
+        const read1 = read(variables, files)[key];
+        assert.equal(read1.certificate, files["/cert.pem"]);
+        assert.equal(read1.key, files["/key.pem"]);
+      });
+      const both = `${server}_TLS_CERT and ${server}_TLS_KEY`;
+      const rows: [name: string, changed: Variables, want: string][] = [
+        ["no key", { [`${server}_TLS_KEY`]: "" }, `${both} go together: set both or none`],
+        ["no certificate", { [`${server}_TLS_CERT`]: "" }, `${both} go together: set both or none`],
+        [
+          "the key of another certificate",
+          { [`${server}_TLS_CERT`]: "/other.pem" },
+          `${both}: the key is that of another certificate`,
+        ],
+        [
+          "without TLS",
+          { [`${server}_TLS`]: "disable" },
+          `${server}_TLS_CERT is set: set ${server}_TLS to verify-full, too`,
+        ],
+        [
+          "a certificate in the place of the key",
+          { [`${server}_TLS_KEY`]: "/cert.pem" },
+          `${server}_TLS_KEY: its value is not the path of a PEM file with a key that is not encrypted`,
+        ],
+      ];
+      for (const [name, changed, want] of rows) {
+        await t.step(`${server}: ${name}`, () => {
+          assert.deepEqual(faultsOf({ ...variables, ...changed }, files), [want]);
+        });
+      }
+    }
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+const BY_TOKEN = {
+  KAFKA_SASL_MECHANISM: "oauthbearer",
+  KAFKA_OAUTH_TOKEN_URL: "https://login.example/token",
+  KAFKA_OAUTH_CLIENT_ID: "id",
+  KAFKA_OAUTH_CLIENT_SECRET: "s3cret",
+};
+
+Deno.test("readSettings() takes a token server that nobody can listen to", async (t) => {
+  for (const url of ["https://login.example/t?a=b", "http://127.0.0.1:1/t", "http://[::1]/t"]) {
+    await t.step(url, () => {
+      const variables = { ...BY_TOKEN, KAFKA_OAUTH_TOKEN_URL: url };
+      assert.equal(read(variables).kafka.oauthTokenUrl, url);
+    });
+  }
+  for (const url of ["http://login.example/t", "https://u:p@login.example", "ftp://x", "login"]) {
+    await t.step(`refused: ${url}`, () => {
+      const [fault] = faultsOf({ ...BY_TOKEN, KAFKA_OAUTH_TOKEN_URL: url });
+      assert.match(fault!, /^KAFKA_OAUTH_TOKEN_URL: .* is not https:/);
+    });
+  }
+});
+
 Deno.test("readSettings() refuses settings that contradict each other", async (t) => {
   const pem = { "/ca.pem": "-----BEGIN CERTIFICATE-----" };
   const rows: [Variables, string][] = [
@@ -368,6 +454,19 @@ Deno.test("readSettings() refuses settings that contradict each other", async (t
     [
       { KAFKA_PASSWORD: "p" },
       "KAFKA_USER or KAFKA_PASSWORD is set: set KAFKA_SASL_MECHANISM, too",
+    ],
+    [
+      { ...BY_TOKEN, KAFKA_USER: "u" },
+      "KAFKA_USER and KAFKA_PASSWORD are not for KAFKA_SASL_MECHANISM=oauthbearer: leave them out",
+    ],
+    [
+      { ...BY_TOKEN, KAFKA_OAUTH_CLIENT_ID: "" },
+      "KAFKA_SASL_MECHANISM is oauthbearer: set KAFKA_OAUTH_TOKEN_URL, KAFKA_OAUTH_CLIENT_ID and " +
+      "KAFKA_OAUTH_CLIENT_SECRET, too",
+    ],
+    [
+      { KAFKA_OAUTH_SCOPE: "readings" },
+      "KAFKA_OAUTH_… is set: set KAFKA_SASL_MECHANISM to oauthbearer, too",
     ],
     [{ REDIS_USER: "u" }, "REDIS_USER is set: set REDIS_PASSWORD, too"],
     [

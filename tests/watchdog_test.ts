@@ -143,7 +143,12 @@ Deno.test("consume() ends within a minute when a hanging batch holds what others
   await pipeline.clock.advance(1_000);
   // It takes the partition of the batch that hangs, and the only slot is still held.
   const other = pipeline.kafka.member("g");
-  await other.start({ assigned: () => other.pause([0, 1]), batch: hang, crashed: () => {} });
+  await other.start({
+    assigned: () => other.pause([0, 1]),
+    batch: hang,
+    refused: () => {},
+    crashed: () => {},
+  });
   await pipeline.clock.advance(1_000);
   await assertEndsStuck(pipeline, consumer, /a batch of partition 1/);
   await other.stop();
@@ -292,7 +297,12 @@ Deno.test("consume() outlives what a restart would not mend", async (t) => {
   await t.step("messages in partitions of others", async () => {
     const pipeline = new MemoryPipeline(2);
     const other = pipeline.kafka.member("g");
-    await other.start({ assigned: () => other.pause([0, 1]), batch: hang, crashed: () => {} });
+    await other.start({
+      assigned: () => other.pause([0, 1]),
+      batch: hang,
+      refused: () => {},
+      crashed: () => {},
+    });
     const consumer = pipeline.start();
     await pipeline.clock.advance(1_000);
     pipeline.append(0, messageTexts(1, 10));

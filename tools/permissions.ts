@@ -39,6 +39,7 @@ export function permissionFlags(
   const listen = set === "consume" ? http.port : http.producerPort;
   const hosts = [
     ...kafka.brokers,
+    ...(kafka.oauthTokenUrl === undefined ? [] : [tokenServer(kafka.oauthTokenUrl)]),
     ...(set === "consume" ? [address(postgres), address(redis)] : []),
     ...(listen === 0 ? [] : [address({ host: http.host, port: listen })]),
   ];
@@ -56,6 +57,11 @@ export function permissionFlags(
     // Without a path the flag would allow all of them.
     paths.length === 0 ? "--deny-read" : `--allow-read=${paths.join(",")}`,
   ];
+}
+
+function tokenServer(text: string): string {
+  const { hostname, port, protocol } = new URL(text);
+  return `${hostname}:${port || (protocol === "https:" ? 443 : 80)}`;
 }
 
 function address({ host, port }: { readonly host: string; readonly port: number }): string {

@@ -14,6 +14,7 @@
  * @module
  */
 import type { Clock } from "../clock.ts";
+import { ConfigurationError, describeError } from "../errors.ts";
 import type { GroupMember } from "../kafka/group_member.ts";
 import type { Log } from "../log.ts";
 import { linesOf, type Store } from "../postgres/store.ts";
@@ -25,6 +26,8 @@ import { FloodGuard, type FloodSettings } from "./flood_guard.ts";
 import { type FlowCounts, Intake } from "./intake.ts";
 import { LastValuesUpkeep } from "./last_values_upkeep.ts";
 import { checkIdentity, checkLedger, checkLog } from "./loss_checks.ts";
+import { checkNeighbours } from "./neighbour_checks.ts";
+import { Notices } from "./notices.ts";
 import { type FlowObserver, tellAll } from "./observer.ts";
 import type { StartFrom } from "./placement.ts";
 import { Placer } from "./placer.ts";
@@ -123,6 +126,7 @@ class Consumer {
   readonly #upkeep: LastValuesUpkeep;
   readonly #intake: Intake;
   readonly #chores: Chores;
+  readonly #notices: Notices;
   readonly #stop = new AbortController();
   /** Undefined before the group has let us in. */
   #assigned: readonly number[] | undefined;
@@ -144,6 +148,7 @@ class Consumer {
     this.#observer = tellAll([new FloodGuard(options, parts), parts.observer ?? {}]);
     this.#upkeep = new LastValuesUpkeep({ ...parts, observer: this.#observer });
     this.#chores = new Chores(parts);
+    this.#notices = new Notices({ log: parts.log, observer: this.#observer });
     const shared = {
       ...parts,
       ...options,
@@ -152,6 +157,7 @@ class Consumer {
       watchdog: this.#watchdog,
       trouble: new Trouble(parts),
       upkeep: this.#upkeep,
+      notices: this.#notices,
       signal: this.#stop.signal,
     };
     this.#placer = new Placer(shared);
@@ -188,6 +194,7 @@ class Consumer {
       this.#parts.member.start({
         assigned: (partitions) => this.#onAssigned(partitions),
         batch: (fetched) => this.#intake.take(fetched),
+        refused: (error) => this.#onRefused(error),
         crashed: (error) => this.#onCrashed(error),
       }),
     ]);
@@ -221,8 +228,15 @@ class Consumer {
     this.#parts.log.info("partitions assigned", { partitions: partitions.join(",") });
     this.#observer.assigned(partitions);
     this.#watchdog.sign();
+    this.#notices.note("membership", undefined);
     this.#assigned = partitions;
     this.#placer.assign(partitions);
+  }
+
+  /** Each try is a sign of life: a new process would be refused, too. */
+  #onRefused(error: Error): void {
+    this.#watchdog.sign();
+    this.#notices.note("membership", describeError(error));
   }
 
   #onCrashed(error: Error): void {
@@ -235,7 +249,12 @@ class Consumer {
     const { clock } = this.#parts;
     const { signal } = this.#stop;
     const chores = this.#chores;
-    const checks = { ...this.#parts, placer: this.#placer };
+    const checks = {
+      ...this.#parts,
+      placer: this.#placer,
+      notices: this.#notices,
+      observer: this.#observer,
+    };
     while (!signal.aborted) {
       await clock.sleep(TICK_MS, signal);
       if (signal.aborted) return;
@@ -248,14 +267,32 @@ class Consumer {
         chores.start("repair", () => this.#upkeep.repair(signal));
       }
       if (chores.isDue("check", CHECK_MS)) {
-        chores.start("identity", (givenUp) => checkIdentity(checks, givenUp), CHECK_MS_MAX);
-        chores.start("ledger", (givenUp) => checkLedger(checks, givenUp), CHECK_MS_MAX);
+        this.#check("identity", "kafka", (givenUp) => checkIdentity(checks, givenUp));
+        this.#check("ledger", "postgres", (givenUp) => checkLedger(checks, givenUp));
+        chores.start("neighbours", (givenUp) => checkNeighbours(checks, givenUp), CHECK_MS_MAX);
         chores.start("log", (givenUp) => checkLog(checks, givenUp), CHECK_MS_MAX);
       }
       if (this.#end !== undefined) {
         chores.start("end", (givenUp) => this.#stopIfAllEnded(givenUp), CHECK_MS_MAX);
       }
     }
+  }
+
+  /** A check that also tells whether its server refuses us now; where no message comes, nobody else does. */
+  #check(
+    kind: string,
+    server: "kafka" | "postgres",
+    check: (givenUp: AbortSignal) => Promise<void>,
+  ): void {
+    this.#chores.start(kind, async (givenUp) => {
+      try {
+        await check(givenUp);
+        this.#notices.note(server, undefined);
+      } catch (error) {
+        if (error instanceof ConfigurationError) this.#notices.note(server, describeError(error));
+        throw error;
+      }
+    }, CHECK_MS_MAX);
   }
 
   /** Says nothing on an idle topic. */

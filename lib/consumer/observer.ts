@@ -5,6 +5,7 @@
  * @module
  */
 import type { Flood } from "./flood_guard.ts";
+import type { NoticeKind } from "./notices.ts";
 import type { Message } from "../kafka/message.ts";
 import type { RejectionReason } from "../reading/rejection.ts";
 
@@ -59,6 +60,10 @@ export interface FlowObserver {
   wentOn(partition: number): void;
   /** Redis holds last values of this other data set, which is alive; undefined: not any more. */
   neighboured(owner: string | undefined): void;
+  /** A person should know of this; undefined: not any more. */
+  noticed(kind: NoticeKind, text: string | undefined): void;
+  /** Partitions that no member of ours has, of which this member shall tell; often none. */
+  orphaned(partitions: readonly number[]): void;
   /** Many of the last messages are dead letters; undefined: not any more. */
   flooded(flood: Flood | undefined): void;
 }
@@ -76,6 +81,8 @@ export function tellAll(observers: readonly Partial<FlowObserver>[]): FlowObserv
     failed: (step, partitions, error) => tell((each) => each.failed?.(step, partitions, error)),
     wentOn: (partition) => tell((each) => each.wentOn?.(partition)),
     neighboured: (owner) => tell((each) => each.neighboured?.(owner)),
+    noticed: (kind, text) => tell((each) => each.noticed?.(kind, text)),
+    orphaned: (partitions) => tell((each) => each.orphaned?.(partitions)),
     flooded: (flood) => tell((each) => each.flooded?.(flood)),
   };
 }

@@ -20,6 +20,8 @@ import { type LedgerLine, linesOf, type Store } from "../postgres/store.ts";
 import type { PendingCommits } from "./commits.ts";
 import type { LastValuesUpkeep } from "./last_values_upkeep.ts";
 import { lineageOf } from "./mark.ts";
+import { foreignOffsetsText } from "./neighbour_checks.ts";
+import type { Notices } from "./notices.ts";
 import type { FlowObserver } from "./observer.ts";
 import { decidePlacement, type LogFacts, type Placement, type StartFrom } from "./placement.ts";
 import type { Trouble } from "./trouble.ts";
@@ -68,6 +70,8 @@ export interface PlacerParts {
   readonly clock: Clock;
   /** Where to begin a topic that the ledger does not know. */
   readonly startFrom: StartFrom;
+  /** Is told of offsets that another program has set. */
+  readonly notices: Notices;
   /** Takes note that last values may be missing. */
   readonly upkeep: LastValuesUpkeep;
   /** Ends placing. */
@@ -214,6 +218,7 @@ export class Placer {
       return trouble.failed("placing", [...this.#unplaced], error);
     }
     if (known === undefined) return;
+    this.#noticeOffsets(due, known);
     for (const partition of due) {
       // Resumed now, a partition would be fetched again and again, and nobody would take it.
       if (signal.aborted) return;
@@ -226,6 +231,16 @@ export class Placer {
         return;
       }
     }
+  }
+
+  /**
+   * A tool sets offsets while nobody is in the group, so this is where they are met. Placed, the
+   * partition's offset is committed anew, and what the tool set is gone.
+   */
+  #noticeOffsets(due: readonly number[], { starts, lineOf }: Known): void {
+    const committed = [...starts].filter(([partition]) => due.includes(partition));
+    const text = foreignOffsetsText(new Map(committed), lineOf);
+    if (text !== undefined) this.#parts.notices.note("offsets", text);
   }
 
   /** Undefined: lines have been opened, also by others perhaps, and the next round reads them. */

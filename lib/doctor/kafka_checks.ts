@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { findIntrusion, foreignOffsetsText } from "../consumer/neighbour_checks.ts";
 import { decidePlacement } from "../consumer/placement.ts";
 import { describeError } from "../errors.ts";
 import type { Answer, GroupFacts, KafkaFacts, TopicFacts } from "../kafka/kafka_facts.ts";
@@ -268,19 +269,27 @@ function groupFindings(
   if (topic instanceof Error || ledger instanceof Error) return found;
   const { identity, watermarks } = topic;
   if (identity instanceof Error || watermarks instanceof Error) return found;
-  return [...found, lag({ ...topic, identity, watermarks }, group, ledger)];
+  return [
+    ...found,
+    ...groupOffsets(linesOf(ledger, identity), group),
+    lag({ ...topic, identity, watermarks }, group, ledger),
+  ];
 }
 
 function members(group: GroupFacts, topic: Answer<TopicFacts>, groupId: string): Finding {
-  const { state, protocol, members } = group;
-  if (!["", "consumer"].includes(protocol)) {
+  const { state, protocolType, isSettled } = group.sight;
+  const members = group.sight.members.length;
+  if (!["", "consumer"].includes(protocolType)) {
     return kafka.failure(
       "group",
-      `${groupId} belongs to another kind of program, "${protocol}"`,
+      `${groupId} belongs to another kind of program, "${protocolType}"`,
       "Choose another KAFKA_GROUP_ID.",
     );
   }
-  if (["PreparingRebalance", "CompletingRebalance"].includes(state)) {
+  const numbers = topic instanceof Error ? [] : topic.partitions.map(({ partition }) => partition);
+  const intrusion = isSettled ? findIntrusion(group.sight, numbers) : undefined;
+  if (intrusion !== undefined) return kafka.failure("group", intrusion.text, "");
+  if (!isSettled) {
     return kafka.warning(
       "group",
       `${members} members, sharing the partitions anew (${state})`,
@@ -296,6 +305,14 @@ function members(group: GroupFacts, topic: Answer<TopicFacts>, groupId: string):
     );
   }
   return kafka.ok("group", members === 0 ? "no consumer runs" : `${members} members, ${state}`);
+}
+
+function groupOffsets(
+  lines: ReadonlyMap<number, LedgerLine>,
+  { committedByOthers }: GroupFacts,
+): readonly Finding[] {
+  const text = foreignOffsetsText(committedByOthers, lines);
+  return text === undefined ? [] : [kafka.warning("group offsets", text, "")];
 }
 
 /** The ledger's lag, from where a consumer that starts now would read. */
@@ -321,7 +338,7 @@ function lag(
     if (placement.kind === "gap") lost += offset - placement.fromOffset;
     // With members at work the ledger can have moved on while the brokers answered.
     if (placement.kind === "rewind") {
-      if (group.members === 0) shortened.push(partition);
+      if (group.sight.members.length === 0) shortened.push(partition);
       continue;
     }
     waiting += watermarks.high - offset;

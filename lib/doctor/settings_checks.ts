@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { isLoopback } from "../loopback.ts";
 import type { Settings } from "../settings.ts";
 import { type Finding, findingsOf } from "./finding.ts";
 
@@ -54,19 +55,18 @@ function pace({ kafka, postgres, redis, consumer }: Settings): readonly Finding[
   return found;
 }
 
-/** Addresses that nobody else on the network reaches. */
-const LOOPBACK = /^(localhost|127(\.\d+){3}|::1)$/;
-
 function security({ kafka, http }: Settings): readonly Finding[] {
   const found: Finding[] = [];
-  if (kafka.saslMechanism === "plain" && kafka.tls === "disable") {
+  const { saslMechanism } = kafka;
+  if (["plain", "oauthbearer"].includes(saslMechanism) && kafka.tls === "disable") {
+    const sent = saslMechanism === "plain" ? "the password" : "the token";
     found.push(settingsFinding.warning(
       "Kafka log-in",
-      "KAFKA_SASL_MECHANISM=plain sends the password, and KAFKA_TLS=disable shows it to the network",
+      `KAFKA_SASL_MECHANISM=${saslMechanism} sends ${sent}, and KAFKA_TLS=disable shows it to the network`,
       "Set KAFKA_TLS=verify-full, or use scram-sha-512.",
     ));
   }
-  if (http.port !== 0 && http.token === undefined && !LOOPBACK.test(http.host)) {
+  if (http.port !== 0 && http.token === undefined && !isLoopback(http.host)) {
     found.push(settingsFinding.warning(
       "pages",
       `HTTP_HOST=${http.host} serves the network, and there is no HTTP_TOKEN: whoever reaches it reads`,

@@ -5,11 +5,17 @@
  * @module
  */
 import * as kafkajs from "kafkajs";
+import { systemClock } from "../clock.ts";
 import { ConfigurationError, TransientError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { connectFault } from "../connect_fault.ts";
-import { type TlsMode, tlsOptions } from "../tls.ts";
+import type { SaslMechanism } from "../settings.ts";
+import { connectFault, settingsOf } from "../connect_fault.ts";
+import { tlsOptions, type TlsSettings } from "../tls.ts";
+import { tlsRefusal } from "../tls_sockets.ts";
 import "./kafkajs_patches.ts";
+import { oauthMechanism } from "./oauth_login.ts";
+import { type OAuthSettings, TOKEN_MS_MAX, TokenSource } from "./oauth_token.ts";
+import { openSocket, socketHost, splittableBroker } from "./socket_factory.ts";
 
 /**
  * The configured client of the library, which only this folder knows.
@@ -18,29 +24,33 @@ import "./kafkajs_patches.ts";
  */
 export type KafkaClient = import("kafkajs").Kafka;
 
+/** What `oauthbearer` needs, and no other mechanism. */
+export type LoginByToken = {
+  readonly [Key in keyof OAuthSettings]?: OAuthSettings[Key] | undefined;
+};
+
+/**
+ * Its client for questions, which only this folder knows.
+ *
+ * @internal
+ */
+export type KafkaAdmin = import("kafkajs").Admin;
+
 /** Where the brokers are and how to introduce ourselves. */
-export interface KafkaConnectionSettings {
+export interface KafkaConnectionSettings extends TlsSettings, LoginByToken {
   /** `host:port` of one broker or more. */
   readonly brokers: readonly string[];
   /** Names this program in the brokers' logs and quotas. */
   readonly clientId: string;
   /**
-   * Whether the connections are encrypted.
-   *
-   * @default "disable"
-   */
-  readonly tls?: TlsMode;
-  /** Certificates to trust, PEM; undefined: those of the system. */
-  readonly ca?: string | undefined;
-  /**
    * How to log in.
    *
    * @default "none"
    */
-  readonly saslMechanism?: "none" | "plain" | "scram-sha-256" | "scram-sha-512";
-  /** User to log in as; required with a mechanism. */
+  readonly saslMechanism?: SaslMechanism;
+  /** User to log in as; required with a mechanism that has passwords. */
   readonly user?: string | undefined;
-  /** Its password; required with a mechanism. */
+  /** Its password; required with a mechanism that has them. */
   readonly password?: string | undefined;
   /**
    * Tries inside kafkajs before connecting fails. Few where the caller tries again by itself and
@@ -62,10 +72,14 @@ export const KAFKAJS_RETRY = {
   retries: 100,
 } as const;
 
+/** Longest that a broker may take to answer a log-in, ms. */
+const LOGIN_MS_MAX = 3_000;
+
 /** Makes the kafkajs instance. Nothing connects yet. */
 export function openKafka(settings: KafkaConnectionSettings, log: Log): KafkaClient {
   return new kafkajs.Kafka({
-    brokers: [...settings.brokers],
+    brokers: settings.brokers.map(splittableBroker),
+    socketFactory: openSocket,
     clientId: settings.clientId,
     ...securityOf(settings),
     connectionTimeout: 3_000,
@@ -82,20 +96,29 @@ export function openKafka(settings: KafkaConnectionSettings, log: Log): KafkaCli
   });
 }
 
-function securityOf(
-  { tls = "disable", ca, saslMechanism = "none", user = "", password = "" }:
-    KafkaConnectionSettings,
-): Partial<kafkajs.KafkaConfig> {
-  const ssl = tlsOptions(tls, ca);
+function securityOf(settings: KafkaConnectionSettings): Partial<kafkajs.KafkaConfig> {
+  const ssl = tlsOptions(settings);
+  const sasl = saslOf(settings);
   return {
     ...(ssl !== undefined && { ssl }),
-    ...(saslMechanism !== "none" && {
-      // All three take the same fields; the library's type wants them told apart.
-      sasl: { mechanism: saslMechanism, username: user, password } as kafkajs.SASLOptions,
-      // A broker that is slow to answer a log-in is treated like one that is slow to connect.
-      authenticationTimeout: 3_000,
-    }),
+    // A broker that is slow to answer a log-in is treated like one that is slow to connect.
+    ...(sasl !== undefined && { sasl, authenticationTimeout: LOGIN_MS_MAX + TOKEN_MS_MAX }),
   };
+}
+
+function saslOf(
+  settings: KafkaConnectionSettings,
+): kafkajs.SASLOptions | kafkajs.Mechanism | undefined {
+  const { saslMechanism = "none", user = "", password = "" } = settings;
+  if (saslMechanism === "none") return undefined;
+  if (saslMechanism !== "oauthbearer") {
+    // All three take the same fields; the library's type wants them told apart.
+    return { mechanism: saslMechanism, username: user, password } as kafkajs.SASLOptions;
+  }
+  const { oauthTokenUrl = "", oauthClientId = "", oauthClientSecret = "" } = settings;
+  const login = { ...settings, oauthTokenUrl, oauthClientId, oauthClientSecret };
+  const source = new TokenSource(login, { clock: systemClock });
+  return oauthMechanism(() => source.token());
 }
 
 /** What kafkajs's errors carry beside the message. */
@@ -103,10 +126,15 @@ interface KafkaJsFault {
   readonly name: string;
   readonly message: string;
   readonly type?: string;
+  /** `host:port`, of an error of a connection. */
+  readonly broker?: string;
   readonly cause?: unknown;
   /** What became of each topic, where several were asked for. */
   readonly errors?: readonly unknown[];
 }
+
+const NO_MECHANISM =
+  "the brokers do not offer this way to log in; check KAFKA_SASL_MECHANISM and the port in KAFKA_BROKER";
 
 /** Error types of the protocol that stay until a person mends them, and how. */
 const CURES = new Map<string, string>([
@@ -118,16 +146,26 @@ const CURES = new Map<string, string>([
   ["GROUP_AUTHORIZATION_FAILED", "this user has no right to the group; grant READ on it"],
   ["CLUSTER_AUTHORIZATION_FAILED", "this user lacks a right on the cluster; grant it"],
   [
+    "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
+    "this user has no right to the transactional id; grant it on the brokers",
+  ],
+  [
     "MESSAGE_TOO_LARGE",
     "the topic refuses messages of this size; raise its max.message.bytes to 1048576 or lower PRODUCER_BATCH_BYTES_MAX",
   ],
   ["INVALID_TOPIC_EXCEPTION", "TOPIC_NAME is no valid topic name"],
   ["INVALID_GROUP_ID", "KAFKA_GROUP_ID is no valid group name"],
+  [
+    "INCONSISTENT_GROUP_PROTOCOL",
+    "another program is in this group and shares out the partitions in its own way; " +
+    "stop it, or choose another KAFKA_GROUP_ID",
+  ],
   ["INVALID_SESSION_TIMEOUT", "KAFKA_SESSION_TIMEOUT_MS is outside what the brokers allow"],
   ["SASL_AUTHENTICATION_FAILED", "the brokers refuse this user and password"],
-  ["UNSUPPORTED_SASL_MECHANISM", "the brokers do not offer this SASL mechanism"],
+  ["UNSUPPORTED_SASL_MECHANISM", NO_MECHANISM],
 ]);
 
+/** The same for errors that kafkajs raises by itself. */
 const CURES_BY_NAME = new Map<string, string>([
   ["KafkaJSSASLAuthenticationError", "the brokers refuse this user and password"],
   [
@@ -140,6 +178,32 @@ const CURES_BY_NAME = new Map<string, string>([
     "set the topic's compression.type to gzip, zstd, snappy, lz4 or uncompressed",
   ],
 ]);
+
+/** What stays until a person mends it; undefined: the error does not say so. */
+function cureOf(fault: KafkaJsFault): string | undefined {
+  if (/mechanism is not supported/.test(fault.message)) return NO_MECHANISM;
+  const cure = CURES.get(fault.type ?? "") ?? CURES_BY_NAME.get(fault.name);
+  if (cure !== undefined) return cure;
+  // A connection that is said to be away can be one that was refused a moment before.
+  const connect = connectFault(fault) ?? connectFault(tlsRefusal(addressOf(fault)));
+  return connect && `${connect.text}; check ${settingsOf(connect, "KAFKA")}`;
+}
+
+function addressOf({ broker = "" }: KafkaJsFault): string {
+  const [, host = "", port = ""] = /^(.*):(\d+)$/.exec(broker) ?? [];
+  return `${socketHost(host)}:${port}`;
+}
+
+/** Whether an error, or what caused it, is an answer of this type of the protocol. */
+export function isAnswer(error: unknown, type: string): boolean {
+  let current = error;
+  // Bound: a chain of causes longer than this is a loop.
+  for (let depth = 0; depth < 8 && current instanceof Error; depth++) {
+    if ("type" in current && current.type === type) return true;
+    current = current.cause;
+  }
+  return false;
+}
 
 /**
  * Turns whatever kafkajs threw into one of our errors, with the cause kept.
@@ -156,8 +220,8 @@ export function classifyKafkaError(action: string, error: unknown): Error {
   // Bound: a chain of causes longer than this is a loop.
   for (let depth = 0; depth < 8 && current instanceof Error; depth++) {
     const fault = current as KafkaJsFault;
-    const cure = CURES.get(fault.type ?? "") ?? CURES_BY_NAME.get(fault.name) ??
-      connectFault(fault)?.text;
+    // Ours, of a log-in that kafkajs made for us: its text names the cure.
+    const cure = current instanceof ConfigurationError ? current.message : cureOf(fault);
     if (cure !== undefined) {
       return new ConfigurationError(`Cannot ${action}: ${cure}`, { cause: error });
     }

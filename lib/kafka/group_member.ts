@@ -46,8 +46,43 @@ export interface GroupHandlers {
   assigned(partitions: readonly number[]): void;
   /** A batch was fetched. Batches of one partition never overlap. */
   batch(batch: FetchedBatch): Promise<void>;
+  /**
+   * The brokers refuse what they allowed before. The member tries again by itself, and tells of each
+   * try that fails; an assignment says that it is over.
+   */
+  refused(error: Error): void;
   /** The member is dead for good and will not come back by itself. */
   crashed(error: Error): void;
+}
+
+/** What the consumers of this program call themselves towards the brokers. */
+export const CONSUMER_CLIENT_ID = "sensor-ledger-consumer";
+
+/** One member of a group. */
+export interface GroupShare {
+  /** What it calls itself, and where it runs. */
+  readonly name: string;
+  /**
+   * `self`: the member that asks. `ours`: another one of this program that reads the topic.
+   * `stranger`: anybody else.
+   */
+  readonly kind: "self" | "ours" | "stranger";
+  /** The partitions of the topic that it has, ascending. */
+  readonly partitions: readonly number[];
+}
+
+/** Who shares the partitions of the topic now. */
+export interface GroupSight {
+  /** False while they are being shared out: then the shares say nothing. */
+  readonly isSettled: boolean;
+  /** The brokers' word: Stable, Empty, Dead (there is none), PreparingRebalance, … */
+  readonly state: string;
+  /** `consumer`, or what other programs call themselves; "" if the group has no members. */
+  readonly protocolType: string;
+  /** The way in which partitions are shared out. */
+  readonly protocol: string;
+  /** In the same order for whoever asks. */
+  readonly members: readonly GroupShare[];
 }
 
 /**
@@ -89,6 +124,8 @@ export interface GroupMember {
    * everything below, and if its ledger does not know of that any more, then the rows are gone, too.
    */
   committedByOthers(): Promise<ReadonlyMap<number, number>>;
+  /** Who is in the group now, strangers included. */
+  group(): Promise<GroupSight>;
   /** Per partition the first offset whose message is not older than `timestampMs`, else the end. */
   offsetsAtTime(timestampMs: number): Promise<ReadonlyMap<number, number>>;
   /**

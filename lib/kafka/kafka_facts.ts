@@ -10,9 +10,12 @@ import { TransientError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { classifyKafkaError, type KafkaConnectionSettings, openKafka } from "./connection.ts";
+import { CONSUMER_CLIENT_ID, type GroupSight } from "./group_member.ts";
 import { COMMIT_METADATA } from "./kafkajs_group_member.ts";
 import type { TopicIdentity, Watermarks } from "./message.ts";
-import { type IdentityReader, openIdentityReader } from "./topic_identity.ts";
+import { readGroupSight } from "./group_sight.ts";
+import { openRawCluster, type RawCluster } from "./raw_cluster.ts";
+import { readTopicIdentity } from "./topic_identity.ts";
 
 /** What was asked for, or the error that stands for the answer. */
 export type Answer<T> = T | Error;
@@ -58,12 +61,8 @@ export interface PartitionFacts {
 
 /** What is known of the group. */
 export interface GroupFacts {
-  /** The brokers' word: Stable, Empty, Dead (there is none), PreparingRebalance, … */
-  readonly state: string;
-  /** `consumer`, or what other programs call themselves; "" if the group has no members. */
-  readonly protocol: string;
-  /** Live members. */
-  readonly members: number;
+  /** Who is in it. */
+  readonly sight: GroupSight;
   /** Offsets that another program committed, see `GroupMember.committedByOthers`. */
   readonly committedByOthers: ReadonlyMap<number, number>;
 }
@@ -110,21 +109,23 @@ export async function readKafkaFacts(
 ): Promise<KafkaFacts> {
   const kafka = openKafka({ ...connection, retries: ASK_RETRIES }, log);
   const admin = kafka.admin();
-  const identityReader = openIdentityReader(kafka);
+  const cluster = openRawCluster(kafka);
   try {
     const { brokers } = await ask("reach the brokers", async () => {
       await admin.connect();
       return await admin.describeCluster();
     });
-    const known = await answerOf(() => topicFacts(admin, identityReader, topic));
+    const known = await answerOf(() => topicFacts(admin, cluster, topic));
     const topics = known instanceof Error ? [] : [topic];
     return {
       brokers: brokers.length,
       topic: known,
-      group: await answerOf(() => patiently(() => groupFacts(admin, groupId, topics))),
+      group: await answerOf(() =>
+        patiently(() => groupFacts({ admin, cluster }, { groupId, topic }, topics))
+      ),
     };
   } finally {
-    const closing = Promise.allSettled([admin.disconnect(), identityReader.close()]).then(() => {});
+    const closing = Promise.allSettled([admin.disconnect(), cluster.disconnect()]).then(() => {});
     await withTimeLimit(() => closing, { clock: systemClock, limitMs: CLOSE_MS }).catch((error) => {
       log.debug("closing the connections to Kafka", { error });
     });
@@ -133,7 +134,7 @@ export async function readKafkaFacts(
 
 async function topicFacts(
   admin: kafkajs.Admin,
-  identityReader: IdentityReader,
+  cluster: RawCluster,
   topic: string,
 ): Promise<TopicFacts> {
   const { topics } = await ask(
@@ -151,7 +152,7 @@ async function topicFacts(
     partitions: partitions.toSorted((a, b) => a.partition - b.partition),
     settings,
     identity: await answerOf(() =>
-      ask("read the topic's identity", () => identityReader.read(topic))
+      ask("read the topic's identity", () => readTopicIdentity(cluster, topic))
     ),
     watermarks: await answerOf(async () => {
       const rows = await ask("read the topic's offsets", () => admin.fetchTopicOffsets(topic));
@@ -196,18 +197,20 @@ async function youngOffsets(
 
 /** @param topics the topic; empty if it is not there, for kafkajs cannot be asked for it then */
 async function groupFacts(
-  admin: kafkajs.Admin,
-  groupId: string,
+  { admin, cluster }: { readonly admin: kafkajs.Admin; readonly cluster: RawCluster },
+  { groupId, topic }: { readonly groupId: string; readonly topic: string },
   topics: string[],
 ): Promise<GroupFacts> {
-  const { groups } = await ask(`look at group ${groupId}`, () => admin.describeGroups([groupId]));
+  const question = { groupId, topic, ownClientId: CONSUMER_CLIENT_ID };
+  const sight = await ask(
+    `look at group ${groupId}`,
+    () => readGroupSight(admin, cluster, question),
+  );
   const offsets = topics.length === 0
     ? []
     : await ask("read the group's offsets", () => admin.fetchOffsets({ groupId, topics }));
   return {
-    state: groups[0]?.state ?? "",
-    protocol: groups[0]?.protocolType ?? "",
-    members: groups[0]?.members.length ?? 0,
+    sight,
     committedByOthers: new Map(
       offsets.flatMap(({ partitions }) => partitions)
         .filter(({ metadata, offset }) => metadata !== COMMIT_METADATA && Number(offset) >= 0)

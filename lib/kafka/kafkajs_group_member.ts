@@ -10,16 +10,25 @@ import { ConfigurationError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import {
   classifyKafkaError,
+  isAnswer,
   type KafkaClient,
   type KafkaConnectionSettings,
   KAFKAJS_RETRY,
   openKafka,
 } from "./connection.ts";
 import { epochsOf, unpackMessages } from "./fetch_answer.ts";
-import type { FetchedBatch, GroupAdmin, GroupHandlers, GroupMember } from "./group_member.ts";
+import type {
+  FetchedBatch,
+  GroupAdmin,
+  GroupHandlers,
+  GroupMember,
+  GroupSight,
+} from "./group_member.ts";
 import type { EpochEnd, TopicIdentity, Watermarks } from "./message.ts";
 import { withTimeLimit } from "../time_limit.ts";
-import { type IdentityReader, openIdentityReader } from "./topic_identity.ts";
+import { readGroupSight } from "./group_sight.ts";
+import { openRawCluster, type RawCluster } from "./raw_cluster.ts";
+import { readEpochEnds, readTopicIdentity } from "./topic_identity.ts";
 
 /** How one member joins and fetches. */
 export interface GroupMemberSettings {
@@ -50,6 +59,9 @@ const ASK_RETRIES = 2;
 /** The protocol's number for a topic where settings are asked for. */
 const TOPIC_RESOURCE = 2;
 
+/** Pause between two tries to join a group again that refuses us, ms. */
+const REFUSED_PAUSE_MS = 5_000;
+
 /** How long closing the connections may take, ms. */
 const CLOSE_MS = 1_000;
 
@@ -74,7 +86,8 @@ export async function openGroupMember(
   const member = new KafkajsGroupMember({
     consumer: consumerOf(reading, settings),
     admin: asking.admin(),
-    identityReader: openIdentityReader(asking),
+    cluster: openRawCluster(asking),
+    clientId: connection.clientId,
     settings,
     log,
   });
@@ -110,7 +123,8 @@ function consumerOf(kafka: KafkaClient, settings: GroupMemberSettings): kafkajs.
 interface MemberParts {
   readonly consumer: kafkajs.Consumer;
   readonly admin: kafkajs.Admin;
-  readonly identityReader: IdentityReader;
+  readonly cluster: RawCluster;
+  readonly clientId: string;
   readonly settings: GroupMemberSettings;
   readonly log: Log;
 }
@@ -118,15 +132,20 @@ interface MemberParts {
 class KafkajsGroupMember implements OpenGroupMember {
   readonly #consumer: kafkajs.Consumer;
   readonly #admin: kafkajs.Admin;
-  readonly #identityReader: IdentityReader;
+  readonly #cluster: RawCluster;
+  readonly #clientId: string;
   readonly #settings: GroupMemberSettings;
   readonly #topic: string;
   readonly #log: Log;
+  readonly #closing = new AbortController();
+  /** What the brokers call this member; undefined before the group has let it in. */
+  #memberId: string | undefined;
 
   constructor(parts: MemberParts) {
     this.#consumer = parts.consumer;
     this.#admin = parts.admin;
-    this.#identityReader = parts.identityReader;
+    this.#cluster = parts.cluster;
+    this.#clientId = parts.clientId;
     this.#settings = parts.settings;
     this.#topic = parts.settings.topic;
     this.#log = parts.log;
@@ -136,7 +155,7 @@ class KafkajsGroupMember implements OpenGroupMember {
   async connect(): Promise<void> {
     await this.#admin.connect();
     await this.#admin.fetchTopicMetadata({ topics: [this.#topic] });
-    await this.#identityReader.findCoordinator(this.#settings.groupId, this.#topic);
+    await this.#admin.describeGroups([this.#settings.groupId]);
     await this.#consumer.connect();
     // Earliest, never latest: a group without a position must not skip what is already there.
     await this.#consumer.subscribe({ topics: [this.#topic], fromBeginning: true });
@@ -146,13 +165,20 @@ class KafkajsGroupMember implements OpenGroupMember {
     const { GROUP_JOIN, CRASH } = this.#consumer.events;
     // kafkajs calls this listener inline, before the first fetch of the new assignment.
     this.#consumer.on(GROUP_JOIN, ({ payload }) => {
+      this.#memberId = payload.memberId;
       handlers.assigned(payload.memberAssignment[this.#topic] ?? []);
     });
     this.#consumer.on(CRASH, ({ payload }) => {
       this.#log.debug("kafkajs crashed", { error: payload.error, restart: payload.restart });
       // With restart it joins again by itself; without, the process would live on and do nothing.
-      if (!payload.restart) handlers.crashed(classifyKafkaError("read from Kafka", payload.error));
+      if (!payload.restart) void this.#onCrash(payload.error, handlers);
     });
+    await this.#run(handlers).catch((error) => {
+      throw classifyKafkaError("join the consumer group", error);
+    });
+  }
+
+  async #run(handlers: GroupHandlers): Promise<void> {
     await this.#consumer.run({
       // The ledger moves with the rows; a commit by timer would run ahead of them.
       autoCommit: false,
@@ -160,9 +186,52 @@ class KafkajsGroupMember implements OpenGroupMember {
       eachBatchAutoResolve: false,
       partitionsConsumedConcurrently: HANDLERS_MAX,
       eachBatch: (payload) => handlers.batch(this.#fetchedBatch(payload)),
-    }).catch((error) => {
-      throw classifyKafkaError("join the consumer group", error);
     });
+  }
+
+  /**
+   * What the brokers refuse at the start ends the member: somebody is there to see it. What they
+   * refuse later, a right that was taken away or a log-in that has ended, can be given back.
+   */
+  async #onCrash(error: Error, handlers: GroupHandlers): Promise<void> {
+    let fault = await this.#explained(classifyKafkaError("read from Kafka", error));
+    // After a log-in that failed kafkajs begins another one on the same connection, which the brokers
+    // do not take. Why the first one failed is asked below.
+    const isLoggedOut = isAnswer(fault, "ILLEGAL_SASL_STATE");
+    const canComeBack = this.#memberId !== undefined;
+    if (!canComeBack || !(isLoggedOut || fault instanceof ConfigurationError)) {
+      handlers.crashed(fault);
+      return;
+    }
+    const { signal } = this.#closing;
+    for (let pauseMs = isLoggedOut ? 0 : REFUSED_PAUSE_MS;; pauseMs = REFUSED_PAUSE_MS) {
+      if (pauseMs > 0) handlers.refused(fault);
+      await systemClock.sleep(pauseMs, signal);
+      if (signal.aborted) return;
+      try {
+        await this.#admin.fetchTopicMetadata({ topics: [this.#topic] });
+        await this.#admin.describeGroups([this.#settings.groupId]);
+        // If it is refused again, there is another crash to hear of.
+        await this.#run(handlers);
+        return;
+      } catch (again) {
+        fault = classifyKafkaError("read from Kafka", again);
+      }
+    }
+  }
+
+  /** Names the neighbours with whom the group cannot be shared. */
+  async #explained(fault: Error): Promise<Error> {
+    if (!isAnswer(fault, "INCONSISTENT_GROUP_PROTOCOL")) return fault;
+    const group = await this.group().catch(() => undefined);
+    const strangers = group?.members.filter(({ kind }) => kind === "stranger") ?? [];
+    if (strangers.length === 0) return fault;
+    const names = strangers.map(({ name }) => name).join(", ");
+    return new ConfigurationError(
+      `Cannot join group ${this.#settings.groupId}: another program is in it and shares out the ` +
+        `partitions by "${group?.protocol}" (${names}); stop it, or choose another KAFKA_GROUP_ID`,
+      { cause: fault },
+    );
   }
 
   #fetchedBatch(payload: kafkajs.EachBatchPayload): FetchedBatch {
@@ -212,7 +281,10 @@ class KafkajsGroupMember implements OpenGroupMember {
   }
 
   identity(): Promise<TopicIdentity> {
-    return this.#ask("read the topic's identity", () => this.#identityReader.read(this.#topic));
+    return this.#ask(
+      "read the topic's identity",
+      () => readTopicIdentity(this.#cluster, this.#topic),
+    );
   }
 
   async watermarks(): Promise<ReadonlyMap<number, Watermarks>> {
@@ -230,7 +302,7 @@ class KafkajsGroupMember implements OpenGroupMember {
   ): Promise<ReadonlyMap<number, EpochEnd | undefined>> {
     return this.#ask(
       "read where the logs end",
-      () => this.#identityReader.epochEnds(this.#topic, epochs),
+      () => readEpochEnds(this.#cluster, this.#topic, epochs),
     );
   }
 
@@ -256,14 +328,21 @@ class KafkajsGroupMember implements OpenGroupMember {
     return new Map(rows.map((row) => [row.partition, offsetOf(row.offset)]));
   }
 
+  async group(): Promise<GroupSight> {
+    return await this.#ask(
+      "look at the group's members",
+      () =>
+        readGroupSight(this.#admin, this.#cluster, {
+          groupId: this.#settings.groupId,
+          topic: this.#topic,
+          ownClientId: this.#clientId,
+          ownMemberId: this.#memberId,
+        }),
+    );
+  }
+
   async liveMembers(): Promise<readonly string[]> {
-    const { groups } = await this.#ask(
-      "read the group's members",
-      () => this.#admin.describeGroups([this.#settings.groupId]),
-    );
-    return groups.flatMap(({ members }) =>
-      members.map(({ clientId, clientHost }) => `${clientId} at ${clientHost.replace(/^\//, "")}`)
-    );
+    return (await this.group()).members.map(({ name }) => name);
   }
 
   async retentionMs(): Promise<number> {
@@ -304,15 +383,17 @@ class KafkajsGroupMember implements OpenGroupMember {
   }
 
   async stop(): Promise<void> {
+    this.#closing.abort();
     await this.#consumer.stop();
   }
 
   /** Closes the connections, or gives up on brokers that do not answer. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
     const closing = Promise.allSettled([
       this.#consumer.disconnect(),
       this.#admin.disconnect(),
-      this.#identityReader.close(),
+      this.#cluster.disconnect(),
     ]).then(() => {});
     await withTimeLimit(() => closing, { clock: systemClock, limitMs: CLOSE_MS }).catch((error) => {
       this.#log.debug("closing the connections to Kafka", { error });

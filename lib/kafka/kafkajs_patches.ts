@@ -1,12 +1,14 @@
 /**
- * Three corrections to kafkajs 2.2.4, which is no longer maintained. Importing this module applies
+ * Four corrections to kafkajs 2.2.4, which is no longer maintained. Importing this module applies
  * them, once. `tests/kafkajs_patches_test.ts` fails when a patched method changes or disappears.
  *
  * @module
  */
+import BrokerPool from "kafkajs/src/cluster/brokerPool.js";
 import FetchResponse from "kafkajs/src/protocol/requests/fetch/v11/response.js";
 import Encoder from "kafkajs/src/protocol/encoder.js";
 import RequestQueue from "kafkajs/src/network/requestQueue/index.js";
+import { KafkaJSBrokerNotFound } from "kafkajs/src/errors.js";
 import { decodeFetchAnswer } from "./fetch_answer.ts";
 
 /** The part of kafkajs's request queue that the first correction touches. */
@@ -38,6 +40,37 @@ RequestQueue.prototype.scheduleCheckPendingRequests = function (this: PatchedReq
     this.throttleCheckTimeoutId = null;
     this.checkPendingRequests();
   }, waitMs);
+};
+
+/** The part of kafkajs's pool of brokers that the fourth correction touches. */
+interface PatchedBrokerPool {
+  brokers: Readonly<Record<string, unknown>>;
+  findBroker(question: { readonly nodeId: string }): Promise<unknown>;
+}
+
+/**
+ * Asks one broker after the other, until one answers. The original drops what they say: whoever has
+ * no right to the group is told that no coordinator was found. And it gives up at the first broker
+ * that cannot be reached.
+ *
+ * @throws what the last one said
+ */
+BrokerPool.prototype.withBroker = async function (
+  this: PatchedBrokerPool,
+  ask: (asked: { readonly nodeId: string; readonly broker: unknown }) => Promise<unknown>,
+): Promise<unknown> {
+  // From a random one on: the same broker must not have to answer everybody.
+  const nodeIds = Object.keys(this.brokers);
+  const first = Math.floor(Math.random() * nodeIds.length);
+  let said: unknown = new KafkaJSBrokerNotFound("No brokers in the broker pool");
+  for (const nodeId of [...nodeIds.slice(first), ...nodeIds.slice(0, first)]) {
+    try {
+      return await ask({ nodeId, broker: await this.findBroker({ nodeId }) });
+    } catch (error) {
+      said = error;
+    }
+  }
+  throw said;
 };
 
 /** The original ends the consumer at a codec that it does not know, and has no bound for any. */

@@ -10,7 +10,14 @@
  */
 import type { Clock } from "../clock.ts";
 import { ConfigurationError, TransientError } from "../errors.ts";
-import type { FetchedBatch, GroupAdmin, GroupHandlers, GroupMember } from "./group_member.ts";
+import type {
+  FetchedBatch,
+  GroupAdmin,
+  GroupHandlers,
+  GroupMember,
+  GroupShare,
+  GroupSight,
+} from "./group_member.ts";
 import {
   type EpochEnd,
   type MessageHeaders,
@@ -117,6 +124,8 @@ export class MemoryKafka {
   #brokersAway = false;
   readonly #members: MemoryMember[] = [];
   readonly #producers: MemoryTransactionalProducer[] = [];
+  /** Names of other programs' members by group. */
+  readonly #strangers = new Map<string, string[]>();
   /** How often each group has dealt out its partitions. */
   readonly #generations = new Map<string, number>();
   readonly #faults = new Map<MemoryKafkaCall, Error[]>();
@@ -347,17 +356,47 @@ export class MemoryKafka {
     for (const member of this.#members) if (member.groupId === groupId) member.rebalance();
   }
 
-  /** How many members a group has now. */
-  membersOf(groupId: string): number {
-    return this.#members.filter((member) => member.groupId === groupId).length;
+  /** Members of other programs: they get partitions like any other, and store nothing. */
+  setStrangers(groupId: string, names: readonly string[]): void {
+    this.#strangers.set(groupId, [...names]);
+    this.#dealOut(groupId);
+  }
+
+  /** Who is in the group, as one of its members sees it. */
+  sight(asking: MemoryMember): GroupSight {
+    const members = this.#members.filter((one) => one.groupId === asking.groupId);
+    const strangers = this.#strangers.get(asking.groupId) ?? [];
+    const ours = members.map((member, place): GroupShare => ({
+      name: `member ${place}`,
+      kind: member === asking ? "self" : "ours",
+      partitions: this.assignment(member),
+    }));
+    const others = strangers.map((name, at): GroupShare => ({
+      name,
+      kind: "stranger",
+      partitions: this.#share(asking.groupId, members.length + at),
+    }));
+    const isEmpty = ours.length + others.length === 0;
+    return {
+      isSettled: true,
+      state: isEmpty ? "Empty" : "Stable",
+      protocolType: isEmpty ? "" : "consumer",
+      protocol: isEmpty ? "" : "memory",
+      members: [...ours, ...others],
+    };
   }
 
   /** The partitions of one member: dealt out round robin in the order of joining. */
   assignment(member: MemoryMember): readonly number[] {
     const group = this.#members.filter((other) => other.groupId === member.groupId);
     const place = group.indexOf(member);
-    if (place < 0) return [];
-    return this.partitionNumbers().filter((partition) => partition % group.length === place);
+    return place < 0 ? [] : this.#share(member.groupId, place);
+  }
+
+  #share(groupId: string, place: number): readonly number[] {
+    const members = this.#members.filter((member) => member.groupId === groupId).length;
+    const count = members + (this.#strangers.get(groupId)?.length ?? 0);
+    return this.partitionNumbers().filter((partition) => partition % count === place);
   }
 }
 
@@ -403,6 +442,8 @@ export class MemoryMember implements GroupMember, GroupAdmin {
   #handlers: GroupHandlers | undefined;
   #loop: Promise<void> = Promise.resolve();
   #evicted = false;
+  /** The brokers refuse it: it is no zombie, for nothing is fetched any more. */
+  #refused = false;
 
   /** Made by {@linkcode MemoryKafka.member}. */
   constructor(kafka: MemoryKafka, groupId: string, options: MemoryMemberOptions) {
@@ -443,7 +484,15 @@ export class MemoryMember implements GroupMember, GroupAdmin {
   /** The zombie finds out, at its next heartbeat, and joins again. */
   readmit(): void {
     this.#evicted = false;
+    this.#refused = false;
     this.#kafka.changeMembership(this, "join");
+  }
+
+  /** The brokers refuse this member until somebody lets it in again, by {@linkcode MemoryMember.readmit}. */
+  refuse(error: Error): void {
+    this.evict();
+    this.#refused = true;
+    this.#handlers?.refused(error);
   }
 
   /** Dies as kafkajs does on an error that it does not retry. */
@@ -504,9 +553,13 @@ export class MemoryMember implements GroupMember, GroupAdmin {
   }
 
   // deno-lint-ignore require-await -- see above
-  async liveMembers(): Promise<readonly string[]> {
+  async group(): Promise<GroupSight> {
     this.#kafka.check("committed");
-    return Array.from({ length: this.#kafka.membersOf(this.groupId) }, (_, at) => `member ${at}`);
+    return this.#kafka.sight(this);
+  }
+
+  async liveMembers(): Promise<readonly string[]> {
+    return (await this.group()).members.map(({ name }) => name);
   }
 
   // deno-lint-ignore require-await -- see above
@@ -553,7 +606,9 @@ export class MemoryMember implements GroupMember, GroupAdmin {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       if (this.#rebalanceDue && !this.#evicted) this.#join(handlers);
-      const fetches = this.#assigned.map((partition) => this.#fetch(partition, handlers));
+      const fetches = (this.#refused ? [] : this.#assigned).map((partition) =>
+        this.#fetch(partition, handlers)
+      );
       const fetched = await Promise.all(fetches);
       if (fetched.every((records) => records === 0)) {
         await this.#clock.sleep(this.#fetchWaitMs, signal);

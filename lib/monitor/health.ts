@@ -14,6 +14,8 @@ export interface Health {
   readonly ok: boolean;
   /** A sentence for each reason; empty if the answer is yes. */
   readonly reasons: readonly string[];
+  /** What a person should know all the same; absent if nothing. */
+  readonly notes?: readonly string[];
 }
 
 /** The loop ticks four times a second. Silent for this long, it hangs, ms. */
@@ -58,7 +60,14 @@ export function readiness(
   for (const { step, partitions, text } of statistics.troubles) {
     reasons.push(`${step} fails in partition ${partitions.join(", ")}: ${text}`);
   }
-  return { ok: reasons.length === 0, reasons };
+  // Offsets that another program has set keep nothing from flowing.
+  const notes = statistics.notices.filter(({ kind }) => kind === "offsets");
+  for (const { kind, text } of statistics.notices) if (kind !== "offsets") reasons.push(text);
+  return {
+    ok: reasons.length === 0,
+    reasons,
+    ...(notes.length > 0 && { notes: notes.map(({ text }) => text) }),
+  };
 }
 
 function seconds(ms: number): string {

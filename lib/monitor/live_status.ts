@@ -11,7 +11,7 @@ import type { SlidingHistogram } from "./histogram.ts";
 import { etaSeconds, type RatePoint, type TopicRates } from "./lag.ts";
 import type { Monitor } from "./monitor.ts";
 import type { ServerName, ServerStatus } from "./servers.ts";
-import type { FlowStatistics, Trouble } from "./statistics.ts";
+import type { FlowStatistics, Notice, Trouble } from "./statistics.ts";
 
 /** The state of the flow in a word. */
 export type FlowState =
@@ -52,6 +52,8 @@ export interface LivePartition {
   readonly lagSeconds: number;
   /** Whether this process reads it. */
   readonly isAssigned: boolean;
+  /** Nobody reads it, and this process shall tell of its lag. */
+  readonly isOrphan: boolean;
 }
 
 /** Sums over lines of the ledger; `passed` is the sum of the five behind it, or something is wrong. */
@@ -86,6 +88,8 @@ export interface LiveStatus {
   readonly servers: Readonly<Record<ServerName, ServerStatus>>;
   /** What fails again and again at the moment, for the longest time. */
   readonly trouble: Trouble | null;
+  /** What a person should know, the oldest first. */
+  readonly notices: readonly Notice[];
   /** Messages per second, of the whole topic. */
   readonly rates: TopicRates;
   /** Of this process, last minute; null: nothing was stored. */
@@ -151,6 +155,7 @@ export function liveStatus(parts: LiveStatusParts): LiveStatus {
     topic: monitor.topic?.topic ?? null,
     servers: monitor.servers.states,
     trouble: statistics.troubles.toSorted((a, b) => a.sinceMs - b.sinceMs)[0] ?? null,
+    notices: statistics.notices,
     rates,
     latency: {
       delayMs: quantilesOf(statistics.delay),
@@ -216,6 +221,7 @@ function livePartitions({ statistics, monitor, clock }: LiveStatusParts): LivePa
         { elapsedMs, lastMessageAgeMs },
       ),
       isAssigned: statistics.assignedPartitions.includes(partition),
+      isOrphan: statistics.orphans.includes(partition),
     };
   });
 }
@@ -230,7 +236,7 @@ function summaryOf(
   status: Omit<LiveStatus, "summary">,
   flood: Flood | undefined,
 ): LiveStatus["summary"] {
-  const { servers, rates, lag, trouble, ledger } = status;
+  const { servers, rates, lag, trouble, ledger, notices } = status;
   const rate = `${Math.round(rates.storedPerSecond)} messages/s`;
   if (servers.postgres.state === "away") {
     return {
@@ -242,6 +248,8 @@ function summaryOf(
     return { state: "waiting", text: "Kafka does not answer. Everything read so far is stored." };
   }
   if (trouble !== null) return troubleSummary(trouble, lag.partitions);
+  const notice = notices.find(({ kind }) => kind !== "offsets");
+  if (notice !== undefined) return noticeSummary(notice);
   if (flood !== undefined) return { state: "degraded", text: floodText(flood) };
   if (servers.redis.state === "away") {
     return {
@@ -267,6 +275,12 @@ function summaryOf(
   return rates.storedPerSecond > 0
     ? { state: "working", text: `Up to date. Storing ${rate}.` }
     : { state: "idle", text: "Up to date. No messages come at the moment." };
+}
+
+function noticeSummary({ kind, text }: Notice): LiveStatus["summary"] {
+  return kind === "membership"
+    ? { state: "waiting", text: `Trying again: ${text}` }
+    : { state: "degraded", text: `${text.slice(0, 1).toUpperCase()}${text.slice(1)}` };
 }
 
 function troubleSummary(

@@ -13,6 +13,7 @@ import {
   STAGES,
   type TroubledStep,
 } from "../consumer/observer.ts";
+import type { NoticeKind } from "../consumer/notices.ts";
 import type { RejectionReason } from "../reading/rejection.ts";
 import { SlidingHistogram } from "./histogram.ts";
 
@@ -56,6 +57,19 @@ export interface Trouble {
   readonly sinceMs: number;
 }
 
+/** What a person should know. */
+export interface Notice {
+  /** What it is about. */
+  readonly kind: NoticeKind;
+  /** What is wrong, and what to do. */
+  readonly text: string;
+  /** When it was noticed, ms since 1970. */
+  readonly sinceMs: number;
+}
+
+/** Offsets that were set are over at once; they are told for this long, ms. */
+const OFFSETS_TOLD_MS = 3_600_000;
+
 /** What {@linkcode FlowStatistics} needs. */
 export interface FlowStatisticsOptions {
   /** Dates and measures. */
@@ -93,6 +107,8 @@ export class FlowStatistics implements FlowObserver {
   #lastTickMs: number;
   #lastProgressAtMs: number | undefined;
   readonly #troubles = new Map<number, Omit<Trouble, "partitions">>();
+  readonly #notices = new Map<NoticeKind, Notice>();
+  #orphans: readonly number[] = [];
   #flood: Flood | undefined;
   #neighbour: string | undefined;
 
@@ -141,6 +157,18 @@ export class FlowStatistics implements FlowObserver {
   /** The data set whose last values Redis holds, while that is another one, and alive. */
   get neighbour(): string | undefined {
     return this.#neighbour;
+  }
+
+  /** What a person should know, the oldest first. */
+  get notices(): readonly Notice[] {
+    const nowMs = this.#clock.now();
+    return [...this.#notices.values()]
+      .filter(({ kind, sinceMs }) => kind !== "offsets" || nowMs - sinceMs < OFFSETS_TOLD_MS);
+  }
+
+  /** Partitions that no member of ours has, of which this member tells. */
+  get orphans(): readonly number[] {
+    return this.#orphans;
   }
 
   /** Set while many of the messages are dead letters. */
@@ -231,6 +259,18 @@ export class FlowStatistics implements FlowObserver {
   /** See {@linkcode FlowObserver.neighboured}. */
   neighboured(owner: string | undefined): void {
     this.#neighbour = owner;
+  }
+
+  /** See {@linkcode FlowObserver.noticed}. */
+  noticed(kind: NoticeKind, text: string | undefined): void {
+    const sinceMs = this.#notices.get(kind)?.sinceMs ?? this.#clock.now();
+    if (text === undefined) this.#notices.delete(kind);
+    else this.#notices.set(kind, { kind, text, sinceMs });
+  }
+
+  /** See {@linkcode FlowObserver.orphaned}. */
+  orphaned(partitions: readonly number[]): void {
+    this.#orphans = partitions;
   }
 
   /** See {@linkcode FlowObserver.flooded}. */

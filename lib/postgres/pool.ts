@@ -8,7 +8,7 @@
  */
 // @ts-types="@types/pg"
 import pg from "pg";
-import { connectFault } from "../connect_fault.ts";
+import { connectFault, settingsOf } from "../connect_fault.ts";
 import {
   ConfigurationError,
   describeError,
@@ -16,7 +16,7 @@ import {
   TooMuchError,
   TransientError,
 } from "../errors.ts";
-import { type TlsMode, tlsOptions } from "../tls.ts";
+import { tlsOptions, type TlsSettings } from "../tls.ts";
 import { Connections } from "./connections.ts";
 import {
   beginStatements,
@@ -30,7 +30,7 @@ import { poolerRule, type SqlPurpose, sqlstateRule } from "./sqlstates.ts";
 export type { SqlValue, TransactionMode };
 
 /** Where the database is, who asks, and how long one may wait. */
-export interface PostgresSettings {
+export interface PostgresSettings extends TlsSettings {
   /** Name or address. */
   readonly host: string;
   /** TCP port. */
@@ -41,14 +41,6 @@ export interface PostgresSettings {
   readonly user: string;
   /** Its password. */
   readonly password: string;
-  /**
-   * Whether the connections are encrypted.
-   *
-   * @default "disable"
-   */
-  readonly tls?: TlsMode;
-  /** Certificates to trust, PEM; undefined: those of the system. */
-  readonly ca?: string | undefined;
   /**
    * `read_only`: the server refuses to write on these connections, whatever the role may do.
    *
@@ -159,7 +151,7 @@ export function driverOptions(settings: PostgresSettings): pg.ClientConfig {
     user: settings.user,
     password: settings.password,
     // Named also where there is none: left out, the driver would look at variables of its own.
-    ssl: tlsOptions(settings.tls ?? "disable", settings.ca) ?? false,
+    ssl: tlsOptions(settings) ?? false,
     connectionTimeoutMillis: settings.connectTimeoutMs,
     query_timeout: settings.statementTimeoutMs + QUERY_TIMEOUT_MARGIN_MS,
     keepAlive: true,
@@ -333,7 +325,7 @@ export function classifyPostgresError(
   if (server === undefined) {
     const fault = connectFault(error);
     if (fault !== undefined) {
-      const cure = fault.kind === "tls" ? ". Check POSTGRES_TLS and POSTGRES_TLS_CA" : "";
+      const cure = `. Check ${settingsOf(fault, "POSTGRES")}`;
       return new ConfigurationError(because(`${fault.text}${cure}`), { cause: error });
     }
     const cure = isQueryTimeout(error) ? `. ${sqlstateRule("57014", purpose).cure}` : "";

@@ -98,7 +98,8 @@ const RULES: ReadonlyMap<string, SqlstateRule> = new Map(
       "28",
       "configuration",
       "Check that the role POSTGRES_USER exists and may log in, that the server's pg_hba.conf lets it " +
-      "in from here, and POSTGRES_TLS: the server may want encrypted connections",
+      "in from here, POSTGRES_TLS and POSTGRES_TLS_CERT: the server may want encrypted connections, or a " +
+      "certificate",
     ],
     ["28P01", "configuration", LOG_IN],
     ["3D000", "configuration", "Create the database, or check POSTGRES_DB"],

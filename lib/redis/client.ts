@@ -17,7 +17,8 @@ import type { Clock } from "../clock.ts";
 import { ConfigurationError, describeError, TransientError } from "../errors.ts";
 import { type Log, sayOnChange } from "../log.ts";
 import { backoffMs } from "../retry.ts";
-import { type TlsMode, tlsOptions } from "../tls.ts";
+import { tlsOptions, type TlsSettings } from "../tls.ts";
+import { tlsRefusal } from "../tls_sockets.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { askServerTime } from "../server_time.ts";
 import {
@@ -48,7 +49,7 @@ import {
 } from "./scripts.ts";
 
 /** Where Redis is. */
-export interface RedisSettings {
+export interface RedisSettings extends TlsSettings {
   /** Name or address. */
   readonly host: string;
   /** TCP port. */
@@ -57,14 +58,6 @@ export interface RedisSettings {
   readonly user?: string | undefined;
   /** Undefined: log in without one. */
   readonly password: string | undefined;
-  /**
-   * Whether the connection is encrypted.
-   *
-   * @default "disable"
-   */
-  readonly tls?: TlsMode;
-  /** Certificates to trust, PEM; undefined: those of the system. */
-  readonly ca?: string | undefined;
   /** Number of the database. @default 0 */
   readonly database?: number;
   /** Stands before every key. @default "" */
@@ -345,7 +338,7 @@ export class RedisCache implements Cache, LastValueReader {
       client.destroy();
       // The library cannot give up a socket that is about to connect; it can once it has.
       connected.then(() => client.destroy(), () => {});
-      this.#absence = asError(error);
+      this.#absence = tlsRefusal(this.#address) ?? asError(error);
       return false;
     }
     if (!this.#closing.signal.aborted) {
@@ -360,8 +353,8 @@ export class RedisCache implements Cache, LastValueReader {
   }
 
   #createClient(): Client {
-    const { host, port, user, password, database = 0, tls = "disable", ca } = this.#settings;
-    const encryption = tlsOptions(tls, ca);
+    const { host, port, user, password, database = 0 } = this.#settings;
+    const encryption = tlsOptions(this.#settings);
     const socket = {
       host,
       port,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { connectFault } from "../connect_fault.ts";
+import { connectFault, settingsOf } from "../connect_fault.ts";
 
 /** An error of Redis, or of the way to it, that somebody can do something about. */
 export interface RedisFault {
@@ -72,10 +72,7 @@ const FAULTS: readonly [answer: RegExp, kind: RedisFault["kind"], cure: string][
 function wayFault(error: unknown): RedisFault | undefined {
   const fault = connectFault(error);
   if (fault === undefined) return undefined;
-  const cure = fault.kind === "tls"
-    ? "Check REDIS_TLS and REDIS_TLS_CA"
-    : "Check Deno's permissions";
-  return { kind: "refusal", cure };
+  return { kind: "refusal", cure: `Check ${settingsOf(fault, "REDIS")}` };
 }
 
 /** Says what an error means, or what caused it; undefined: nothing that is known here. */

@@ -55,6 +55,7 @@ async function until(topic: TopicUnderTest, what: string, met: () => boolean): P
 class Witness implements GroupHandlers {
   readonly assignments: (readonly number[])[] = [];
   readonly batches: FetchedBatch[] = [];
+  readonly refusals: Error[] = [];
   readonly crashes: Error[] = [];
   onAssigned: (partitions: readonly number[]) => void = () => {};
   onBatch: (batch: FetchedBatch) => Promise<void> = (batch) => {
@@ -70,6 +71,10 @@ class Witness implements GroupHandlers {
   async batch(batch: FetchedBatch): Promise<void> {
     this.batches.push(batch);
     await this.onBatch(batch);
+  }
+
+  refused(error: Error): void {
+    this.refusals.push(error);
   }
 
   crashed(error: Error): void {
@@ -433,6 +438,33 @@ const LAWS: readonly [string, Law][] = [
     await member.stop();
     assert.deepEqual(await asking.liveMembers(), []);
   }],
+  [
+    "group() tells which partitions of the topic each member has, and which member asks",
+    async (topic) => {
+      const [one, two] = [await topic.member("sharing"), await topic.member("sharing")];
+      const [first, second] = [new Witness(), new Witness()];
+      await one.start(first);
+      await two.start(second);
+      await until(
+        topic,
+        "a share each",
+        () => first.assignments.at(-1)?.length === 1 && second.assignments.at(-1)?.length === 1,
+      );
+      const seen = async (member: GroupMember): Promise<readonly string[]> => {
+        const { members, isSettled } = await member.group();
+        assert.equal(isSettled, true);
+        return members.map(({ kind, partitions }) => `${kind} ${partitions.join(",")}`).sort();
+      };
+      const [ofFirst, ofSecond] = [first.assignments.at(-1)![0], second.assignments.at(-1)![0]];
+      assert.deepEqual(await seen(one), [`ours ${ofSecond}`, `self ${ofFirst}`]);
+      assert.deepEqual(await seen(two), [`ours ${ofFirst}`, `self ${ofSecond}`]);
+      const names = async (member: GroupMember): Promise<readonly unknown[]> =>
+        (await member.group()).members.map(({ partitions }) => partitions);
+      assert.deepEqual(await names(one), await names(two), "the order is the same for all");
+      await one.stop();
+      await two.stop();
+    },
+  ],
   ["retentionMs() is what the topic says, now", async (topic) => {
     const member = await topic.member("asking");
     for (const retentionMs of [3_600_000, Infinity]) {

@@ -30,6 +30,8 @@ export interface BrokerPlace {
   readonly detour?: Detour | undefined;
   /** Further lines of its configuration; they win. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** Further options of its Java. */
+  readonly javaOptions?: readonly string[];
 }
 
 /**
@@ -91,7 +93,10 @@ export function kafkaServer(cluster: Cluster, broker: BrokerPlace): Server {
           ...["--cluster-id", cluster.id, "--config", properties],
         ]);
       }
-      const options = cluster.brokers.length > 1 ? CROWDED_OPTIONS : [];
+      const options = [
+        ...(cluster.brokers.length > 1 ? CROWDED_OPTIONS : []),
+        ...(broker.javaOptions ?? []),
+      ];
       return [java, ...BROKER_OPTIONS, ...options, "-cp", classPath, "kafka.Kafka", properties];
     },
     ask: async () => {

@@ -1,0 +1,101 @@
+/**
+ * The way to send requests that kafkajs does not know, over connections of kafkajs, which keeps log-in
+ * and TLS as they are.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import Encoder from "kafkajs/src/protocol/encoder.js";
+import type { KafkaClient } from "./connection.ts";
+
+/** One broker. */
+export interface RawBroker {
+  /** Versions of requests that it knows, by their number. */
+  readonly versions: Readonly<Record<number, unknown>>;
+  /** Sends a request and reads its answer. */
+  readonly connectionPool: { send(request: unknown): Promise<unknown> };
+}
+
+/** What is used of kafkajs's cluster, which has no public type. */
+export interface RawCluster {
+  /** Connects to any broker. */
+  connect(): Promise<void>;
+  /** Closes all connections. */
+  disconnect(): Promise<void>;
+  /** Learns which brokers there are; without any topic they are not known. */
+  addTargetTopic(topic: string): Promise<void>;
+  /** Asks anew who leads which partition. */
+  refreshMetadata(): Promise<void>;
+  /** One broker by its number. */
+  findBroker(question: { readonly nodeId: number }): Promise<RawBroker>;
+  /** The broker that decides. */
+  findControllerBroker(): Promise<RawBroker>;
+  /** The broker that looks after a group. */
+  findGroupCoordinator(question: { readonly groupId: string }): Promise<RawBroker>;
+}
+
+/** Makes a cluster with connections of its own. Nothing connects yet. */
+export function openRawCluster(kafka: KafkaClient): RawCluster {
+  const createCluster = Object.getOwnPropertySymbols(kafka)
+    .find((symbol) => symbol.description === "private:Kafka:createCluster");
+  if (createCluster === undefined) {
+    throw new Error("Cannot reach kafkajs's connections: this needs kafkajs 2.2.4");
+  }
+  const factory = kafka as unknown as Record<symbol, (options: object) => RawCluster>;
+  return factory[createCluster]!({ allowAutoTopicCreation: false, metadataMaxAge: 30_000 });
+}
+
+/** Sends one request, in kafkajs's form, and reads its answer, header included. */
+export async function askRaw<Answer>(
+  broker: RawBroker,
+  request: object,
+  parse: (raw: Buffer) => Answer,
+): Promise<Answer> {
+  const answer = await broker.connectionPool.send({
+    request,
+    response: {
+      decode: (raw: Buffer) => Promise.resolve(raw),
+      parse: (raw: Buffer) => Promise.resolve(parse(raw)),
+    },
+  });
+  return answer as Answer;
+}
+
+/** Which request of the protocol, in a version with flexible fields. */
+export interface RequestKind {
+  /** Its number. */
+  readonly apiKey: number;
+  /** Its version. */
+  readonly apiVersion: number;
+  /** For kafkajs's log. */
+  readonly apiName: string;
+}
+
+/** A request for {@linkcode askRaw}; `body` is what comes after the header. */
+export function flexibleRequest(kind: RequestKind, body: readonly Buffer[]): object {
+  return {
+    ...kind,
+    encode: (): Promise<unknown> => {
+      const encoder = new Encoder();
+      // This version of the header ends in tagged fields, of which there are none.
+      encoder.writeBufferInternal(Buffer.concat([Buffer.from([0]), ...body]));
+      return Promise.resolve(encoder);
+    },
+  };
+}
+
+/** A text of the protocol's compact form. */
+export function compactText(text: string): Buffer {
+  const bytes = Buffer.from(text);
+  return Buffer.concat([unsignedVarint(bytes.length + 1), bytes]);
+}
+
+function unsignedVarint(value: number): Buffer {
+  const bytes: number[] = [];
+  let rest = value;
+  while (rest > 0x7f) {
+    bytes.push((rest & 0x7f) | 0x80);
+    rest >>>= 7;
+  }
+  return Buffer.from([...bytes, rest]);
+}
