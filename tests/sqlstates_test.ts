@@ -14,6 +14,7 @@ const ROWS: readonly Row[] = [
   ["21000", "run", "row_data", NONE],
   ["22003", "run", "row_data", NONE],
   ["22021", "run", "row_data", NONE],
+  ["22023", "run", "configuration", /DATABASE_URL/],
   ["22P03", "run", "unexpected", /store_batch/],
   ["22023", "connect", "configuration", /DATABASE_URL/],
   ["22012", "migrate", "configuration", /mend it/],

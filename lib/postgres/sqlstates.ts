@@ -78,6 +78,8 @@ const RULES: ReadonlyMap<string, SqlstateRule> = new Map(
     ["0A000", "transient", `If it stays: this server lacks something. ${TOO_OLD}`],
     ["21000", "row_data", ""],
     ["22", "row_data", ""],
+    // No value of a row, but of a setting: each transaction begins with some.
+    ["22023", "configuration", START_OPTIONS],
     [
       "22P03",
       "unexpected",

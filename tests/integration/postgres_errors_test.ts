@@ -108,12 +108,12 @@ function casesOf(role: string): readonly Case[] {
       text: /too many connections for role .*53300\)\. Raise max_connections/,
     },
     {
-      name: "a setting of the role that cannot be meant",
+      name: "a schema that is none",
       before: `ALTER ROLE ${role} CONNECTION LIMIT -1`,
-      change: { ...lowly, statementTimeoutMs: 2 ** 40 },
+      change: { ...lowly, schema: "a,,b" },
       work: readLedger,
       ...isConfiguration,
-      text: /statement_timeout.*22023\)\. The server refuses a setting/,
+      text: /search_path.*22023\)\. The server refuses a setting/,
     },
     {
       name: "a role that may not log in",

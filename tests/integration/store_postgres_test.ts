@@ -290,7 +290,7 @@ Deno.test("openStore() finds a link that went dead, and takes another connection
       await using store = openStore({ ...settings, port, poolMax: 1, statementTimeoutMs: 1_000 });
       await migrate(store.pool, await projectMigrations());
       link.stall();
-      await assert.rejects(store.dataSetId(), { name: "TransientError", message: /timeout/ });
+      await assert.rejects(store.dataSetId(), { name: "TooMuchError", message: /timeout/ });
       link.heal();
       assert.match(await store.dataSetId(), /^[0-9a-f-]{36}$/);
     });
