@@ -141,6 +141,7 @@ export function memberWithPoints(
       return watermarks;
     },
     epochEnds: (epochs) => member.epochEnds(epochs),
+    heldBack: () => member.heldBack(),
     committedByOthers: () => member.committedByOthers(),
     group: () => member.group(),
     offsetsAtTime: (timestampMs) => member.offsetsAtTime(timestampMs),

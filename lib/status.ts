@@ -6,7 +6,7 @@
  */
 import type { Clock } from "./clock.ts";
 import type { GroupMember } from "./kafka/group_member.ts";
-import type { TopicIdentity } from "./kafka/message.ts";
+import { type HeldBack, heldBackText, type TopicIdentity } from "./kafka/message.ts";
 import { type LedgerLine, linesOf, type Store } from "./postgres/store.ts";
 import { table } from "./table.ts";
 
@@ -16,12 +16,14 @@ export interface PartitionStatus {
   readonly partition: number;
   /** The first offset that is not stored; null: the partition has no line in the ledger yet. */
   readonly next: number | null;
-  /** The end of the partition's log. */
+  /** The end of what can be read. */
   readonly end: number;
   /** Offsets between the two. */
   readonly lagMessages: number;
   /** Age of the oldest message that is not stored, seconds; 0 if there is none. */
   readonly lagSeconds: number;
+  /** What waits behind an open transaction and cannot be read yet; null: nothing. */
+  readonly heldBack: HeldBack | null;
   /** Readings that became rows. */
   readonly inserted: number;
   /** Readings that were stored already. */
@@ -51,7 +53,7 @@ export interface Status {
 /** Whom to ask. */
 export interface StatusParts {
   /** Knows the log. */
-  readonly member: Pick<GroupMember, "identity" | "watermarks" | "offsetsAtTime">;
+  readonly member: Pick<GroupMember, "identity" | "watermarks" | "heldBack" | "offsetsAtTime">;
   /** Knows the ledger. */
   readonly store: Pick<Store, "readLedger">;
   /** Measures the rate. */
@@ -81,6 +83,7 @@ export async function readStatus(parts: StatusParts): Promise<Status> {
   const lines = linesOf(await store.readLedger(), topic);
   const seconds = (clock.elapsedMs() - startedMs) / 1_000;
   const watermarks = await member.watermarks();
+  const heldBack = await member.heldBack();
   const partitions: PartitionStatus[] = [];
   for (const [partition, { low, high }] of [...watermarks].sort(([a], [b]) => a - b)) {
     const line = lines.get(partition);
@@ -93,6 +96,7 @@ export async function readStatus(parts: StatusParts): Promise<Status> {
       end: high,
       lagMessages,
       lagSeconds,
+      heldBack: heldBack.get(partition) ?? null,
       inserted: line?.inserted ?? 0,
       duplicates: line?.duplicates ?? 0,
       deadLetters: line?.deadLetters ?? 0,
@@ -156,5 +160,8 @@ export function statusText(status: Status): string {
     `storing ${status.ratePerSecond} messages/s`,
     "",
     ...table([[...head, "dead letters", "skipped", "gaps"], ...rows]),
+    ...status.partitions.flatMap(({ partition, heldBack }) =>
+      heldBack === null ? [] : [heldBackText(partition, heldBack)]
+    ),
   ].join("\n");
 }

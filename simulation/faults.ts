@@ -231,6 +231,7 @@ export function wiredMember(
     identity: () => call("identity", () => member.identity()),
     watermarks: () => call("watermarks", () => member.watermarks()),
     epochEnds: (epochs) => call("epochEnds", () => member.epochEnds(epochs)),
+    heldBack: () => call("heldBack", () => member.heldBack()),
     committedByOthers: () => call("committed", () => member.committedByOthers()),
     group: () => call("group", () => member.group()),
     offsetsAtTime: (timestampMs) => call("offsetsAtTime", () => member.offsetsAtTime(timestampMs)),

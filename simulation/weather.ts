@@ -130,7 +130,7 @@ export function drawWeather(seed: number): Weather {
     transactions: {
       producers: chance(0.4) ? 1 + random.uint32() % 3 : 0,
       transactionsMax: 1 + random.uint32() % 6,
-      leftOpenMs: chance(0.2) ? 18_000 : 0,
+      leftOpenMs: chance(0.5) ? 18_000 : 0,
     },
   };
 }

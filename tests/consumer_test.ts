@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { ConfigurationError, TransientError } from "../lib/errors.ts";
 import { UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
+import type { MemoryTransactionalProducer } from "../lib/kafka/memory_transactions.ts";
 import { createLog } from "../lib/log.ts";
 import { batchOf } from "./contracts/store.ts";
 import {
@@ -101,6 +102,38 @@ Deno.test("consume() until the end returns when what was there is stored", async
     for (let steps = 0; steps < 200; steps++) await pipeline.clock.advance(20);
     const summaries = await Promise.all(both.map((consumer) => consumer.done));
     assert.equal(summaries.reduce((sum, one) => sum + one.inserted, 0), 100);
+  });
+});
+
+Deno.test("consume() says what an open transaction holds back, and goes on when it has ended", async (t) => {
+  const open = (): [MemoryPipeline, MemoryTransactionalProducer] => {
+    const pipeline = new MemoryPipeline(1);
+    const producer = pipeline.kafka.transactionalProducer();
+    pipeline.append(0, messageTexts(1, 2));
+    producer.append(0, [{ key: null, value: utf8(messageText(3)) }]);
+    pipeline.append(0, messageTexts(4, 5));
+    return [pipeline, producer];
+  };
+  await t.step("once, after a minute, and the watchdog is quiet", async () => {
+    const [pipeline, producer] = open();
+    const consumer = pipeline.start();
+    await untilNext(pipeline, 2);
+    for (let seconds = 0; seconds < 45; seconds++) await pipeline.clock.advance(1_000);
+    assert.deepEqual(pipeline.logged, []);
+    for (let seconds = 0; seconds < 200; seconds++) await pipeline.clock.advance(1_000);
+    assert.equal(pipeline.logged.length, 1);
+    assert.match(pipeline.logged[0]!, /partition 0: 6 messages wait behind a transaction/);
+    assert.match(pipeline.logged[0]!, /abort --topic readings --partition 0 --start-offset 2/);
+    producer.end("commit");
+    await untilNext(pipeline, 9);
+    assert.equal((await pipeline.stop(consumer)).inserted, 8);
+  });
+  await t.step("at once where it reads until the end, which is before it", async () => {
+    const [pipeline] = open();
+    const consumer = pipeline.start({ until: "end" });
+    for (let steps = 0; steps < 100; steps++) await pipeline.clock.advance(20);
+    assert.equal((await consumer.done).inserted, 2);
+    assert.match(pipeline.logged.join(), /6 messages wait .* offset 2: .* left to a later run/);
   });
 });
 

@@ -60,6 +60,13 @@ Deno.test("kafkaFindings() judges the topic", async (t) => {
       "failure",
       /no address\. .*advertised\.listeners/,
     ]],
+    ["a transaction that stays open", {
+      heldBack: new Map([[1, { offset: 5, messages: 7 }], [2, { offset: 0, messages: 1 }]]),
+    }, [
+      "transactions",
+      "warning",
+      /partition 1: 7 messages wait .* offset 5; partition 2: .*--partition 1 --start-offset 5/,
+    ]],
     ["brokers that know no topic ids", { identity: new Error("what?") }, [
       "topic id",
       "failure",

@@ -28,6 +28,7 @@ export const TOPIC: TopicFacts = {
   partitions: [0, 1].map((partition) => ({ partition, hasLeader: true, replicas: 3, inSync: 3 })),
   settings: TOPIC_SETTINGS,
   watermarks: new Map([[0, { low: 10, high: 100 }], [1, { low: 0, high: 5 }]]),
+  heldBack: new Map(),
   youngOffsets: new Map([[0, 50], [1, 0]]),
 };
 

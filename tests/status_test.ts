@@ -1,5 +1,11 @@
 import assert from "node:assert/strict";
-import { RATE_SAMPLE_MS, readStatus, type Status, statusText } from "../lib/status.ts";
+import {
+  type PartitionStatus,
+  RATE_SAMPLE_MS,
+  readStatus,
+  type Status,
+  statusText,
+} from "../lib/status.ts";
 import { GROUP, MemoryPipeline, messageText, messageTexts } from "./memory_pipeline.ts";
 import { utf8 } from "./sample_message.ts";
 
@@ -39,6 +45,20 @@ Deno.test("readStatus() tells the lag in messages and the age of the oldest one"
   assert.ok(Math.abs(status.lagSeconds - 101) <= 1, `${status.lagSeconds}`);
   assert.deepEqual(status.partitions.map((one) => one.lagMessages), [2, 0]);
   assert.equal(status.partitions[1]?.lagSeconds, 0);
+});
+
+Deno.test("readStatus() tells what open transactions hold back beside the lag", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 2));
+  pipeline.kafka.transactionalProducer().append(0, [{ key: null, value: utf8(messageText(3)) }]);
+  pipeline.append(0, messageTexts(4, 5));
+  const status = await statusOf(pipeline);
+  const [{ lagMessages, end, heldBack }] = status.partitions as [PartitionStatus];
+  assert.deepEqual([lagMessages, end, heldBack], [2, 2, { offset: 2, messages: 6 }]);
+  assert.match(
+    statusText(status),
+    /\npartition 0: 6 messages wait behind a transaction that is open since offset 2$/,
+  );
 });
 
 Deno.test("readStatus() measures the rate while it waits", async () => {

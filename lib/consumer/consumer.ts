@@ -16,6 +16,7 @@
 import type { Clock } from "../clock.ts";
 import { ConfigurationError, describeError } from "../errors.ts";
 import type { GroupMember } from "../kafka/group_member.ts";
+import { heldBackText } from "../kafka/message.ts";
 import type { Log } from "../log.ts";
 import { linesOf, type Store } from "../postgres/store.ts";
 import type { Cache } from "../redis/cache.ts";
@@ -25,6 +26,7 @@ import { PendingCommits } from "./commits.ts";
 import { FloodGuard, type FloodSettings } from "./flood_guard.ts";
 import { type FlowCounts, Intake } from "./intake.ts";
 import { LastValuesUpkeep } from "./last_values_upkeep.ts";
+import { OpenTransactions } from "./open_transactions.ts";
 import { checkIdentity, checkLedger, checkLog } from "./loss_checks.ts";
 import { checkNeighbours } from "./neighbour_checks.ts";
 import { Notices } from "./notices.ts";
@@ -127,6 +129,7 @@ class Consumer {
   readonly #intake: Intake;
   readonly #chores: Chores;
   readonly #notices: Notices;
+  readonly #openTransactions: OpenTransactions;
   readonly #stop = new AbortController();
   /** Undefined before the group has let us in. */
   #assigned: readonly number[] | undefined;
@@ -149,6 +152,7 @@ class Consumer {
     this.#upkeep = new LastValuesUpkeep({ ...parts, observer: this.#observer });
     this.#chores = new Chores(parts);
     this.#notices = new Notices({ log: parts.log, observer: this.#observer });
+    this.#openTransactions = new OpenTransactions(parts);
     const shared = {
       ...parts,
       ...options,
@@ -220,7 +224,11 @@ class Consumer {
   }
 
   async #endOffsets(): Promise<ReadonlyMap<number, number>> {
-    const watermarks = await this.#parts.member.watermarks();
+    const { member, log } = this.#parts;
+    const watermarks = await member.watermarks();
+    for (const [partition, held] of await member.heldBack()) {
+      log.warn(`${heldBackText(partition, held)}: they are left to a later run`);
+    }
     return new Map(Array.from(watermarks, ([partition, { high }]) => [partition, high]));
   }
 
@@ -271,6 +279,11 @@ class Consumer {
         this.#check("ledger", "postgres", (givenUp) => checkLedger(checks, givenUp));
         chores.start("neighbours", (givenUp) => checkNeighbours(checks, givenUp), CHECK_MS_MAX);
         chores.start("log", (givenUp) => checkLog(checks, givenUp), CHECK_MS_MAX);
+        chores.start(
+          "transactions",
+          (givenUp) => this.#openTransactions.look(this.#placer.places, givenUp),
+          CHECK_MS_MAX,
+        );
       }
       if (this.#end !== undefined) {
         chores.start("end", (givenUp) => this.#stopIfAllEnded(givenUp), CHECK_MS_MAX);

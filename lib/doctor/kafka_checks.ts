@@ -7,7 +7,7 @@ import { findIntrusion, foreignOffsetsText } from "../consumer/neighbour_checks.
 import { decidePlacement } from "../consumer/placement.ts";
 import { describeError } from "../errors.ts";
 import type { Answer, GroupFacts, KafkaFacts, TopicFacts } from "../kafka/kafka_facts.ts";
-import { isSameTopic } from "../kafka/message.ts";
+import { heldBackCure, heldBackText, isSameTopic } from "../kafka/message.ts";
 import { ageText } from "../operations/retain.ts";
 import { type LedgerLine, linesOf } from "../postgres/store.ts";
 import type { Settings } from "../settings.ts";
@@ -53,6 +53,9 @@ function topicFindings(
   return [
     partitions(topic),
     reach(topic),
+    ...topic.heldBack instanceof Error
+      ? []
+      : [openTransactions(topic.heldBack, context.settings.kafka)],
     identity(topic),
     replication(topic, brokers),
     ...(topic.settings instanceof Error
@@ -86,6 +89,20 @@ function reach({ watermarks }: TopicFacts): Finding {
     "leaders",
     describeError(watermarks),
     "Look whether advertised.listeners names the brokers as this computer can reach them.",
+  );
+}
+
+/** Nobody can read what lies behind one, and the lag does not count it. */
+function openTransactions(
+  heldBack: Exclude<TopicFacts["heldBack"], Error>,
+  { topic }: KafkaCheckSettings["kafka"],
+): Finding {
+  const [first] = heldBack;
+  if (first === undefined) return kafka.ok("transactions", "none that is open holds messages back");
+  return kafka.warning(
+    "transactions",
+    Array.from(heldBack, ([partition, held]) => heldBackText(partition, held)).join("; "),
+    heldBackCure(topic, ...first),
   );
 }
 

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { EpochEnd, Message, TopicIdentity, Watermarks } from "./message.ts";
+import type { EpochEnd, HeldBack, Message, TopicIdentity, Watermarks } from "./message.ts";
 
 /** Consecutive messages of one partition, as one fetch brought them. */
 export interface FetchedBatch {
@@ -118,6 +118,11 @@ export interface GroupMember {
   epochEnds(
     epochs: ReadonlyMap<number, number>,
   ): Promise<ReadonlyMap<number, EpochEnd | undefined>>;
+  /**
+   * What open transactions hold back now, by partition; absent: nothing. Transactions come and go:
+   * only one that stays is worth a word.
+   */
+  heldBack(): Promise<ReadonlyMap<number, HeldBack>>;
   /**
    * The offsets that another program committed for the group; a partition without one is absent.
    * What {@linkcode GroupMember.commit} wrote is left out: it says that this program had stored

@@ -12,7 +12,8 @@ import { withTimeLimit } from "../time_limit.ts";
 import { classifyKafkaError, type KafkaConnectionSettings, openKafka } from "./connection.ts";
 import { CONSUMER_CLIENT_ID, type GroupSight } from "./group_member.ts";
 import { COMMIT_METADATA } from "./kafkajs_group_member.ts";
-import type { TopicIdentity, Watermarks } from "./message.ts";
+import { readHeldBack } from "./held_back.ts";
+import type { HeldBack, TopicIdentity, Watermarks } from "./message.ts";
 import { readGroupSight } from "./group_sight.ts";
 import { openRawCluster, type RawCluster } from "./raw_cluster.ts";
 import { readTopicIdentity } from "./topic_identity.ts";
@@ -40,6 +41,8 @@ export interface TopicFacts {
   readonly settings: Answer<ReadonlyMap<string, string>>;
   /** The readable range of each partition; all leaders have answered if it is there. */
   readonly watermarks: Answer<ReadonlyMap<number, Watermarks>>;
+  /** What transactions held back that were open at two looks. */
+  readonly heldBack: Answer<ReadonlyMap<number, HeldBack>>;
   /**
    * Per partition the first offset that has been there for less than half of `retention.ms`;
    * undefined: the topic keeps its messages for ever, or does not tell.
@@ -92,6 +95,9 @@ const GROUP_MS_MAX = 10_000;
 
 /** Pause between two questions for the group, ms. */
 const GROUP_PAUSE_MS = 250;
+
+/** A transaction that is still open after this long is told of, ms. */
+const OPEN_MS = 3_000;
 
 /** How long closing the connections may take, ms. */
 const CLOSE_MS = 2_000;
@@ -160,8 +166,24 @@ async function topicFacts(
         rows.map((row) => [row.partition, { low: Number(row.low), high: Number(row.high) }]),
       );
     }),
+    heldBack: await answerOf(() =>
+      ask("look for open transactions", () => stayingBack(() => readHeldBack(cluster, topic)))
+    ),
     youngOffsets: await youngOffsets(admin, topic, settings),
   };
+}
+
+/** Where producers have transactions, one is open at almost any moment: two looks tell if it stays. */
+async function stayingBack(
+  look: () => Promise<ReadonlyMap<number, HeldBack>>,
+): Promise<ReadonlyMap<number, HeldBack>> {
+  const before = await look();
+  if (before.size === 0) return before;
+  await systemClock.sleep(OPEN_MS);
+  const after = await look();
+  return new Map(
+    [...after].filter(([partition, { offset }]) => before.get(partition)?.offset === offset),
+  );
 }
 
 async function topicSettings(

@@ -24,7 +24,8 @@ import type {
   GroupMember,
   GroupSight,
 } from "./group_member.ts";
-import type { EpochEnd, TopicIdentity, Watermarks } from "./message.ts";
+import { readHeldBack } from "./held_back.ts";
+import type { EpochEnd, HeldBack, TopicIdentity, Watermarks } from "./message.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { readGroupSight } from "./group_sight.ts";
 import { openRawCluster, type RawCluster } from "./raw_cluster.ts";
@@ -304,6 +305,10 @@ class KafkajsGroupMember implements OpenGroupMember {
       "read where the logs end",
       () => readEpochEnds(this.#cluster, this.#topic, epochs),
     );
+  }
+
+  heldBack(): Promise<ReadonlyMap<number, HeldBack>> {
+    return this.#ask("look for open transactions", () => readHeldBack(this.#cluster, this.#topic));
   }
 
   async committedByOthers(): Promise<ReadonlyMap<number, number>> {

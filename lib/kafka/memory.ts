@@ -20,6 +20,8 @@ import type {
 } from "./group_member.ts";
 import {
   type EpochEnd,
+  type HeldBack,
+  type Message,
   type MessageHeaders,
   type MessageToSend,
   type TopicIdentity,
@@ -542,6 +544,20 @@ export class MemoryMember implements GroupMember, GroupAdmin {
       return [number, leaders.endOf(epoch, next)] as const;
     });
     return new Map(ends.filter(([, end]) => end !== undefined));
+  }
+
+  // deno-lint-ignore require-await -- see above
+  async heldBack(): Promise<ReadonlyMap<number, HeldBack>> {
+    this.#kafka.check("watermarks");
+    const heldBack = new Map<number, HeldBack>();
+    for (const number of this.#kafka.partitionNumbers()) {
+      const partition = this.#kafka.partition(number);
+      const offset = stableEnd(partition);
+      if (offset < partition.next) {
+        heldBack.set(number, { offset, messages: partition.next - offset });
+      }
+    }
+    return heldBack;
   }
 
   // deno-lint-ignore require-await -- see above

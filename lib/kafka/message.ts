@@ -90,3 +90,24 @@ export interface EpochEnd {
   /** One past its last offset. */
   readonly endOffset: number;
 }
+
+/** The end of a partition that cannot be read yet: it lies behind the beginning of a transaction. */
+export interface HeldBack {
+  /** Where the first open transaction begins. */
+  readonly offset: number;
+  /** Offsets from there to the end of the log. */
+  readonly messages: number;
+}
+
+/** In words: which messages wait, behind what. */
+export function heldBackText(partition: number, { offset, messages }: HeldBack): string {
+  return `partition ${partition}: ${messages} messages wait behind a transaction that is open since ` +
+    `offset ${offset}`;
+}
+
+/** What a person does about a transaction that stays open. */
+export function heldBackCure(topic: string, partition: number, { offset }: HeldBack): string {
+  return "Its producer ends it, or the brokers do after its transaction.timeout.ms. If it stays: " +
+    `kafka-transactions.sh --bootstrap-server … abort --topic ${topic} --partition ${partition} ` +
+    `--start-offset ${offset}`;
+}

@@ -14,6 +14,18 @@ export interface RawBroker {
   readonly versions: Readonly<Record<number, unknown>>;
   /** Sends a request and reads its answer. */
   readonly connectionPool: { send(request: unknown): Promise<unknown> };
+  /** Asks for offsets; a timestamp of -1 means the end. */
+  listOffsets(question: {
+    readonly isolationLevel: number;
+    readonly topics: readonly {
+      readonly topic: string;
+      readonly partitions: readonly { readonly partition: number; readonly timestamp: number }[];
+    }[];
+  }): Promise<{
+    readonly responses: readonly {
+      readonly partitions: readonly { readonly partition: number; readonly offset: string }[];
+    }[];
+  }>;
 }
 
 /** What is used of kafkajs's cluster, which has no public type. */
@@ -26,6 +38,12 @@ export interface RawCluster {
   addTargetTopic(topic: string): Promise<void>;
   /** Asks anew who leads which partition. */
   refreshMetadata(): Promise<void>;
+  /** The same, unless it is known since a short while. */
+  refreshMetadataIfNecessary(): Promise<void>;
+  /** Who leads which partition, as known now; below 0: nobody. */
+  findTopicPartitionMetadata(
+    topic: string,
+  ): readonly { readonly partitionId: number; readonly leader: number }[];
   /** One broker by its number. */
   findBroker(question: { readonly nodeId: number }): Promise<RawBroker>;
   /** The broker that decides. */

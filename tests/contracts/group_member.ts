@@ -189,10 +189,12 @@ const LAWS: readonly [string, Law][] = [
     assert.deepEqual(witness.values(0), ["a"]);
     assert.deepEqual((await member.watermarks()).get(0), { low: 0, high: 1 });
     assert.equal((await member.offsetsAtTime(Date.UTC(2100, 0))).get(0), 1);
+    assert.deepEqual(await member.heldBack(), new Map([[0, { offset: 1, messages: 2 }]]));
     await end("commit");
     await until(topic, "the end", () => witness.next(0) === 4);
     assert.deepEqual(witness.values(0), ["a", "x", "b"]);
     assert.deepEqual((await member.watermarks()).get(0), { low: 0, high: 4 });
+    assert.deepEqual(await member.heldBack(), new Map());
     await member.stop();
   }],
   ["of transactions that are open together each is shown if it was committed", async (topic) => {
