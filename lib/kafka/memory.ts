@@ -21,7 +21,6 @@ import type {
 import {
   type EpochEnd,
   type HeldBack,
-  type Message,
   type MessageHeaders,
   type MessageToSend,
   type TopicIdentity,
