@@ -6,11 +6,11 @@
  *
  * @module
  */
-import { TransientError } from "../lib/errors.ts";
+import { TooMuchError, TransientError } from "../lib/errors.ts";
 import type { GroupMember } from "../lib/kafka/group_member.ts";
 import type { MemoryMember } from "../lib/kafka/memory.ts";
 import type { TopicWriter } from "../lib/kafka/topic_writer.ts";
-import type { Store } from "../lib/postgres/store.ts";
+import type { BatchToStore, Store, StoreOutcome } from "../lib/postgres/store.ts";
 import type { Random } from "../lib/producer/random.ts";
 import type { Cache } from "../lib/redis/cache.ts";
 import type { VirtualProcess, VirtualTime } from "./virtual_time.ts";
@@ -83,6 +83,8 @@ export class Network {
   };
   /** Processes that wait for a call that hangs. */
   readonly hung = new WeakSet<VirtualProcess>();
+  /** What the database needs for a message of a batch, ms. Nothing heals it. */
+  storeMessageMs = 0;
   /** How often a commit of offsets is refused, from 0 to 1. */
   commitRefusals = 0;
   readonly #options: NetworkOptions;
@@ -97,6 +99,11 @@ export class Network {
     this.away.clear();
     this.rates.kafka = this.rates.postgres = this.rates.redis = NO_FAULTS;
     this.commitRefusals = 0;
+  }
+
+  /** Resolves after a time, ms. */
+  pass(ms: number): Promise<void> {
+    return new Promise((resolve) => this.#options.time.after(ms, resolve));
   }
 
   /** Makes a call from `process` to `server`, which may go wrong. */
@@ -177,6 +184,22 @@ export class Network {
   }
 }
 
+/** The database gives up a batch that takes longer, ms. */
+const STATEMENT_MS_MAX = 200;
+
+/** Stores a batch in the time that the database needs for it, or not at all. */
+async function storeInTime(
+  network: Network,
+  store: Store,
+  batch: BatchToStore,
+): Promise<StoreOutcome> {
+  const messages = batch.readings.length + batch.deadLetters.length;
+  const tookMs = messages * network.storeMessageMs;
+  if (tookMs > 0) await network.pass(Math.min(tookMs, STATEMENT_MS_MAX));
+  if (tookMs >= STATEMENT_MS_MAX) throw new TooMuchError("Cannot store: it takes too long");
+  return await store.storeBatch(batch);
+}
+
 /** A store at the other end of a wire. */
 export function wiredStore(network: Network, process: VirtualProcess, store: Store): Store {
   const call = <T>(name: string, effect: () => Promise<T>): Promise<T> =>
@@ -192,7 +215,7 @@ export function wiredStore(network: Network, process: VirtualProcess, store: Sto
       network.call(process, "postgres", {
         name: "storeBatch",
         about: `${batch.partition}: ${batch.fromOffset} to ${batch.nextOffset}`,
-        effect: () => store.storeBatch(batch),
+        effect: () => storeInTime(network, store, batch),
       }),
     lastReadings: (after, limit) => call("lastReadings", () => store.lastReadings(after, limit)),
   };

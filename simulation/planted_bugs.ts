@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { TransientError } from "../lib/errors.ts";
+import { TooMuchError, TransientError } from "../lib/errors.ts";
 import type { FetchedBatch, GroupHandlers, GroupMember } from "../lib/kafka/group_member.ts";
 import type { MemoryPartition } from "../lib/kafka/memory.ts";
 import {
@@ -205,6 +205,17 @@ const STORE_BUGS: readonly PlantedBug[] = [
     name: "an error of the store is logged and passed over",
     consumer: withStore((store) => ({
       storeBatch: (batch) => store.storeBatch(batch).catch(() => storedAsIf(batch)),
+    })),
+  },
+  {
+    name: "a batch that is too much for the database is tried again as it is",
+    consumer: withStore((store) => ({
+      storeBatch: (batch) =>
+        store.storeBatch(batch).catch((error) => {
+          throw error instanceof TooMuchError
+            ? new TransientError("again", { cause: error })
+            : error;
+        }),
     })),
   },
   {

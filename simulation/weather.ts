@@ -31,6 +31,7 @@ export const DISASTERS = [
   "log truncated",
   "topic made again",
   "database away",
+  "database slow for good",
   "database is backed up",
   "database loses commits",
   "table emptied",

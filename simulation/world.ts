@@ -389,6 +389,9 @@ class World {
       case "database away":
         away.add("postgres");
         return this.#later(5_000, () => away.delete("postgres"));
+      case "database slow for good":
+        this.#network.storeMessageMs = this.#between(5, 60);
+        return;
       case "database is backed up":
         return this.#servers.backUp();
       case "database loses commits":

@@ -23,17 +23,18 @@ export class LogLeaders {
 
   /** What lies below `low` is deleted. The oldest leader remembered is that of the first message kept. */
   keepFrom(low: number): void {
-    const oldest = this.#leaders.findLastIndex(({ from }) => from <= low);
-    this.#leaders.splice(0, oldest);
+    const at = this.#leaders.findLastIndex(({ from }) => from <= low);
+    if (at >= 0) this.#leaders.splice(0, at + 1, { epoch: this.#leaders[at]!.epoch, from: low });
   }
 
   /** Where an epoch ends in a log that goes to `next`; undefined: it has not come yet. */
   endOf(epoch: number, next: number): EpochEnd | undefined {
     const wanted = epoch === UNKNOWN_EPOCH ? this.epoch : epoch;
     if (wanted > this.epoch) return undefined;
-    const after = this.#leaders.findIndex((leader) => leader.epoch > wanted);
-    const leaderEpoch = this.#leaders.at(after - 1)?.epoch ?? wanted;
-    if (after === 0) return { leaderEpoch: wanted, endOffset: this.#leaders[0]!.from };
-    return { leaderEpoch, endOffset: this.#leaders[after]?.from ?? next };
+    const at = this.#leaders.findLastIndex((leader) => leader.epoch <= wanted);
+    return {
+      leaderEpoch: this.#leaders[at]?.epoch ?? wanted,
+      endOffset: this.#leaders[at + 1]?.from ?? next,
+    };
   }
 }
