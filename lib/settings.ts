@@ -321,7 +321,7 @@ const TABLE: Table = {
     }),
     statementTimeoutMs: whole(
       "POSTGRES_STATEMENT_TIMEOUT_MS",
-      "The server ends a statement that runs longer, and the batch is tried again",
+      "The server ends a statement that runs longer; a batch is tried again in smaller ones",
       { fallback: 8_000, min: 1_000, max: 600_000, unit: "ms" },
     ),
     connectTimeoutMs: whole("POSTGRES_CONNECT_TIMEOUT_MS", "Longest wait for a connection", {

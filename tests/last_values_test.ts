@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { repairLastValues } from "../lib/consumer/last_values.ts";
 import { LastValuesUpkeep } from "../lib/consumer/last_values_upkeep.ts";
+import { TooMuchError } from "../lib/errors.ts";
 import { createLog } from "../lib/log.ts";
 import { createMemoryStore, type MemoryStore } from "../lib/postgres/memory.ts";
 import { Breaker } from "../lib/redis/breaker.ts";
@@ -39,6 +40,22 @@ Deno.test("repairLastValues() writes every sensor's newest reading, and says so"
   assert.deepEqual(repaired, { kind: "repaired", sensors: 2 });
   assert.deepEqual([...parts.cache.lastValues.keys()], ["a", "b"]);
   assert.equal(parts.cache.lastComplete, parts.dataSetId);
+});
+
+Deno.test("repairLastValues() asks for fewer sensors when a page is too much", async () => {
+  const parts = await openParts();
+  const asked: number[] = [];
+  let sensorsMax = 100;
+  const lastReadings: MemoryStore["lastReadings"] = (after, limit) => {
+    asked.push(limit);
+    if (limit > sensorsMax) return Promise.reject(new TooMuchError("57014"));
+    return parts.store.lastReadings(after, limit);
+  };
+  const slow = { ...parts, store: { ...parts.store, lastReadings } };
+  assert.deepEqual(await repairLastValues(slow, parts, NEVER), { kind: "repaired", sensors: 2 });
+  assert.deepEqual(asked, [500, 250, 125, 62, 62]);
+  sensorsMax = 0;
+  await assert.rejects(repairLastValues(slow, parts, NEVER), { name: "TooMuchError" });
 });
 
 Deno.test("repairLastValues() clears the values of a data set that is gone", async () => {

@@ -6,7 +6,7 @@
  * @module
  */
 import type { Clock } from "../clock.ts";
-import { TransientError } from "../errors.ts";
+import { TooMuchError, TransientError } from "../errors.ts";
 import type { Store } from "../postgres/store.ts";
 import type { Reading } from "../reading/reading.ts";
 import type { Cache, Claim, Claimant, LastValue } from "../redis/cache.ts";
@@ -69,9 +69,18 @@ export async function repairLastValues(
   // die instead, then we or the next owner of our partitions repair again, whatever Redis says.
   if (!await answer(() => cache.setLastComplete(dataSetId))) throw lostMeanwhile();
   let after = "";
-  // Bound: each page starts after the last sensor of the one before.
+  let sensorsMax = REPAIR_SENSORS_MAX;
+  // Bound: each page starts after the last sensor of the one before, or is smaller.
   while (!signal.aborted) {
-    const readings = await answer(() => store.lastReadings(after, REPAIR_SENSORS_MAX));
+    const readings = await answer(() => store.lastReadings(after, sensorsMax)).catch((error) => {
+      if (error instanceof TooMuchError && sensorsMax > 1) return "too much" as const;
+      throw error;
+    });
+    if (readings === "too much") {
+      // The same page would take as long again.
+      sensorsMax = Math.floor(sensorsMax / 2);
+      continue;
+    }
     const last = readings.at(-1);
     if (last === undefined) break;
     const values = readings.filter(isKept).map(lastValueOf);
