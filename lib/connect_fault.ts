@@ -75,7 +75,7 @@ export function connectFault(error: unknown): ConnectFault | undefined {
       return { kind: "tls", text: "the server does not speak TLS on this port" };
     }
     if (isPermissionFault(current)) {
-      const hint = /EPERM/.test(current.message) ? " (Deno's --allow-net does not name it)" : "";
+      const hint = permissionHint(current.message);
       return { kind: "permission", text: `${current.message}${hint}` };
     }
     current = current.cause;
@@ -98,6 +98,15 @@ export function settingsOf(fault: ConnectFault, server: "KAFKA" | "POSTGRES" | "
     case "permission":
       return "Deno's permissions";
   }
+}
+
+/** What the words of Deno leave open. */
+function permissionHint(message: string): string {
+  if (/EPERM/.test(message)) return " (Deno's --allow-net does not name it)";
+  // It names one at a time.
+  return /\.s\.PGSQL\./.test(message)
+    ? " (a Unix socket takes both --allow-read and --allow-write)"
+    : "";
 }
 
 /** Whether this process was started without the permission for what it tried. */

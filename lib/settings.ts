@@ -14,6 +14,7 @@ import {
   REDIS_URL_FORM,
   redisUrlParts,
   type SettingParts,
+  UrlFault,
 } from "./server_url.ts";
 import { keyPairFault, type TlsMode, type TlsSettings } from "./tls.ts";
 import { isLoopback } from "./loopback.ts";
@@ -86,6 +87,12 @@ export interface Settings {
     readonly certificate: string | undefined;
     /** Its key, PEM; undefined only without a certificate. */
     readonly key: string | undefined;
+    /** Whether the log-in must be bound to the encrypted connection. */
+    readonly channelBinding: "disable" | "require";
+    /** The schema of the tables, as `search_path` is written; undefined: the role's search path. */
+    readonly schema: string | undefined;
+    /** How the server's views call us. */
+    readonly applicationName: string;
     /** Most connections at the same time. */
     readonly poolMax: number;
     /** The server ends a statement that runs longer, ms. */
@@ -215,6 +222,13 @@ const PORT = { min: 1, max: 65_535 };
 const CERTIFICATE_ABOUT =
   "Our own certificate, for a server that wants one (mutual TLS), and those between it and its authority";
 
+/** Tokens that clouds give out as passwords have up to some 2,000 characters, encoded more. */
+const SECRET_LENGTH_MAX = 8_192;
+
+/** Names as SQL writes them, quoted or not. */
+const SCHEMAS =
+  /^(?:[A-Za-z_$][\w$]{0,62}|"[^"'\\\p{C}]{1,63}")(?:, ?(?:[A-Za-z_$][\w$]{0,62}|"[^"'\\\p{C}]{1,63}")){0,9}$/u;
+
 const TABLE: Table = {
   kafka: {
     brokers: {
@@ -292,11 +306,19 @@ const TABLE: Table = {
       "",
       {
         form: POSTGRES_URL_FORM,
-        isGood: (url) => postgresUrlParts(url) !== undefined,
+        fault: (url) => faultOf(postgresUrlParts(url)),
       },
     ),
-    host: host("POSTGRES_HOST", "Where PostgreSQL is"),
-    port: whole("POSTGRES_PORT", "Its TCP port", { fallback: 5_432, ...PORT, unit: "" }),
+    host: text("POSTGRES_HOST", "Where PostgreSQL is", {
+      fallback: "localhost",
+      allowed: "a host name or address, or the directory of a Unix socket",
+      pattern: /^(?:[A-Za-z0-9._:-]{1,253}|\/[^\p{C},]{0,90})$/u,
+    }),
+    port: whole("POSTGRES_PORT", "Its TCP port, also part of a socket's name", {
+      fallback: 5_432,
+      ...PORT,
+      unit: "",
+    }),
     database: identifier("POSTGRES_DB", "Name of the database", "iotdb"),
     user: identifier("POSTGRES_USER", "Role to log in as", "iotuser"),
     password: secret("POSTGRES_PASSWORD", "Its password. Choose your own", "iotpassword"),
@@ -313,6 +335,24 @@ const TABLE: Table = {
     ca: certificates("POSTGRES_TLS_CA", "Certificates to trust instead of the system's"),
     certificate: certificates("POSTGRES_TLS_CERT", CERTIFICATE_ABOUT),
     key: privateKey("POSTGRES_TLS_KEY"),
+    channelBinding: choice(
+      "POSTGRES_CHANNEL_BINDING",
+      "require: the server must prove by the password, too, that this encrypted connection is its own",
+      ["disable", "require"],
+      "disable",
+    ),
+    schema: optional(
+      text("POSTGRES_SCHEMA", "Where the tables are, if the role's search_path does not say so", {
+        fallback: "",
+        allowed: "a schema, or several separated by commas, as in search_path",
+        pattern: SCHEMAS,
+      }),
+    ),
+    applicationName: text("POSTGRES_APPLICATION_NAME", "How pg_stat_activity calls us", {
+      fallback: "sensor-ledger",
+      allowed: "1 to 63 printable ASCII characters",
+      pattern: /^[ -~]{1,63}$/,
+    }),
     poolMax: whole("POSTGRES_POOL_MAX", "Most connections of one program at the same time", {
       fallback: 4,
       min: 1,
@@ -334,7 +374,7 @@ const TABLE: Table = {
   redis: {
     url: secret("REDIS_URL", "All of Redis in one. What it names wins over REDIS_…", "", {
       form: REDIS_URL_FORM,
-      isGood: (url) => redisUrlParts(url) !== undefined,
+      fault: (url) => faultOf(redisUrlParts(url)),
     }),
     host: host("REDIS_HOST", "Where Redis is"),
     port: whole("REDIS_PORT", "Its TCP port", { fallback: 6_379, ...PORT, unit: "" }),
@@ -471,7 +511,7 @@ const TABLE: Table = {
     }),
     token: secret("HTTP_TOKEN", "Whoever looks must show it, except at health", "", {
       form: "16 to 200 of A-Z a-z 0-9 . _ ~ + / = -",
-      isGood: (token) => /^[A-Za-z0-9._~+/=-]{16,200}$/.test(token),
+      fault: (token) => /^[A-Za-z0-9._~+/=-]{16,200}$/.test(token) ? undefined : "",
     }),
   },
   log: {
@@ -541,6 +581,14 @@ function contradictions(settings: Settings): readonly string[] {
   const { kafka, postgres, redis, consumer } = settings;
   const watchdogMs = consumer.watchdogSeconds === 0 ? Infinity : consumer.watchdogSeconds * 1_000;
   const faults: [isFault: boolean, text: string][] = [
+    [
+      postgres.channelBinding === "require" && postgres.tls === "disable",
+      "POSTGRES_CHANNEL_BINDING is require: set POSTGRES_TLS to require or verify-full, too",
+    ],
+    [
+      postgres.host.startsWith("/") && postgres.tls !== "disable",
+      "POSTGRES_HOST is a Unix socket, which is never encrypted: set POSTGRES_TLS to disable",
+    ],
     [
       (postgres.readUser === undefined) !== (postgres.readPassword === undefined),
       "POSTGRES_READ_USER and POSTGRES_READ_PASSWORD go together: set both or none",
@@ -694,11 +742,12 @@ interface Source {
 function partsOfUrls(source: Source): SettingParts {
   const partsOf = (
     setting: Setting<string | undefined>,
-    split: (url: string) => SettingParts | undefined,
+    split: (url: string) => SettingParts | UrlFault,
   ): SettingParts => {
     const url = readSetting(setting, source);
     // A fault is reported with all others, when the setting's own turn comes.
-    return (typeof url === "string" ? split(url) : undefined) ?? new Map();
+    const parts = typeof url === "string" ? split(url) : new Map<string, string>();
+    return parts instanceof UrlFault ? new Map() : parts;
   };
   return new Map([
     ...partsOf(TABLE.postgres.url, postgresUrlParts),
@@ -828,17 +877,24 @@ function identifier(name: string, about: string, fallback: string): Setting<stri
   });
 }
 
+/** What is wrong with a URL, if anything is. */
+function faultOf(parts: SettingParts | UrlFault): string | undefined {
+  return parts instanceof UrlFault ? parts.text : undefined;
+}
+
 function secret<Value extends string | undefined>(
   name: string,
   about: string,
   fallback: string,
-  rule?: { form: string; isGood: (text: string) => boolean },
+  rule?: { form: string; fault: (text: string) => string | undefined },
 ): Setting<Value> {
-  const allowed = rule?.form ?? "1 to 1024 characters";
+  const allowed = rule?.form ?? `1 to ${SECRET_LENGTH_MAX} characters`;
   const parse = (given: string): Value | Fault => {
     // A file read as text holds no NUL unless it is no text.
-    const isText = given.length <= 1_024 && !given.includes("\0");
-    return isText && rule?.isGood(given) !== false ? given as Value : new Fault(allowed);
+    const isText = given.length <= SECRET_LENGTH_MAX && !given.includes("\0");
+    const fault = isText ? rule?.fault(given) : "";
+    if (fault === undefined) return given as Value;
+    return new Fault(fault === "" ? allowed : `${allowed}: ${fault}`);
   };
   return { name, about, fallback, allowed, source: "secret", parse };
 }

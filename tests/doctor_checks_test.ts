@@ -275,6 +275,11 @@ Deno.test("postgresFindings() judges server and tables", async (t) => {
       "failure",
       /may have 6/,
     ]],
+    ["no schema", { schema: null, searchPath: "iot" }, [
+      "schema",
+      "failure",
+      /search_path \(iot\) names no schema.*POSTGRES_SCHEMA/,
+    ]],
     ["no Unicode", { encoding: "LATIN1" }, ["encoding", "failure", /LATIN1/]],
     ["no fsync", { hasFsync: false }, ["durability", "failure", /^fsync off/]],
     ["no full pages", { hasFullPageWrites: false }, [

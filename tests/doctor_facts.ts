@@ -49,6 +49,8 @@ export const POSTGRES: PostgresFacts = {
     synchronousCommit: "on",
     hasFsync: true,
     hasFullPageWrites: true,
+    schema: "public",
+    searchPath: '"$user", public',
     encoding: "UTF8",
     connections: 10,
     connectionsMax: 97,

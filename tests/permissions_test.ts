@@ -58,6 +58,7 @@ Deno.test("permissionFlags() names the hosts and files of the settings, and no o
     assert.deepEqual(flags("consume", values), [
       "--allow-net=k1:9092,k2:9093,[::1]:5433,localhost:6379,127.0.0.1:8001",
       "--allow-read=./migrations,/ca.pem,/run/secrets/redis,a.ndjson",
+      "--deny-write",
     ]);
   });
   await t.step("produce", () => {
@@ -96,12 +97,25 @@ Deno.test("permissionFlags() names the hosts and files of the settings, and no o
   });
 });
 
+Deno.test("permissionFlags() lets a program read and write the socket that it connects to", () => {
+  const env = (name: string): string | undefined =>
+    ({ DATABASE_URL: "postgres:///d?host=/run/postgresql", HTTP_PORT: "0" })[name];
+  const settings = readSettings(env);
+  assert.deepEqual(permissionFlags("consume", { settings, env }), [
+    "--allow-net=localhost:9092,localhost:6379",
+    "--allow-read=./migrations,/run/postgresql/.s.PGSQL.5432",
+    "--allow-write=/run/postgresql/.s.PGSQL.5432",
+  ]);
+});
+
 Deno.test("permissions in deno.json allow files to read, the network and named variables alone", () => {
   const { produce, consume } = config.permissions;
   assert.deepEqual(SETS.map(([name]) => name), ["produce", "consume"]);
   assert.deepEqual({ ...produce, env: [] }, { net: true, read: true, env: [] });
-  const read = ["./migrations", "/run/secrets"];
-  assert.deepEqual({ ...consume, env: [] }, { net: true, read, env: [] });
+  // To connect to a Unix socket counts as reading and writing it.
+  const write = ["/run/postgresql", "/var/run/postgresql"];
+  const read = ["./migrations", "/run/secrets", ...write];
+  assert.deepEqual({ ...consume, env: [] }, { net: true, read, write, env: [] });
 });
 
 Deno.test("permissions in deno.json are enough to start", async (t) => {

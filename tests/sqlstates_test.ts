@@ -43,7 +43,7 @@ const ROWS: readonly Row[] = [
   ["42883", "run", "configuration", /older or newer.*deno task migrate/],
   ["42703", "migrate", "configuration", /as the migrations left them/],
   ["42704", "connect", "configuration", /options in DATABASE_URL/],
-  ["42P01", "run", "configuration", /^Run: deno task migrate\. .*search_path/],
+  ["42P01", "run", "configuration", /^Run: deno task migrate\. .*POSTGRES_SCHEMA/],
   ["42P01", "migrate", "configuration", /as the migrations left them/],
   ["42P07", "migrate", "configuration", /rename or drop it/],
   ["42P05", "run", "transient", /pool/],

@@ -37,15 +37,20 @@ export function permissionFlags(
 ): readonly string[] {
   const { kafka, postgres, redis, http } = settings;
   const listen = set === "consume" ? http.port : http.producerPort;
+  const sockets = set === "consume" && postgres.host.startsWith("/")
+    ? [`${postgres.host}/.s.PGSQL.${postgres.port}`]
+    : [];
+  const database = sockets.length === 0 ? [address(postgres)] : [];
   const hosts = [
     ...kafka.brokers,
     ...(kafka.oauthTokenUrl === undefined ? [] : [tokenServer(kafka.oauthTokenUrl)]),
-    ...(set === "consume" ? [address(postgres), address(redis)] : []),
+    ...(set === "consume" ? [...database, address(redis)] : []),
     ...(listen === 0 ? [] : [address({ host: http.host, port: listen })]),
   ];
   const paths = [
     ...(set === "consume" ? ["./migrations"] : []),
     ...FILE_SETTING_NAMES.map((name) => env(name) ?? "").filter((path) => path !== ""),
+    ...sockets,
     ...files,
   ];
   const unfit = paths.find((path) => path.includes(","));
@@ -56,6 +61,12 @@ export function permissionFlags(
     `--allow-net=${hosts.join(",")}`,
     // Without a path the flag would allow all of them.
     paths.length === 0 ? "--deny-read" : `--allow-read=${paths.join(",")}`,
+    // To connect to a socket counts as both. Other sockets than that are not to be written.
+    ...(sockets.length > 0
+      ? [`--allow-write=${sockets.join(",")}`]
+      : set === "consume"
+      ? ["--deny-write"]
+      : []),
   ];
 }
 

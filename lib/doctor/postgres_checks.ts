@@ -49,6 +49,7 @@ export function postgresFindings(
     role(server),
     connections(server, settings),
     lender(pooler),
+    place(server),
     encoding(server),
     durability(server),
     migrations(pending),
@@ -130,6 +131,15 @@ function lender(pooler: Answer<Pooler>): Finding {
   return pooler === "statement"
     ? postgres.failure("pooler", text, "Set its pool_mode to transaction or session.")
     : postgres.ok("pooler", text);
+}
+
+function place({ schema, searchPath }: PostgresServerFacts): Finding {
+  if (schema !== null) return postgres.ok("schema", schema);
+  return postgres.failure(
+    "schema",
+    `the search_path (${searchPath}) names no schema that exists and that POSTGRES_USER may use`,
+    "Create one, grant USAGE on it, or name it in POSTGRES_SCHEMA.",
+  );
 }
 
 function encoding({ encoding }: PostgresServerFacts): Finding {

@@ -17,6 +17,7 @@ import {
   TransientError,
 } from "../errors.ts";
 import { tlsOptions, type TlsSettings } from "../tls.ts";
+import { BoundClient } from "./bound_client.ts";
 import { Connections } from "./connections.ts";
 import {
   beginStatements,
@@ -47,6 +48,18 @@ export interface PostgresSettings extends TlsSettings {
    * @default "read_write"
    */
   readonly access?: TransactionSettings["access"];
+  /**
+   * `require`: log in only if the server proves that the encrypted connection ends at itself.
+   *
+   * @default "disable"
+   */
+  readonly channelBinding?: "disable" | "require";
+  /**
+   * Shown in `pg_stat_activity`.
+   *
+   * @default APPLICATION_NAME
+   */
+  readonly applicationName?: string;
   /** The schema of the tables, as `search_path` is written; undefined: the role's search path. */
   readonly schema?: string | undefined;
   /** Most connections at the same time. A call that finds all of them busy waits for one. */
@@ -156,7 +169,7 @@ export function driverOptions(settings: PostgresSettings): pg.ClientConfig {
     query_timeout: settings.statementTimeoutMs + QUERY_TIMEOUT_MARGIN_MS,
     keepAlive: true,
     // Of all that a server can be told when connecting, this alone: poolers know it.
-    application_name: APPLICATION_NAME,
+    application_name: settings.applicationName ?? APPLICATION_NAME,
   };
 }
 
@@ -168,6 +181,7 @@ export function driverOptions(settings: PostgresSettings): pg.ClientConfig {
 export function openPool(settings: PostgresSettings, stop?: AbortSignal): SqlPool {
   const pool = new pg.Pool({
     ...driverOptions(settings),
+    ...(settings.channelBinding === "require" && { Client: BoundClient }),
     max: settings.poolMax,
     // A connection is kept: it holds the plans inside of `store_batch`.
     idleTimeoutMillis: 0,
@@ -321,6 +335,9 @@ export function classifyPostgresError(
 ): TransientError | ConfigurationError | RowDataError | ConflictError {
   const server = serverErrorOf(error);
   const because = (reason: string): string => `Cannot ${action}: ${reason}`;
+  if (error instanceof ConfigurationError) {
+    return new ConfigurationError(because(error.message), { cause: error });
+  }
   // No SQLSTATE: refused, reset, timed out, "Connection terminated". The outcome can be unknown.
   if (server === undefined) {
     const fault = connectFault(error);

@@ -6,6 +6,7 @@
  */
 // @ts-types="@types/pg"
 import pg from "pg";
+import { BoundClient } from "./bound_client.ts";
 import { classifyPostgresError, driverOptions, type PostgresSettings } from "./pool.ts";
 
 /** What lends connections: nobody, or a pooler, for so long. */
@@ -21,7 +22,8 @@ const TRIES_MAX = 5;
  * @throws {ConfigurationError} if it refuses this role.
  */
 export async function findPooler(settings: PostgresSettings): Promise<Pooler> {
-  const clients = [new pg.Client(driverOptions(settings)), new pg.Client(driverOptions(settings))];
+  const Client = settings.channelBinding === "require" ? BoundClient : pg.Client;
+  const clients = [new Client(driverOptions(settings)), new Client(driverOptions(settings))];
   try {
     for (const client of clients) {
       client.on("error", () => {});

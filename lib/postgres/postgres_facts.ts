@@ -36,6 +36,10 @@ export interface PostgresServerFacts {
   readonly hasFsync: boolean;
   /** Whether it survives a page that was written by half. */
   readonly hasFullPageWrites: boolean;
+  /** The first schema of the search path that is there and may be used; null: none is. */
+  readonly schema: string | null;
+  /** Where this role, or POSTGRES_SCHEMA, says that tables are looked for. */
+  readonly searchPath: string;
   /** Character set of the database. */
   readonly encoding: string;
   /** Connections of all users now. */
@@ -93,6 +97,8 @@ const SELECT_SERVER = `
     current_setting('synchronous_commit') AS synchronous_commit,
     current_setting('fsync')::boolean AS has_fsync,
     current_setting('full_page_writes')::boolean AS has_full_page_writes,
+    current_schema() AS schema,
+    current_setting('search_path') AS search_path,
     current_setting('server_encoding') AS encoding,
     (SELECT coalesce(sum(numbackends), 0) FROM pg_stat_database)::integer AS connections,
     current_setting('max_connections')::integer
@@ -173,6 +179,8 @@ function serverFactsOf(row: SqlRow): PostgresServerFacts {
     synchronousCommit: String(row.synchronous_commit),
     hasFsync: row.has_fsync === true,
     hasFullPageWrites: row.has_full_page_writes === true,
+    schema: row.schema === null ? null : String(row.schema),
+    searchPath: String(row.search_path),
     encoding: String(row.encoding),
     connections: Number(row.connections),
     connectionsMax: Number(row.connections_max),

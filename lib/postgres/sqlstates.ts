@@ -42,7 +42,7 @@ export interface SqlstateRule {
 export type SqlPurpose = "connect" | "migrate" | "run";
 
 const MIGRATE = "Run: deno task migrate";
-const SEARCH_PATH = "If the tables are there, the role's search_path does not name their schema";
+const SEARCH_PATH = "If the tables are there, name their schema in POSTGRES_SCHEMA";
 const VERSIONS = "The tables are older or newer than this program. Run: deno task migrate. If it " +
   "finds nothing to do, they are newer: use the program that made them";
 const SCHEMA_CHANGED =
@@ -108,8 +108,8 @@ const RULES: ReadonlyMap<string, SqlstateRule> = new Map(
     [
       "3F000",
       "configuration",
-      "The search_path of this role names no schema that exists: create the schema, or ALTER ROLE … SET " +
-      "search_path",
+      "The search_path names no schema that exists and that POSTGRES_USER may use: create the schema, " +
+      "grant USAGE on it, or name it in POSTGRES_SCHEMA",
     ],
     ["40", "transient", ""],
     ["42", "configuration", VERSIONS],

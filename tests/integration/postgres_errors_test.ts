@@ -129,14 +129,14 @@ function casesOf(role: string): readonly Case[] {
       change: {},
       work: migrateAll,
       ...isConfiguration,
-      text: /no schema has been selected .*3F000\)\. The search_path of this role/,
+      text: /no schema has been selected .*3F000\)\. The search_path names no schema/,
     },
     {
       name: "no schema to look for tables in",
       change: {},
       work: lookForTables,
       ...isConfiguration,
-      text: /there is no schema to look in\. The search_path of this role/,
+      text: /there is no schema to look in\. The search_path names no schema/,
     },
   ];
 }
