@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import Schema from "typebox/schema";
 import openapi from "../docs/openapi.json" with { type: "json" };
 import { consume } from "../lib/consumer/consumer.ts";
+import type { FlowObserver } from "../lib/consumer/observer.ts";
 import { openConsumerSite } from "../lib/http/consumer_site.ts";
 import { MemoryKafka } from "../lib/kafka/memory.ts";
 import { createLog } from "../lib/log.ts";
@@ -64,6 +65,9 @@ class TestSite {
     assert.equal(inserted + duplicates + deadLetters, values.length);
   }
 
+  /** The site's own. */
+  observer: Partial<FlowObserver> = {};
+
   async get(path: string): Promise<Response> {
     return await fetch(`${this.url}${path}`);
   }
@@ -103,6 +107,7 @@ async function withSite(
       log,
     });
     site.url = served.url;
+    site.observer = served.observer;
     await site.store([
       ...Array.from({ length: READINGS }, (_, index) => reading(index)),
       utf8("<script>alert(1)</script>\x1b[31m"),
@@ -182,6 +187,25 @@ Deno.test("apiHandler() answers as docs/openapi.json says", async (t) => {
       const status = resolved(openapi.components.schemas.Status) as object;
       assert.equal(Schema.Errors(status, { nowMs: 1 })[0], false);
     });
+  });
+});
+
+Deno.test("openConsumerSite() shows no last values of a neighbour on the same Redis", async () => {
+  await withSite(async (site) => {
+    const theirs = { sensorId: "theirs", eventTimeUs: 1, id: "x", text: "{}" };
+    const { dataSetId } = site.cache.lease!;
+    site.cache.flush();
+    await site.cache.remember([], { dataSetId: "neighbour", values: [theirs] });
+    site.observer.neighboured?.("neighbour");
+    await site.clock.advance(2_000);
+    const { source, sensors } = await site.json("/api/sensors?limit=10");
+    assert.equal(source, "postgres");
+    assert.deepEqual(sensors.map((each: { sensorId: string }) => each.sensorId), ["quiet", SENSOR]);
+    site.observer.neighboured?.(undefined);
+    site.cache.flush();
+    await site.cache.claimLastValues({ dataSetId });
+    await site.clock.advance(6_000);
+    assert.equal((await site.json("/api/sensors")).source, "redis");
   });
 });
 

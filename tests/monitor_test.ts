@@ -294,6 +294,7 @@ class Watched {
     readLedger: () => this.store.readLedger(),
     cache: this.cache,
     breakers: this.breakers,
+    neighbour: () => this.statistics.neighbour,
     clock: this.clock,
   });
   readonly #stop = new AbortController();
@@ -383,6 +384,14 @@ Deno.test("liveStatus() says in words how the flow is", async (t) => {
     says("degraded", /refuses to write/);
     await breakers.write.attempt(() => Promise.resolve());
     await watched.seconds(2);
+  });
+  await t.step("degraded: Redis has the last values of a neighbour", async () => {
+    statistics.neighboured("another");
+    await watched.seconds(2);
+    says("degraded", /last values of another data set, another: .*REDIS_PREFIX/);
+    statistics.neighboured(undefined);
+    await watched.seconds(2);
+    says("idle", /Up to date/);
   });
   await t.step("degraded: many messages are no readings", () => {
     statistics.flooded({ deadLetters: 700, messages: 1_000, reasons: [["json", 650], ["id", 50]] });
