@@ -120,7 +120,11 @@ async function newKindOfGroup(
   { groupId, topic }: GroupQuestion,
 ): Promise<SeenGroup | undefined> {
   await cluster.connect();
-  await cluster.addTargetTopic(topic);
+  // Brokers are known with their topics only. A topic that is not there hides no group.
+  await cluster.addTargetTopic(topic).catch((error) => {
+    if (error.type !== "UNKNOWN_TOPIC_OR_PARTITION") throw error;
+    return cluster.refreshMetadata();
+  });
   const broker = await cluster.findGroupCoordinator({ groupId });
   if (broker.versions[CONSUMER_GROUP_DESCRIBE] === undefined) return undefined;
   const { errorCode, group } = await askRaw(

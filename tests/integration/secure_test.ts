@@ -97,7 +97,7 @@ Deno.test("the programs on strict servers", async (t) => {
   await t.step("the migrator makes the tables, and no other role does", async () => {
     const refused = await consumer(["migrate"]);
     assert.equal(refused.code, 2);
-    assert.match(refused.stderr, /permission denied.*Grant POSTGRES_USER the right/);
+    assert.match(refused.stderr, /permission denied.*Grant the role CREATE on the schema/);
     assertDone(await consumer(["migrate"], { POSTGRES_USER: "sensor_ledger_migrator" }));
     await servers.applyRoles();
   });
