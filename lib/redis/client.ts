@@ -405,7 +405,7 @@ async function requireUsable(client: Client): Promise<void> {
 function withCure(error: unknown): unknown {
   const fault = redisFault(error);
   if (fault === undefined) return error;
-  return new Error(`${describeError(error)}. ${fault.cure}`, { cause: error });
+  return new Error(`${describeError(error).replace(/\.$/, "")}. ${fault.cure}`, { cause: error });
 }
 
 /** Whether an error, or what caused it, is the server's answer with this code. */

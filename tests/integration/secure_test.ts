@@ -64,9 +64,9 @@ const MISTAKES: Readonly<Record<"kafka" | "postgres" | "redis", readonly Mistake
     [
       "wrong password",
       () => ({ REDIS_PASSWORD: "mistaken" }),
-      /Cannot connect to Redis.*check REDIS_USER and REDIS_PASSWORD.*WRONGPASS/,
+      /Cannot use Redis.*WRONGPASS.*Check REDIS_USER and REDIS_PASSWORD/,
     ],
-    ["wrong user", () => ({ REDIS_USER: "nobody" }), /check REDIS_USER and REDIS_PASSWORD/],
+    ["wrong user", () => ({ REDIS_USER: "nobody" }), /Check REDIS_USER and REDIS_PASSWORD/],
     [
       "wrong authority",
       ({ certificates }) => ({ REDIS_TLS_CA: certificates.strangerCa }),
