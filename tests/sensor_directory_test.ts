@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { TransientError } from "../lib/errors.ts";
-import { SensorDirectory, type SensorQuery } from "../lib/monitor/sensor_directory.ts";
+import { SensorDirectory } from "../lib/monitor/sensor_directory.ts";
+import type { SensorQuery } from "../lib/monitor/sensor_pages.ts";
 import type { Reading } from "../lib/reading/reading.ts";
 import type { LastValue } from "../lib/redis/cache.ts";
 import { MemoryCache } from "../lib/redis/memory.ts";

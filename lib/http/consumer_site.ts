@@ -27,6 +27,7 @@ import { EventStreams } from "./event_stream.ts";
 import { pageHandler } from "./page.ts";
 import { healthHandler, metricsHandler } from "./probes.ts";
 import { type HttpSettings, openHttpServer } from "./server.ts";
+import { Turns } from "./turns.ts";
 
 /** Where the site is, and for whom. */
 export interface ConsumerSiteSettings extends HttpSettings {
@@ -110,7 +111,7 @@ function ownOnly(cache: LastValueReader, neighbour: () => string | undefined): L
     throw new TransientError("Cannot read last values: Redis holds those of another data set");
   };
   return {
-    lastTimes: (limit) => refuse(() => cache.lastTimes(limit)),
+    lastTimes: (range) => refuse(() => cache.lastTimes(range)),
     lastTexts: (sensorIds) => refuse(() => cache.lastTexts(sensorIds)),
   };
 }
@@ -169,6 +170,9 @@ export async function openConsumerSite(
   const status = (): LiveStatus => liveStatus(shown);
   metrics.register(shown);
   monitor.onLook(() => streams.send(status));
+  const turns = new Turns();
+  // A crowd of viewers does not keep Prometheus waiting.
+  const scrapes = new Turns();
   const server = await openHttpServer(settings, {
     ...parts,
     handlers: [
@@ -179,19 +183,25 @@ export async function openConsumerSite(
       }),
       ...[
         pageHandler,
-        apiHandler({
-          status,
-          directory: new SensorDirectory({
-            cache: ownOnly(cache, neighbour),
-            store: storeOn(pools.readers),
+        turns.taken(
+          "/api/",
+          apiHandler({
+            status,
+            directory: new SensorDirectory({
+              cache: ownOnly(cache, neighbour),
+              store: storeOn(pools.readers),
+              clock,
+            }),
+            sparklines: new Sparklines(pages, clock),
+            pages,
+            streams,
             clock,
           }),
-          sparklines: new Sparklines(pages, clock),
-          pages,
-          streams,
-          clock,
-        }),
-        metricsHandler({ contentType: METRICS_CONTENT_TYPE, text: () => metrics.text() }),
+        ),
+        scrapes.taken(
+          "/metrics",
+          metricsHandler({ contentType: METRICS_CONTENT_TYPE, text: () => metrics.text() }),
+        ),
       ].map((handler) => guarded(handler, settings.token)),
     ],
   });

@@ -6,7 +6,7 @@
 import type { Pages, RowKey, StoredRow, TimeRange } from "../postgres/pages.ts";
 
 /** Rows read at a time. */
-const PAGE_ROWS = 2_000;
+const PAGE_ROWS = 500;
 
 /** Rows of one download, at most. */
 export const CSV_ROWS_MAX = 1_000_000;

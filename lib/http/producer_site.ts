@@ -12,6 +12,7 @@ import type { Settings } from "../settings.ts";
 import { guarded } from "./access.ts";
 import { healthHandler, metricsHandler } from "./probes.ts";
 import { openHttpServer } from "./server.ts";
+import { Turns } from "./turns.ts";
 
 /** A site that is served. */
 export interface ProducerSite extends AsyncDisposable {
@@ -38,10 +39,10 @@ export async function serveProducer(
     liveness: () => ({ ok: true, reasons: [] }),
     readiness: () => observer.readiness(),
   });
-  const metrics = metricsHandler({
-    contentType: METRICS_CONTENT_TYPE,
-    text: () => observer.text(),
-  });
+  const metrics = new Turns().taken(
+    "/metrics",
+    metricsHandler({ contentType: METRICS_CONTENT_TYPE, text: () => observer.text() }),
+  );
   try {
     const server = await openHttpServer({ host, allowedHosts, port: producerPort }, {
       ...parts,

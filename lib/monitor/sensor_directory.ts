@@ -1,7 +1,11 @@
 /**
  * All sensors, kept in this process while somebody looks, so that filtering, searching and paging cost
- * the servers nothing. When each was heard last is asked for all of them at once; values are asked for
- * those of the page that is shown. So ten thousand sensors that all report cost a few milliseconds.
+ * the servers nothing. When each was heard last is asked for all of them; values are asked for those of
+ * the page that is shown.
+ *
+ * Everything that grows with the number of sensors is done in pieces of a few milliseconds, once for all
+ * who ask, and so seldom that it takes a small part of the time. So readers, however many, do not hold up
+ * the flow.
  *
  * @module
  */
@@ -11,71 +15,16 @@ import type { Store } from "../postgres/store.ts";
 import type { Reading } from "../reading/reading.ts";
 import type { LastValueReader } from "../redis/cache.ts";
 import { parseTimestamp } from "../reading/timestamp.ts";
-
-/** A sensor and its last value. */
-export interface SensorLine {
-  /** Name of the sensor. */
-  readonly sensorId: string;
-  /** Event time of its last value, ms since 1970. */
-  readonly atMs: number;
-  /** What it measures. */
-  readonly sensorType: string;
-  /** The value. */
-  readonly value: number;
-  /** Its unit. */
-  readonly unit: string;
-  /** What it says of itself. */
-  readonly status: string;
-  /** Percent. */
-  readonly batteryLevel: number;
-  /** Degrees. */
-  readonly latitude: number;
-  /** Degrees. */
-  readonly longitude: number;
-}
-
-/** Which sensors a page shows. */
-export interface SensorQuery {
-  /** Only those of this type. */
-  readonly sensorType?: string | undefined;
-  /** Only those whose id contains this, whatever the case. */
-  readonly search?: string | undefined;
-  /** A sensor whose last value is older is silent, ms. */
-  readonly silentAfterMs: number;
-  /** Where the page begins: behind this place, as a page before gave it. */
-  readonly after?: SensorPlace | undefined;
-  /** Most sensors. */
-  readonly limit: number;
-}
-
-/**
- * A place in the order of sensors: first the silent ones, the longest silent first, then the
- * others by id. So a page stays as it is while its sensors go on reporting.
- */
-export interface SensorPlace {
-  /** Event time of a silent sensor; Infinity for one that reports. */
-  readonly silentAtMs: number;
-  /** Name of the sensor. */
-  readonly sensorId: string;
-}
-
-/** One page of sensors. */
-export interface SensorPage {
-  /** In the order of {@linkcode SensorPlace}. */
-  readonly sensors: readonly (SensorLine & { readonly isSilent: boolean })[];
-  /** Where the next page begins; undefined: there is none. */
-  readonly next: SensorPlace | undefined;
-  /** Sensors in all. */
-  readonly total: number;
-  /** Sensors that match type and search. */
-  readonly matching: number;
-  /** Silent ones among those. */
-  readonly silent: number;
-  /** Every type that there is, sorted. */
-  readonly types: readonly string[];
-  /** Where the values are from. */
-  readonly source: "redis" | "postgres";
-}
+import { forEachInSlices, nextTurn, sortedInSlices } from "../slices.ts";
+import {
+  pageOf,
+  type Sensor,
+  type SensorLine,
+  type SensorPage,
+  type SensorQuery,
+  type SensorView,
+  viewOf,
+} from "./sensor_pages.ts";
 
 /** Whom the directory asks. */
 export interface DirectoryParts {
@@ -93,28 +42,48 @@ export const DIRECTORY_SENSORS_MAX = 100_000;
 /** Asked again within this time, the directory answers what it has, ms. */
 const FRESH_MS = { redis: 1_000, postgres: 5_000 } as const;
 
-/** Values asked of Redis in one call. */
-const TEXTS_MAX = 1_000;
+/** What took long stays fresh for this many times as long, so that it takes little of the time. */
+const FRESH_FACTOR = 20;
+
+/** And no longer than this, ms. */
+const FRESH_MS_MAX = 15_000;
+
+/** With more sensors than these nobody waits for news of them: what is known is shown. */
+const WAITED_FOR_MAX = 10_000;
+
+/** Sensors of the index, and values, asked of Redis in one call: a few milliseconds of parsing. */
+const TIMES_MAX = 500;
+const TEXTS_MAX = 100;
+
+/**
+ * Pieces of the index in one reading of it. Sensors that report meanwhile move to its end and come
+ * again; this ends the chase.
+ */
+const INDEX_PIECES_MAX = 2 * DIRECTORY_SENSORS_MAX / TIMES_MAX;
+
+/** Views that are kept; when there are more, all are forgotten. */
+const VIEWS_MAX = 32;
 
 /** Sensors asked of PostgreSQL in one statement, and in all. */
-const READINGS_MAX = 500;
+const READINGS_MAX = 200;
 const POSTGRES_SENSORS_MAX = 10_000;
 
-/** What is kept of a sensor. Only the directory writes. */
-interface Sensor {
-  readonly sensorId: string;
-  /** Event time of its last value, ms since 1970. */
-  atMs: number;
-  /** The last value that was looked at: it can be older. */
-  line: SensorLine;
+/** A view that is being made or has been made. */
+interface KeptView {
+  readonly view: Promise<SensorView>;
+  freshUntilMs: number;
 }
 
 /** Keeps the sensors. */
 export class SensorDirectory {
   readonly #parts: DirectoryParts;
-  /** In the order of their ids. */
   #sensors: ReadonlyMap<string, Sensor> = new Map();
+  /** The same in the order of their ids. */
+  #ordered: readonly Sensor[] = [];
+  #types: readonly string[] = [];
+  readonly #views = new Map<string, KeptView>();
   #source: "redis" | "postgres" = "redis";
+  #isKnown = false;
   #freshUntilMs = -Infinity;
   #refreshing: Promise<void> | undefined;
 
@@ -130,11 +99,36 @@ export class SensorDirectory {
    */
   async page(query: SensorQuery): Promise<SensorPage> {
     await this.#refresh();
-    const source = this.#source;
-    const { shown, ...rest } = pageOf(this.#sensors, query, this.#parts.clock.now());
+    const [source, total, types] = [this.#source, this.#ordered.length, this.#types];
+    const view = await this.#viewOf(query);
+    const { shown, next } = pageOf(view, query);
     if (source === "redis") await this.#readValues(shown.map(({ sensor }) => sensor));
     const sensors = shown.map(({ sensor, isSilent }) => ({ ...sensor.line, isSilent }));
-    return { sensors, ...rest, source };
+    const { placed, silent } = view;
+    return { sensors, next, total, matching: placed.length, silent, types, source };
+  }
+
+  /** Several that ask the same at the same time wait for one view. */
+  async #viewOf(query: SensorQuery): Promise<SensorView> {
+    const { clock } = this.#parts;
+    const { sensorType, search, silentAfterMs } = query;
+    const key = JSON.stringify([sensorType, search, silentAfterMs]);
+    const kept = this.#views.get(key);
+    const startMs = clock.elapsedMs();
+    if (kept !== undefined && startMs < kept.freshUntilMs) return await kept.view;
+    if (this.#views.size >= VIEWS_MAX) this.#views.clear();
+    const made = { view: viewOf(this.#ordered, query, clock.now()), freshUntilMs: Infinity };
+    this.#views.set(key, made);
+    const view = await made.view;
+    made.freshUntilMs = this.#freshUntil(startMs, FRESH_MS.redis);
+    return view;
+  }
+
+  /** Until when something is fresh that was begun at `startMs` and is ready now. */
+  #freshUntil(startMs: number, freshMs: number): number {
+    const nowMs = this.#parts.clock.elapsedMs();
+    const longMs = Math.min(FRESH_MS_MAX, FRESH_FACTOR * (nowMs - startMs));
+    return nowMs + Math.max(freshMs, longMs);
   }
 
   /** Several that ask at the same time wait for one answer. */
@@ -143,37 +137,73 @@ export class SensorDirectory {
     this.#refreshing ??= this.#load().finally(() => {
       this.#refreshing = undefined;
     });
-    await this.#refreshing;
+    if (this.#isKnown && this.#ordered.length > WAITED_FOR_MAX) {
+      // What fails is heard of by whoever asks next.
+      this.#refreshing.catch(() => {});
+    } else await this.#refreshing;
   }
 
   async #load(): Promise<void> {
+    const startMs = this.#parts.clock.elapsedMs();
     try {
       await this.#loadFromRedis();
       this.#source = "redis";
     } catch (error) {
       if (!(error instanceof TransientError)) throw error;
+      // Nothing that is old is shown for long: if nobody answers, whoever asks hears of it.
+      this.#isKnown = false;
       await this.#loadFromPostgres();
       this.#source = "postgres";
     }
-    this.#freshUntilMs = this.#parts.clock.elapsedMs() + FRESH_MS[this.#source];
+    this.#isKnown = true;
+    this.#freshUntilMs = this.#freshUntil(startMs, FRESH_MS[this.#source]);
   }
 
   /** Asks for the times of all, and for the values of those alone that it does not know. */
   async #loadFromRedis(): Promise<void> {
-    const times = await this.#parts.cache.lastTimes(DIRECTORY_SENSORS_MAX);
+    const times = await this.#readTimes();
     const unknown: string[] = [];
-    for (const [sensorId, us] of times) {
+    await forEachInSlices(times, ([sensorId, us]) => {
       const sensor = this.#sensors.get(sensorId);
       if (sensor === undefined) unknown.push(sensorId);
       else sensor.atMs = us / 1_000;
-    }
+    });
     const lines = await this.#linesOf(unknown);
     const gone = this.#sensors.size - (times.size - unknown.length);
-    if (lines.length === 0 && gone === 0) return;
-    const staying = Array.from(this.#sensors.values()).filter(({ sensorId }) =>
-      times.has(sensorId)
-    );
-    this.#sensors = inOrder([...staying, ...lines.map(sensorOf)]);
+    if (lines.length === 0 && gone === 0) return this.#views.clear();
+    const sensors = lines.map(sensorOf);
+    await forEachInSlices(this.#ordered, (sensor) => {
+      if (times.has(sensor.sensorId)) sensors.push(sensor);
+    });
+    await this.#keep(sensors);
+  }
+
+  /** The index, piece by piece. A sensor moves only towards its end, so that none is missed. */
+  async #readTimes(): Promise<ReadonlyMap<string, number>> {
+    const times = new Map<string, number>();
+    let from = { fromUs: -Infinity, skip: 0 };
+    for (let pieces = 0; pieces < INDEX_PIECES_MAX; pieces++) {
+      const piece = await this.#parts.cache.lastTimes({ ...from, limit: TIMES_MAX });
+      for (const [sensorId, us] of piece) times.set(sensorId, us);
+      if (piece.length < TIMES_MAX || times.size >= DIRECTORY_SENSORS_MAX) break;
+      const lastUs = piece.at(-1)![1];
+      const same = piece.filter(([_, us]) => us === lastUs).length;
+      from = { fromUs: lastUs, skip: lastUs === from.fromUs ? from.skip + same : same };
+      await nextTurn();
+    }
+    return times;
+  }
+
+  async #keep(sensors: readonly Sensor[]): Promise<void> {
+    const ordered = await sortedInSlices(sensors, (a, b) => a.sensorId < b.sensorId ? -1 : 1);
+    const byId = new Map<string, Sensor>();
+    const types = new Set<string>();
+    await forEachInSlices(ordered, (sensor) => {
+      byId.set(sensor.sensorId, sensor);
+      types.add(sensor.line.sensorType);
+    });
+    [this.#sensors, this.#ordered, this.#types] = [byId, ordered, [...types].sort()];
+    this.#views.clear();
   }
 
   /** Brings these up to date. A value that cannot be had now stays as it was. */
@@ -199,6 +229,7 @@ export class SensorDirectory {
         const line = lineOfText(texts[index] ?? null, sensorId);
         if (line !== undefined) lines.push(line);
       }
+      await nextTurn();
     }
     return lines;
   }
@@ -216,17 +247,12 @@ export class SensorDirectory {
       }
       after = last.sensor_id;
     }
-    this.#sensors = inOrder(sensors);
+    await this.#keep(sensors);
   }
 }
 
 function sensorOf(line: SensorLine): Sensor {
   return { sensorId: line.sensorId, atMs: line.atMs, line };
-}
-
-function inOrder(sensors: Sensor[]): ReadonlyMap<string, Sensor> {
-  sensors.sort((a, b) => a.sensorId < b.sensorId ? -1 : 1);
-  return new Map(sensors.map((sensor) => [sensor.sensorId, sensor]));
 }
 
 /** Anybody can write to Redis: what is no reading is left out. */
@@ -256,55 +282,4 @@ function lineOf(reading: Partial<Reading> | null): SensorLine | undefined {
     latitude: Number(location?.latitude),
     longitude: Number(location?.longitude),
   };
-}
-
-/** A page whose values have not been read yet. */
-interface PlacedPage extends Omit<SensorPage, "sensors" | "source"> {
-  readonly shown: readonly { readonly sensor: Sensor; readonly isSilent: boolean }[];
-}
-
-function pageOf(
-  sensors: ReadonlyMap<string, Sensor>,
-  query: SensorQuery,
-  nowMs: number,
-): PlacedPage {
-  const { sensorType, search = "", silentAfterMs, after, limit } = query;
-  const wanted = search.toLowerCase();
-  const silentBeforeMs = nowMs - silentAfterMs;
-  const types = new Set<string>();
-  const silent: Sensor[] = [];
-  const reporting: Sensor[] = [];
-  for (const sensor of sensors.values()) {
-    types.add(sensor.line.sensorType);
-    if (sensorType !== undefined && sensor.line.sensorType !== sensorType) continue;
-    if (wanted !== "" && !sensor.sensorId.toLowerCase().includes(wanted)) continue;
-    (sensor.atMs < silentBeforeMs ? silent : reporting).push(sensor);
-  }
-  // The sort is stable: of the same time, they stay in the order of their ids.
-  silent.sort((a, b) => a.atMs - b.atMs);
-  const placed = silent.concat(reporting);
-  const placeAt = (index: number): SensorPlace => {
-    const { atMs, sensorId } = placed[index]!;
-    return { silentAtMs: index < silent.length ? atMs : Infinity, sensorId };
-  };
-  const start = after === undefined
-    ? 0
-    : placed.findIndex((_, index) => comparePlaces(placeAt(index), after) > 0);
-  const end = start < 0 ? 0 : Math.min(start + limit, placed.length);
-  return {
-    shown: placed.slice(Math.max(0, start), end).map((sensor, index) => ({
-      sensor,
-      isSilent: start + index < silent.length,
-    })),
-    next: end > 0 && end < placed.length ? placeAt(end - 1) : undefined,
-    total: sensors.size,
-    matching: placed.length,
-    silent: silent.length,
-    types: [...types].sort(),
-  };
-}
-
-function comparePlaces(a: SensorPlace, b: SensorPlace): number {
-  if (a.silentAtMs !== b.silentAtMs) return a.silentAtMs < b.silentAtMs ? -1 : 1;
-  return a.sensorId < b.sensorId ? -1 : a.sensorId > b.sensorId ? 1 : 0;
 }

@@ -96,13 +96,20 @@ export interface Cache {
   lastValue(sensorId: string): Promise<string | null>;
 }
 
+/** A piece of `last:index`, which is ordered by event time and then by sensor. */
+export interface IndexRange {
+  /** Event time where it begins, microseconds since 1970. */
+  readonly fromUs: number;
+  /** Sensors left out there: those that were read before. */
+  readonly skip: number;
+  /** Most sensors. */
+  readonly limit: number;
+}
+
 /** What readers need, the dashboard above all. Rejects as {@linkcode Cache} does. */
 export interface LastValueReader {
-  /**
-   * Event times of last values in microseconds since 1970, by sensor, from `last:index`: the
-   * `limit` oldest ones.
-   */
-  lastTimes(limit: number): Promise<ReadonlyMap<string, number>>;
+  /** Sensors and the event times of their last values, microseconds since 1970, the oldest first. */
+  lastTimes(range: IndexRange): Promise<readonly (readonly [sensorId: string, us: number])[]>;
   /** The JSON texts of `last:<sensorId>` in the order of the ids; null where there is none. */
   lastTexts(sensorIds: readonly string[]): Promise<readonly (string | null)[]>;
 }

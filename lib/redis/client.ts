@@ -25,6 +25,7 @@ import {
   type Cache,
   type Claim,
   type Claimant,
+  type IndexRange,
   type LastValue,
   type LastValueReader,
   LEASE_MS,
@@ -208,10 +209,11 @@ export class RedisCache implements Cache, LastValueReader {
   }
 
   /** See {@linkcode LastValueReader.lastTimes}. */
-  async lastTimes(limit: number): Promise<ReadonlyMap<string, number>> {
-    const command = ["ZRANGE", this.#key(INDEX_KEY), "0", String(limit - 1), "WITHSCORES"];
-    const times = await this.#call<[string, number][]>("read the index of last values", command);
-    return new Map(times);
+  async lastTimes({ fromUs, skip, limit }: IndexRange): Promise<readonly [string, number][]> {
+    const from = fromUs === -Infinity ? "-inf" : String(fromUs);
+    const command = ["ZRANGE", this.#key(INDEX_KEY), from, "+inf", "BYSCORE"];
+    command.push("LIMIT", String(skip), String(limit), "WITHSCORES");
+    return await this.#call("read the index of last values", command);
   }
 
   /** See {@linkcode LastValueReader.lastTexts}. */

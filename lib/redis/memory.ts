@@ -10,6 +10,7 @@ import {
   type Cache,
   type Claim,
   type Claimant,
+  type IndexRange,
   type LastValue,
   type LastValueReader,
   LEASE_MS,
@@ -197,12 +198,15 @@ export class MemoryCache implements Cache, LastValueReader {
   }
 
   /** See {@linkcode LastValueReader.lastTimes}. */
-  async lastTimes(limit: number): Promise<ReadonlyMap<string, number>> {
+  async lastTimes(
+    { fromUs, skip, limit }: IndexRange,
+  ): Promise<readonly (readonly [string, number])[]> {
     await this.#enter("lastTimes");
-    const times = Array.from(this.lastValues, ([id, last]) => [id, last.eventTimeUs] as const);
+    const times = Array.from(this.lastValues, ([id, last]) => [id, last.eventTimeUs] as const)
+      .filter(([_, us]) => us >= fromUs);
     // As Redis orders a sorted set: by score, then by member.
     times.sort(([a, aUs], [b, bUs]) => aUs - bUs || (a < b ? -1 : 1));
-    return new Map(times.slice(0, limit));
+    return times.slice(skip, skip + limit);
   }
 
   /** See {@linkcode LastValueReader.lastTexts}. */

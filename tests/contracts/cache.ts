@@ -169,14 +169,22 @@ export function cacheContract(
   }
 
   law(
-    "lastTimes() gives the oldest ones of the index, lastTexts() their messages",
+    "lastTimes() gives pieces of the index, the oldest first, lastTexts() their messages",
     async ({ cache }) => {
       const at = (sensorId: string, us: number): LastValue => lastValueAt(us, ID_A, { sensorId });
       const [c, a, b] = [at("c", DAY_US + 3), at("a", DAY_US + 2), at("b", DAY_US + 2)] as const;
-      assert.deepEqual(await cache.lastTimes(10), new Map());
+      const all = { fromUs: -Infinity, skip: 0, limit: 10 };
+      assert.deepEqual(await cache.lastTimes(all), []);
       await cache.remember([], ours([c, b, a]));
-      assert.deepEqual([...await cache.lastTimes(2)], [["a", DAY_US + 2], ["b", DAY_US + 2]]);
-      assert.deepEqual((await cache.lastTimes(10)).size, 3);
+      const [first, second, third] = [["a", DAY_US + 2], ["b", DAY_US + 2], ["c", DAY_US + 3]];
+      assert.deepEqual(await cache.lastTimes(all), [first, second, third]);
+      assert.deepEqual(await cache.lastTimes({ ...all, limit: 2 }), [first, second]);
+      assert.deepEqual(await cache.lastTimes({ ...all, fromUs: DAY_US + 2, skip: 1 }), [
+        second,
+        third,
+      ]);
+      assert.deepEqual(await cache.lastTimes({ ...all, fromUs: DAY_US + 3 }), [third]);
+      assert.deepEqual(await cache.lastTimes({ ...all, fromUs: DAY_US + 4 }), []);
       assert.deepEqual(await cache.lastTexts(["c", "nobody", "a"]), [c.text, null, a.text]);
       assert.deepEqual(await cache.lastTexts([]), []);
     },

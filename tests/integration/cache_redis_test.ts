@@ -219,7 +219,8 @@ Deno.test("caches with other prefixes or databases do not see each other", async
     await cache.remember([mark], { dataSetId, values: [last] });
     assert.equal(await cache.setLastComplete(dataSetId), true);
     assert.deepEqual(await cache.marks([ID_A]), [String(index)]);
-    assert.deepEqual([...await cache.lastTimes(10)], [[SENSOR, TIME_US]]);
+    const all = { fromUs: -Infinity, skip: 0, limit: 10 };
+    assert.deepEqual(await cache.lastTimes(all), [[SENSOR, TIME_US]]);
     assert.equal(await cache.lastValue(SENSOR), last.text);
     assert.equal((await cache.facts()).lastValues.owner, dataSetId);
   }

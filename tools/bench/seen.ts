@@ -1,16 +1,19 @@
 /**
  * What it costs to be looked at: the same drain alone, with a dashboard and Prometheus before it, and
- * with hundreds of slow clients on top.
+ * with hundreds of slow clients on top, and with hundreds that ask without a pause.
  *
  * @module
  */
 import type { Bed } from "./bed.ts";
 import { type Backlog, type DrainResult, measureDrain } from "./drain.ts";
 import type { Figure } from "./figures.ts";
-import { holdConnections, openDashboard } from "./visitors.ts";
+import { holdConnections, openDashboard, openReaders } from "./visitors.ts";
 
 /** How many clients ask slowly and stay. */
 const SLOW_CLIENTS = 500;
+
+/** How many readers ask at once. */
+const READERS = 300;
 
 /** One round. */
 export interface SeenResult {
@@ -20,14 +23,24 @@ export interface SeenResult {
   readonly watched: DrainResult;
   /** The same, and slow clients hold connections. */
   readonly crowded: DrainResult;
+  /** Readers ask all at once and without a pause. */
+  readonly asked: AskedResult;
 }
 
-/** Three drains, in the other order every second round, so that no place is always the warmer one. */
+/** A drain beside readers. */
+export interface AskedResult extends DrainResult {
+  /** Longest wait for `/healthz`, ms. */
+  readonly healthMsMax: number;
+}
+
+/** A drain each way, in the other order every second round, so that no place is always the warmer one. */
 export async function measureSeen(bed: Bed, backlog: Backlog, round: number): Promise<SeenResult> {
-  const results: Partial<Record<keyof SeenResult, DrainResult>> = {};
-  const ways = ["alone", "watched", "crowded"] as const;
+  const results: { -readonly [Way in keyof SeenResult]?: SeenResult[Way] } = {};
+  const ways = ["alone", "watched", "crowded", "asked"] as const;
   for (const way of round % 2 === 0 ? ways.toReversed() : ways) {
-    results[way] = await measureWay(bed, backlog, { way, name: `bench_${way}_${round}` });
+    const name = `bench_${way}_${round}`;
+    if (way === "asked") results.asked = await measureAsked(bed, backlog, name);
+    else results[way] = await measureWay(bed, backlog, { way, name });
   }
   return results as SeenResult;
 }
@@ -40,6 +53,7 @@ export function seenFigures(results: readonly SeenResult[]): Figure[] {
   ): number[] => results.map((each) => each[of][key] / each[to][key]);
   const watched = ["watched", "alone"] as const;
   const crowded = ["crowded", "watched"] as const;
+  const asked = ["asked", "alone"] as const;
   return [
     {
       name: "drain with dashboard and metrics / without",
@@ -53,13 +67,23 @@ export function seenFigures(results: readonly SeenResult[]): Figure[] {
       digits: 3,
     },
     { name: "  its CPU", rounds: ratios("cpuSecondsPer100k", crowded), digits: 3 },
+    {
+      name: `drain while ${READERS} readers ask at once / without`,
+      rounds: ratios("messagesPerSecond", asked),
+      digits: 3,
+    },
+    {
+      name: "  longest wait for /healthz, ms",
+      rounds: results.map(({ asked }) => asked.healthMsMax),
+      digits: 0,
+    },
   ];
 }
 
 async function measureWay(
   bed: Bed,
   backlog: Backlog,
-  { way, name }: { readonly way: keyof SeenResult; readonly name: string },
+  { way, name }: { readonly way: Exclude<keyof SeenResult, "asked">; readonly name: string },
 ): Promise<DrainResult> {
   if (way === "alone") return await measureDrain(bed, backlog, { name });
   const port = freePort();
@@ -72,6 +96,14 @@ async function measureWay(
     );
   }
   return result;
+}
+
+async function measureAsked(bed: Bed, backlog: Backlog, name: string): Promise<AskedResult> {
+  const port = freePort();
+  await using readers = openReaders(`http://127.0.0.1:${port}`, READERS);
+  const drain = await measureDrain(bed, backlog, { name, env: { HTTP_PORT: String(port) } });
+  if (readers.count === 0) throw new Error("Cannot trust this drain: nobody got an answer");
+  return { ...drain, healthMsMax: readers.healthMsMax };
 }
 
 /** A port of the loopback that nobody listens on now. */

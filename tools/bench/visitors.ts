@@ -17,6 +17,9 @@ const TRICKLE_PARTS = 10;
 
 const RETRY_MS = 100;
 
+/** How often a supervisor asks for the health, ms. */
+const HEALTH_MS = 100;
+
 /** Visitors that are there until they are disposed of. */
 export interface Visitors extends AsyncDisposable {
   /** How many pieces of answers they got, or how many connections they held at once at most. */
@@ -53,6 +56,56 @@ export function openDashboard(origin: string): Visitors {
   return {
     get count() {
       return count;
+    },
+    [Symbol.asyncDispose]: async () => {
+      leave.abort();
+      await asking;
+    },
+  };
+}
+
+/** Readers that ask without a pause, and what a supervisor saw beside them. */
+export interface Readers extends Visitors {
+  /** Longest wait for `/healthz`, ms. */
+  readonly healthMsMax: number;
+}
+
+/**
+ * Readers that ask for sensors again and again, and one supervisor that asks for the health.
+ *
+ * @param readers How many at the same time.
+ */
+export function openReaders(origin: string, readers: number): Readers {
+  const leave = new AbortController();
+  const { signal } = leave;
+  let count = 0;
+  let healthMsMax = 0;
+  const ask = async (path: string): Promise<void> => {
+    const response = await fetch(`${origin}${path}`, { signal });
+    await response.body?.cancel();
+    if (response.ok) count++;
+  };
+  const again = async (work: () => Promise<void>, everyMs: number): Promise<void> => {
+    while (!signal.aborted) {
+      await work().catch(() => {});
+      await systemClock.sleep(everyMs, signal);
+    }
+  };
+  const supervise = async (): Promise<void> => {
+    const startMs = performance.now();
+    await ask("/healthz");
+    healthMsMax = Math.max(healthMsMax, performance.now() - startMs);
+  };
+  const asking = Promise.all([
+    again(supervise, HEALTH_MS),
+    ...Array.from({ length: readers }, () => again(() => ask("/api/sensors?limit=1"), RETRY_MS)),
+  ]);
+  return {
+    get count() {
+      return count;
+    },
+    get healthMsMax() {
+      return healthMsMax;
     },
     [Symbol.asyncDispose]: async () => {
       leave.abort();
