@@ -49,7 +49,7 @@ const FRESH_FACTOR = 20;
 const FRESH_MS_MAX = 15_000;
 
 /** With more sensors than these nobody waits for news of them: what is known is shown. */
-const WAITED_FOR_MAX = 10_000;
+const WAITED_FOR_MAX = 20_000;
 
 /** Sensors of the index, and values, asked of Redis in one call: a few milliseconds of parsing. */
 const TIMES_MAX = 500;
