@@ -83,12 +83,14 @@ export interface Sensor {
 }
 
 /** A sensor in its place. */
-interface Placed extends SensorPlace {
+export interface Placed extends SensorPlace {
+  /** The sensor as it is kept. */
   readonly sensor: Sensor;
 }
 
 /** All sensors that a question is about, in their order at one moment. */
 export interface SensorView {
+  /** The silent ones, the longest silent first, then the others by id. */
   readonly placed: readonly Placed[];
   /** How many of them are silent: they come first. */
   readonly silent: number;
@@ -118,7 +120,9 @@ export async function viewOf(
 
 /** The part of a view that a page shows. Its values have not been read yet. */
 export interface PageOfView {
+  /** In the order of the view. */
   readonly shown: readonly { readonly sensor: Sensor; readonly isSilent: boolean }[];
+  /** Where the next page begins; undefined: there is none. */
   readonly next: SensorPlace | undefined;
 }
 
