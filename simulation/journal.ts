@@ -30,9 +30,7 @@ export type Excuse =
   /** It was stored, the database lost it, and the brokers have it no more. */
   | "lost by database and brokers"
   /** It was stored, and somebody emptied the table. */
-  | "table emptied"
-  /** The brokers gave it an offset that they had given to another message before. */
-  | "offset given twice";
+  | "table emptied";
 
 /** One message in the log. */
 export interface Entry {

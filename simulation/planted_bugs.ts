@@ -465,6 +465,55 @@ const TRANSACTION_BUGS: readonly PlantedBug[] = [
   },
 ];
 
+const EPOCH_BUGS: readonly PlantedBug[] = [
+  {
+    name: "nobody asks where leader epochs end",
+    consumer: withMember(() => ({
+      epochEnds: (epochs) =>
+        Promise.resolve(new Map(Array.from(epochs, ([partition]) => [partition, undefined]))),
+    })),
+  },
+  {
+    name: "the epoch of a fetch is not compared with the ledger's",
+    consumer: (ports, context) => {
+      const last = new Map<number, number>();
+      return withBatches(({ partition, firstEpoch, lastEpoch }) => {
+        const stated = last.get(partition) ?? firstEpoch;
+        last.set(partition, lastEpoch);
+        return { firstEpoch: stated };
+      })(ports, context);
+    },
+  },
+  {
+    name: "what one broker says of the end of a log is believed",
+    consumer: withMember((member) => {
+      let said: ReadonlyMap<number, Watermarks> = new Map();
+      let asked = 0;
+      return {
+        // As often as a line must be found too far ahead.
+        watermarks: async () => {
+          const marks = await member.watermarks();
+          if (asked++ % 3 === 0) said = marks;
+          return new Map(
+            Array.from(marks, ([partition, { low }]) => {
+              return [partition, { low, high: Math.max(low, said.get(partition)?.high ?? 0) }];
+            }),
+          );
+        },
+        epochEnds: async (epochs) => {
+          const ends = await member.epochEnds(epochs);
+          return new Map(
+            Array.from(ends, ([partition, end]) => {
+              const high = said.get(partition)?.high ?? Infinity;
+              return [partition, end && { ...end, endOffset: Math.min(end.endOffset, high) }];
+            }),
+          );
+        },
+      };
+    }),
+  },
+];
+
 const REDIS_BUGS: readonly PlantedBug[] = [
   {
     name: "marks of another history are believed",
@@ -573,6 +622,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ...STORE_BUGS,
   ...PLACE_BUGS,
   ...TRANSACTION_BUGS,
+  ...EPOCH_BUGS,
   ...REDIS_BUGS,
   ...COMMIT_BUGS,
   ...PRODUCER_BUGS,

@@ -110,15 +110,6 @@ export class Servers {
     this.oracle.lastValuesCleared();
   }
 
-  /** False while the ledger stands beyond the end of the log. */
-  isTruncationSettled(partition: number): boolean {
-    const { topicId } = this.kafka.identity();
-    const line = this.store.ledger.find((each) =>
-      each.partition === partition && each.topic.topicId === topicId
-    );
-    return line === undefined || line.next <= this.kafka.partition(partition).next;
-  }
-
   #watchStore(): void {
     const { store, oracle } = this;
     const storeBatch = store.storeBatch;

@@ -68,6 +68,18 @@ export function planFarewell(
   });
 }
 
+/** Fresh readings that take the place of lost ones at once, for the end of one log. */
+export function planRegrowth(
+  plan: TrafficPlan,
+  atMs: number,
+  numbers: readonly number[],
+): readonly MessageToSend[] {
+  return numbers.map((number) => {
+    const fields = freshFields(3_000_000 + number, number % plan.sensors, WORLD_START_MS + atMs);
+    return { key: fields.sensor_id, value: bytesOf(fields) };
+  });
+}
+
 /** What a reading says. */
 export interface ReadingFields {
   /** A UUID. */

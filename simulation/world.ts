@@ -22,7 +22,7 @@ import { Network, wiredCache, wiredMember, wiredStore, wiredWriter } from "./fau
 import type { Excuse } from "./journal.ts";
 import { NEIGHBOUR_MS } from "./neighbour.ts";
 import { GROUP, Servers } from "./servers.ts";
-import { planFarewell, type PlannedMessage, planTraffic } from "./traffic.ts";
+import { planFarewell, type PlannedMessage, planRegrowth, planTraffic } from "./traffic.ts";
 import { planTransactions, playTransactions } from "./transactions.ts";
 import { VirtualProcess, VirtualTime } from "./virtual_time.ts";
 import { type DisasterKind, drawWeather, STORM_MS, type Weather } from "./weather.ts";
@@ -121,6 +121,8 @@ class World {
   #producer: VirtualProcess | undefined;
   /** Messages that the producer has not been told to be safe. */
   #outbox: PlannedMessage[];
+  /** Messages so far that took the place of lost ones at once. */
+  #regrown = 0;
   /** Processes so far. */
   #started = 0;
   /** Consumers that shall run, now or as soon as they have started again. */
@@ -374,6 +376,12 @@ class World {
         const { low, next } = kafka.partition(partition);
         return this.#servers.deleteBelow(partition, this.#between(low, next + 1));
       }
+      case "leader changes":
+        return kafka.electLeader(partition);
+      case "wrong end of a log": {
+        const { low, next } = kafka.partition(partition);
+        return kafka.answerWronglyNext(partition, Math.max(low, next - this.#between(1, 6)));
+      }
       case "log truncated":
         return this.#truncate(partition);
       case "topic made again":
@@ -457,20 +465,16 @@ class World {
   }
 
   /**
-   * The log loses its end. In some worlds its partition has a leader again only when a consumer has
-   * noticed; in the others messages can take the lost offsets before anybody looks.
+   * The log loses its end. Other messages take the lost offsets, in some worlds before anybody can
+   * have looked.
    */
   #truncate(partition: number): void {
     const { kafka } = this.#servers;
-    const { next } = kafka.partition(partition);
-    this.#servers.truncate(partition, next - this.#between(1, 6));
-    if (this.#random.unit() < 0.5) return;
-    kafka.leaderless.add(partition);
-    const lookAgain = (): void => {
-      if (this.#servers.isTruncationSettled(partition)) kafka.leaderless.delete(partition);
-      else this.#time.after(100, lookAgain);
-    };
-    lookAgain();
+    const lost = this.#between(1, 6);
+    this.#servers.truncate(partition, kafka.partition(partition).next - lost);
+    if (this.#random.unit() < 0.5 || kafka.leaderless.has(partition)) return;
+    const numbers = Array.from({ length: this.#between(1, lost + 5) }, () => this.#regrown++);
+    kafka.append(partition, planRegrowth(this.#weather.traffic, this.#time.nowMs, numbers));
   }
 
   #recreateTopic(): void {
