@@ -3,6 +3,7 @@ import { ConfigurationError, TransientError } from "../lib/errors.ts";
 import { UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
 import type { MemoryTransactionalProducer } from "../lib/kafka/memory_transactions.ts";
 import { createLog } from "../lib/log.ts";
+import type { StoreOutcome } from "../lib/postgres/store.ts";
 import { batchOf } from "./contracts/store.ts";
 import {
   GROUP,
@@ -409,6 +410,41 @@ Deno.test("consume() stores what took the place of lost messages before anybody 
     const line = await pipeline.line(0);
     assert.deepEqual([line?.duplicates, line?.rewound], [3, 10]);
   });
+});
+
+Deno.test("consume() stores no lost messages where others took their place", async () => {
+  const pipeline = new MemoryPipeline(1);
+  pipeline.append(0, messageTexts(1, 10));
+  const held = Promise.withResolvers<void>();
+  let outcome: StoreOutcome | undefined;
+  const zombie = pipeline.start({}, (parts) => ({
+    ...parts,
+    store: {
+      ...parts.store,
+      storeBatch: async (batch) => {
+        if (batch.fromOffset < 10) return await parts.store.storeBatch(batch);
+        await held.promise;
+        return outcome = await parts.store.storeBatch(batch);
+      },
+    },
+  }));
+  await untilNext(pipeline, 10);
+  pipeline.append(0, messageTexts(11, 5));
+  await pipeline.clock.advance(1_000);
+  zombie.member.evict();
+  pipeline.kafka.truncate(0, 6);
+  pipeline.append(0, messageTexts(21, 4));
+  const heir = pipeline.start();
+  await untilStored(pipeline, 14);
+  held.resolve();
+  await pipeline.until("the zombie's batch comes to the ledger", () => outcome !== undefined);
+  assert.deepEqual(outcome, { kind: "other_log" });
+  pipeline.append(0, messageTexts(25, 3));
+  await untilStored(pipeline, 17);
+  await pipeline.stop(heir);
+  await pipeline.stop(zombie);
+  const line = await pipeline.line(0);
+  assert.deepEqual([line?.next, line?.inserted, line?.rewound], [13, 17, 4]);
 });
 
 Deno.test("consume() reads nothing again when another leader has all messages", async () => {
