@@ -7,6 +7,7 @@ import {
   PLAIN,
   seeded,
 } from "../../campaign/generated_messages.ts";
+import { runKafkaTool } from "../../tools/stack/kafka.ts";
 import { findMessageProblems, type SentMessage } from "./checker.ts";
 import { pass } from "./processes.ts";
 import { RealPipeline } from "./real_pipeline.ts";
@@ -142,6 +143,38 @@ Deno.test("main_consumer.ts stores nothing of aborted transactions", async (t) =
     await end(c, "commit");
     assert.equal(await scene.assertStored(), 7);
   });
+});
+
+Deno.test("main_consumer.ts says what a transaction of a dead producer holds back", async () => {
+  await using pipeline = await RealPipeline.open({ partitions: 1 });
+  const [before, lost, ...behind] = generate(4, PLAIN, 702);
+  await pipeline.send([before!]);
+  await using confluent = await ConfluentKafka.start(pipeline);
+  const producer = await confluent.producer("dying", 600_000);
+  await producer.begin();
+  await producer.send(MARKER_KEY, lost!.value!);
+  await confluent[Symbol.asyncDispose]();
+  await pipeline.send(behind);
+
+  const { stderr } = await pipeline.run("run", "--until-end");
+  assert.match(stderr, /partition 0: 3 messages wait .* offset 1: they are left to a later run/);
+  const status = JSON.parse((await pipeline.run("status", "--json")).stdout);
+  const { lagMessages, end, heldBack } = status.partitions[0];
+  assert.deepEqual([lagMessages, end, heldBack], [0, 1, { offset: 1, messages: 3 }]);
+  const { stdout } = await pipeline.run("doctor");
+  const [, place] = /warning .* abort (--topic .*--start-offset 1)/.exec(stdout)!;
+
+  // As doctor says.
+  await runKafkaTool("org.apache.kafka.tools.TransactionsCommand", [
+    ...["--bootstrap-server", pipeline.env.KAFKA_BROKER!, "abort", ...place!.split(" ")],
+  ]);
+  await pipeline.run("run", "--until-end");
+  const ids = [before!, ...behind].map(({ truth }) =>
+    truth.kind === "reading" ? truth.row.unique_reading_id : ""
+  );
+  const { rows, deadLetters } = await pipeline.stored();
+  assert.deepEqual(rows.map((row) => row.unique_reading_id).sort(), ids.sort());
+  assert.deepEqual(deadLetters, []);
 });
 
 Deno.test("main_consumer.ts stores what another reader of committed messages sees", async () => {
