@@ -50,6 +50,16 @@ export const REDIS_FAULTS: readonly ServerFault[] = [
     },
   },
   {
+    name: "Redis becomes a replica: it answers and refuses to write",
+    party: "Redis",
+    holdMs: HOLD_MS,
+    inject: async ({ bed }) => {
+      // Of a primary that nobody has ever seen, so that it keeps what it has.
+      await command(bed, "REPLICAOF 127.0.0.1 1");
+      return { heal: () => command(bed, "REPLICAOF NO ONE") };
+    },
+  },
+  {
     name: "Redis paused",
     party: "Redis",
     holdMs: HOLD_MS,
