@@ -138,6 +138,22 @@ Deno.test("consume() says what an open transaction holds back, and goes on when 
   });
 });
 
+Deno.test("consume() goes on before a transaction in which another program has read already", async () => {
+  const pipeline = new MemoryPipeline(1);
+  const producer = pipeline.kafka.transactionalProducer();
+  pipeline.append(0, messageTexts(1, 2));
+  producer.append(0, [{ key: null, value: utf8(messageText(3)) }]);
+  pipeline.append(0, messageTexts(4, 5));
+  pipeline.kafka.committed.set(GROUP, new Map([[0, 7]]));
+  const consumer = pipeline.start();
+  await untilNext(pipeline, 2);
+  producer.end("commit");
+  await untilNext(pipeline, 9);
+  await pipeline.stop(consumer);
+  assert.equal((await pipeline.line(0))?.first, 2);
+  assert.deepEqual(storedIds(pipeline), ids(3, 6));
+});
+
 Deno.test("consume() starts where the ledger stands, whatever Kafka's commit says", async (t) => {
   for (const committed of [0, 3, 10]) {
     await t.step(`committed ${committed}`, async () => {

@@ -363,7 +363,17 @@ export class Placer {
   ): Promise<ReadonlyMap<number, number>> {
     const { member, startFrom } = this.#parts;
     if (startFrom.kind !== "committed" || isMadeAgain(topic, lines)) return new Map();
-    return await member.committedByOthers();
+    const committed = await member.committedByOthers();
+    if (committed.size === 0) return committed;
+    // A reader of what is not committed yet can have come beyond the end of what we may read, and is
+    // not beyond the end of the log.
+    const heldBack = await member.heldBack();
+    return new Map(Array.from(committed, ([partition, offset]) => {
+      const held = heldBack.get(partition);
+      const isHeld = held !== undefined && offset > held.offset &&
+        offset <= held.offset + held.messages;
+      return [partition, isHeld ? held.offset : offset];
+    }));
   }
 
   /**
