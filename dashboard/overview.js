@@ -211,7 +211,7 @@ function showPartitions(partitions) {
             each.nextOffset === null ? "–" : count(each.nextOffset),
             count(each.endOffset),
             behind,
-            each.isAssigned ? "yes" : "no",
+            each.offline ?? (each.isAssigned ? "yes" : "no"),
           ];
           for (const [index, text] of texts.entries()) setText(cells[index], text);
         },

@@ -203,6 +203,14 @@ function registerLag(registry: Registry, parts: MetricsParts): void {
     label: "partition",
     values: own("lagSeconds"),
   });
+  gauge(registry, "sensor_ledger_partition_offline", {
+    help: "1 for each partition of this member that no broker leads, or whose leader is silent.",
+    label: "partition",
+    values: () =>
+      parts.statistics.assignedPartitions.filter((each) => parts.monitor.offline.has(each))
+        .slice(0, PARTITIONS_MAX)
+        .map((each): [string, number] => [String(each), 1]),
+  });
   gauge(registry, "sensor_ledger_unaccounted_offsets", {
     help: "Offsets that the ledger has passed and does not account for, over all topics: 0.",
     values: () => {
@@ -211,6 +219,9 @@ function registerLag(registry: Registry, parts: MetricsParts): void {
     },
   });
 }
+
+/** Others that were acknowledged within this time flow, ms. */
+const FLOWS_MS_MAX = 10_000;
 
 /** Metrics and health of a producer, which it tells what happens. */
 export class ProducerMetrics implements Required<ProduceObserver> {
@@ -226,10 +237,15 @@ export class ProducerMetrics implements Required<ProduceObserver> {
     help: "Sends that failed and were tried again.",
     registers: [this.#registry],
   });
+  readonly #clock: Clock;
   readonly #troubles = new Map<number, string>();
+  /** Partitions for which the source waits. */
+  readonly #held = new Set<number>();
+  #acknowledgedAtMs = -Infinity;
 
   /** Starts at 0. */
-  constructor() {
+  constructor(clock: Clock) {
+    this.#clock = clock;
     for (const outcome of ["taken", "acknowledged"]) this.#messages.inc({ outcome }, 0);
   }
 
@@ -242,6 +258,8 @@ export class ProducerMetrics implements Required<ProduceObserver> {
   acknowledged(partition: number, messages: readonly unknown[]): void {
     this.#messages.inc({ outcome: "acknowledged" }, messages.length);
     this.#troubles.delete(partition);
+    this.#held.delete(partition);
+    this.#acknowledgedAtMs = this.#clock.elapsedMs();
   }
 
   /** See {@linkcode ProduceObserver.retrying}. */
@@ -255,12 +273,24 @@ export class ProducerMetrics implements Required<ProduceObserver> {
     return this.#registry.metrics();
   }
 
-  /** Whether Kafka acknowledges what is sent. */
+  /** See {@linkcode ProduceObserver.held}. */
+  held(partition: number): void {
+    this.#held.add(partition);
+  }
+
+  /**
+   * Whether Kafka acknowledges what is sent. A partition that is not acknowledged is a note for as
+   * long as the others are: its messages wait in a share of the buffer.
+   */
   readiness(): Health {
-    const reasons = Array.from(
+    const texts = Array.from(
       this.#troubles,
       ([partition, text]) => `partition ${partition} is not acknowledged: ${text}`,
     );
-    return { ok: reasons.length === 0, reasons };
+    const quietMs = this.#clock.elapsedMs() - this.#acknowledgedAtMs;
+    const flows = this.#held.size === 0 && quietMs < FLOWS_MS_MAX;
+    const reasons = flows ? [] : texts;
+    const notes = flows && texts.length > 0 ? { notes: texts } : {};
+    return { ok: reasons.length === 0, reasons, ...notes };
   }
 }

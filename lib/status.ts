@@ -6,7 +6,7 @@
  */
 import type { Clock } from "./clock.ts";
 import type { GroupMember } from "./kafka/group_member.ts";
-import { type HeldBack, heldBackText, type TopicIdentity } from "./kafka/message.ts";
+import { type HeldBack, heldBackText, isOffline, type TopicIdentity } from "./kafka/message.ts";
 import { type LedgerLine, linesOf, type Store } from "./postgres/store.ts";
 import { table } from "./table.ts";
 
@@ -16,9 +16,9 @@ export interface PartitionStatus {
   readonly partition: number;
   /** The first offset that is not stored; null: the partition has no line in the ledger yet. */
   readonly next: number | null;
-  /** The end of what can be read. */
-  readonly end: number;
-  /** Offsets between the two. */
+  /** The end of what can be read; null: the partition is offline. */
+  readonly end: number | null;
+  /** Offsets between the two; 0 if that is not known. */
   readonly lagMessages: number;
   /** Age of the oldest message that is not stored, seconds; 0 if there is none. */
   readonly lagSeconds: number;
@@ -34,6 +34,8 @@ export interface PartitionStatus {
   readonly skipped: number;
   /** Offsets that were deleted before they were read. */
   readonly gaps: number;
+  /** Why it can neither be read nor written now; null: it can. */
+  readonly offline: string | null;
 }
 
 /** The state of the whole topic. */
@@ -85,15 +87,16 @@ export async function readStatus(parts: StatusParts): Promise<Status> {
   const watermarks = await member.watermarks();
   const heldBack = await member.heldBack();
   const partitions: PartitionStatus[] = [];
-  for (const [partition, { low, high }] of [...watermarks].sort(([a], [b]) => a - b)) {
+  for (const [partition, range] of [...watermarks].sort(([a], [b]) => a - b)) {
     const line = lines.get(partition);
-    const next = line?.next ?? low;
-    const lagMessages = Math.max(0, high - next);
+    const isAway = isOffline(range);
+    const next = line?.next ?? (isAway ? 0 : range.low);
+    const lagMessages = isAway ? 0 : Math.max(0, range.high - next);
     const lagSeconds = lagMessages === 0 ? 0 : await ageOfOldest(parts, partition, next);
     partitions.push({
       partition,
       next: line?.next ?? null,
-      end: high,
+      end: isAway ? null : range.high,
       lagMessages,
       lagSeconds,
       heldBack: heldBack.get(partition) ?? null,
@@ -102,6 +105,7 @@ export async function readStatus(parts: StatusParts): Promise<Status> {
       deadLetters: line?.deadLetters ?? 0,
       skipped: line?.skipped ?? 0,
       gaps: line?.gaps ?? 0,
+      offline: isAway ? range.offline : null,
     });
   }
   return {
@@ -145,9 +149,9 @@ export function statusText(status: Status): string {
   const rows = status.partitions.map((one) => [
     String(one.partition),
     one.next === null ? "-" : String(one.next),
-    String(one.end),
-    String(one.lagMessages),
-    String(one.lagSeconds),
+    one.end === null ? "-" : String(one.end),
+    one.end === null ? "-" : String(one.lagMessages),
+    one.end === null ? "-" : String(one.lagSeconds),
     String(one.inserted),
     String(one.duplicates),
     String(one.deadLetters),
@@ -162,6 +166,9 @@ export function statusText(status: Status): string {
     ...table([[...head, "dead letters", "skipped", "gaps"], ...rows]),
     ...status.partitions.flatMap(({ partition, heldBack }) =>
       heldBack === null ? [] : [heldBackText(partition, heldBack)]
+    ),
+    ...status.partitions.filter(({ offline }) => offline !== null).map(({ partition, offline }) =>
+      `partition ${partition} cannot be read or written: ${offline}; start its broker`
     ),
   ].join("\n");
 }

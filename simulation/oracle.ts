@@ -14,7 +14,8 @@
  * - I7 everything below an offset committed to Kafka is durable, at any instant; so is each batch
  *   that the program says it has stored.
  * - I8 a mark stands for a row.
- * - I9 after the faults everything is stored and committed within a bound of time.
+ * - I9 after the faults everything is stored and committed within a bound of time; while a partition
+ *   has no leader, everything of the others.
  * - I10 messages that were deleted unread are counted as gaps, and nothing else is.
  * - I11 a line goes back only if its log lost its end.
  * - I11 last values of another data set on the same Redis are left alone while it is alive, and none
@@ -284,11 +285,16 @@ export class Oracle {
     }
   }
 
-  /** What keeps the world from being at rest; undefined: all is stored, committed and known. */
-  findUnrest(): string | undefined {
+  /**
+   * What keeps the world from being at rest; undefined: all is stored, committed and known.
+   *
+   * @param lost a partition that nobody can read
+   */
+  findUnrest(lost?: number): string | undefined {
     const life = this.#scene.life();
     const committed = this.#scene.committed();
     for (const [partition, end] of this.#scene.ends().entries()) {
+      if (partition === lost) continue;
       const next = this.#line(life, partition)?.next;
       if (next !== end) return `I9 partition ${partition} stands at ${next} of ${end}`;
       if (committed.get(partition) !== end) {

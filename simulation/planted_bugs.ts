@@ -12,6 +12,8 @@ import type { MemoryPartition } from "../lib/kafka/memory.ts";
 import {
   type Message,
   type MessageToSend,
+  offlineOf,
+  onlineOf,
   type TopicIdentity,
   UNKNOWN_EPOCH,
   type Watermarks,
@@ -359,7 +361,7 @@ const PLACE_BUGS: readonly PlantedBug[] = [
     name: "a group without a position starts at the end",
     consumer: withMember((member) => ({
       watermarks: async () => {
-        const marks = await member.watermarks();
+        const marks = onlineOf(await member.watermarks());
         return new Map(
           Array.from(marks, ([partition, { high }]): [number, Watermarks] => [
             partition,
@@ -453,7 +455,7 @@ const TRANSACTION_BUGS: readonly PlantedBug[] = [
     name: "what lies behind an open transaction is taken for messages that wait",
     consumer: withMember((member, _, { servers }) => ({
       watermarks: async () => {
-        const marks = await member.watermarks();
+        const marks = onlineOf(await member.watermarks());
         return new Map(
           Array.from(marks, ([partition, { low }]): [number, Watermarks] => [
             partition,
@@ -492,7 +494,7 @@ const EPOCH_BUGS: readonly PlantedBug[] = [
       return {
         // As often as a line must be found too far ahead.
         watermarks: async () => {
-          const marks = await member.watermarks();
+          const marks = onlineOf(await member.watermarks());
           if (asked++ % 3 === 0) said = marks;
           return new Map(
             Array.from(marks, ([partition, { low }]) => {
@@ -605,6 +607,27 @@ const PRODUCER_BUGS: readonly PlantedBug[] = [
   {
     name: "a send to several partitions drops one and still resolves",
     writer: (writer) => new MergedWriter(writer),
+  },
+  {
+    name: "one partition without a leader hides what is known of all",
+    consumer: withMember((member) => ({
+      watermarks: async () => {
+        const ranges = await member.watermarks();
+        if (offlineOf(ranges).size > 0) throw new TransientError("Cannot read: no leader");
+        return ranges;
+      },
+    })),
+  },
+  {
+    name: "one partition without a leader stops the sends to all",
+    writer: (writer, { servers: { kafka } }) => ({
+      partitions: writer.partitions,
+      send: (partition, messages) =>
+        kafka.partitionNumbers().every((each) => kafka.hasLeader(each))
+          ? writer.send(partition, messages)
+          : Promise.reject(new TransientError("Cannot send: no leader")),
+      close: () => writer.close(),
+    }),
   },
   {
     name: "a send that failed is reported as acknowledged",

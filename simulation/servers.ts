@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { RowDataError, TransientError } from "../lib/errors.ts";
+import { RowDataError } from "../lib/errors.ts";
 import { MemoryKafka, type MemoryKafkaOptions, type RecordToAppend } from "../lib/kafka/memory.ts";
 import type { TransactionEnd } from "../lib/kafka/memory_transactions.ts";
 import { createMemoryStore, type MemoryStore, type StoreBackup } from "../lib/postgres/memory.ts";
@@ -151,8 +151,6 @@ export class Servers {
 
 /** A cluster that tells the oracle of every record and every commit. */
 export class WatchedKafka extends MemoryKafka {
-  /** Partitions without a leader: nothing can be sent to them. */
-  readonly leaderless = new Set<number>();
   readonly #oracle: Oracle;
 
   /** Starts empty. */
@@ -161,13 +159,12 @@ export class WatchedKafka extends MemoryKafka {
     this.#oracle = oracle;
   }
 
-  /** See {@linkcode MemoryKafka.append}; without a leader it refuses. */
+  /** See {@linkcode MemoryKafka.append}. */
   override append(
     partition: number,
     messages: readonly RecordToAppend[],
     producerId?: bigint,
   ): number[] {
-    if (this.leaderless.has(partition)) throw new TransientError("Cannot send: no leader");
     const offsets = super.append(partition, messages, producerId);
     for (const [index, offset] of offsets.entries()) {
       this.#oracle.arrived({ partition, offset, producerId }, messages[index]!);

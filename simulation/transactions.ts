@@ -102,7 +102,7 @@ export function playTransactions(
     for (const { atMs, message, partition } of sends) {
       time.after(atMs, () => {
         // What the brokers do not take now is not sent at all.
-        if (kafka.brokersAway || kafka.leaderless.has(partition)) return;
+        if (kafka.brokersAway || !kafka.hasLeader(partition)) return;
         const [offset] = producer.append(partition, [message]);
         note("sent in a transaction", `${partition}:${offset} by ${number}`);
       });

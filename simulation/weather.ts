@@ -75,6 +75,19 @@ export interface Weather {
   readonly disasters: readonly Disaster[];
   /** What other producers send in transactions. */
   readonly transactions: TransactionsPlan;
+  /**
+   * A partition that has no leader from a time on, and gets none before all others are at rest:
+   * nobody may wait for it. Undefined: none.
+   */
+  readonly lost: LostPartition | undefined;
+}
+
+/** A partition without a leader. */
+export interface LostPartition {
+  /** Its number. */
+  readonly partition: number;
+  /** Since when, ms since the world began. */
+  readonly atMs: number;
 }
 
 /** How often a kind happens in a world that has it. */
@@ -107,8 +120,9 @@ export function drawWeather(seed: number): Weather {
   const kinds = new Set(DISASTERS.filter(() => chance(0.3)));
   if (NOT_TOGETHER.every((kind) => kinds.has(kind))) kinds.delete(random.pick(NOT_TOGETHER));
   if (kinds.has("database loses commits")) kinds.add("database is backed up");
+  const partitions = 1 + random.uint32() % 3;
   return {
-    partitions: 1 + random.uint32() % 3,
+    partitions,
     consumers: 1 + random.uint32() % 3,
     batchMessagesMax: random.pick([1, 3, 8, 50]),
     batchesConcurrent: 1 + random.uint32() % 3,
@@ -137,7 +151,15 @@ export function drawWeather(seed: number): Weather {
       transactionsMax: 1 + random.uint32() % 6,
       leftOpenMs: chance(0.5) ? 18_000 : 0,
     },
+    lost: drawLost(partitions, random),
   };
+}
+
+function drawLost(partitions: number, random: Random): LostPartition | undefined {
+  if (partitions === 1 || random.unit() > 0.3) return undefined;
+  // Some are lost before anybody has read from them.
+  const atMs = random.unit() < 0.3 ? 0 : Math.floor(random.between(0, STORM_MS));
+  return { partition: random.uint32() % partitions, atMs };
 }
 
 function drawRates(random: Random): FaultRates {

@@ -15,6 +15,7 @@ import type { Log } from "../lib/log.ts";
 import { FlowStatistics } from "../lib/monitor/statistics.ts";
 import type { Store } from "../lib/postgres/store.ts";
 import { produce } from "../lib/producer/producer.ts";
+import { partitionOf } from "../lib/kafka/partitioner.ts";
 import { createRandom, type Random } from "../lib/producer/random.ts";
 import { Breaker } from "../lib/redis/breaker.ts";
 import type { Cache } from "../lib/redis/cache.ts";
@@ -160,11 +161,16 @@ class World {
       this.#time.after(atMs, () => this.#strike(kind));
     }
     this.#playTransactions();
+    const { lost } = this.#weather;
+    if (lost !== undefined) {
+      this.#time.after(lost.atMs, () => this.#servers.kafka.setLeader(lost.partition, "none"));
+    }
     await this.#time.run(STORM_MS, STORM_MS, () => false);
     this.#heal();
+    const unrest = lost === undefined ? [] : await this.#restWithout(lost.partition);
     const isResting = (): boolean => this.#outbox.length === 0 && oracle.findUnrest() === undefined;
-    const rests = await this.#time.run(STORM_MS + REST_MS_MAX, REST_CHECK_MS, isResting);
-    const unrest = rests ? [] : [oracle.findUnrest() ?? "I9 the producer has not ended"];
+    const rests = await this.#time.run(this.#time.nowMs + REST_MS_MAX, REST_CHECK_MS, isResting);
+    if (!rests) unrest.push(oracle.findUnrest() ?? "I9 the producer has not ended");
     return {
       seed: this.#seed,
       violations: [...unrest, ...oracle.judge()],
@@ -182,6 +188,21 @@ class World {
       kafka: this.#servers.kafka,
       note: (event, detail) => this.#trace.note(event, detail),
     });
+  }
+
+  /** Lets the world come to rest while a partition has no leader; then it has one again. */
+  async #restWithout(lost: number): Promise<string[]> {
+    const { oracle, kafka } = this.#servers;
+    const isOfOthers = ({ message: { key } }: PlannedMessage): boolean =>
+      key !== null && partitionOf(key, this.#weather.partitions) !== lost;
+    const isResting = (): boolean =>
+      !this.#outbox.some(isOfOthers) && oracle.findUnrest(lost) === undefined;
+    const rests = await this.#time.run(STORM_MS + REST_MS_MAX, REST_CHECK_MS, isResting);
+    kafka.setLeader(lost, "there");
+    this.#trace.note("has a leader again", `partition ${lost}`);
+    if (rests) return [];
+    const unrest = oracle.findUnrest(lost) ?? "I9 the producer has not ended";
+    return [`${unrest}, while partition ${lost} has no leader`];
   }
 
   #heal(): void {
@@ -219,7 +240,8 @@ class World {
       lingerMs: 20,
       batchMessagesMax: 6,
       batchBytesMax: 100_000,
-      bufferBytesMax: 20_000,
+      // What is sent to a lost partition must fit into half of it, or the source rightly waits.
+      bufferBytesMax: this.#weather.lost === undefined ? 20_000 : 1_000_000,
       ratePerSecond: 0,
       random: () => random.unit(),
       observer: {
@@ -365,8 +387,9 @@ class World {
         kafka.setBrokersAway(true);
         return this.#later(4_000, () => kafka.setBrokersAway(false));
       case "partition without leader":
-        kafka.leaderless.add(partition);
-        return this.#later(3_000, () => kafka.leaderless.delete(partition));
+        if (partition === this.#weather.lost?.partition) return;
+        kafka.setLeader(partition, "none");
+        return this.#later(3_000, () => kafka.setLeader(partition, "there"));
       case "control records":
         return kafka.appendControl(partition, this.#between(1, 4));
       case "commits refused":
@@ -472,7 +495,7 @@ class World {
     const { kafka } = this.#servers;
     const lost = this.#between(1, 6);
     this.#servers.truncate(partition, kafka.partition(partition).next - lost);
-    if (this.#random.unit() < 0.5 || kafka.leaderless.has(partition)) return;
+    if (this.#random.unit() < 0.5 || !kafka.hasLeader(partition)) return;
     const numbers = Array.from({ length: this.#between(1, lost + 5) }, () => this.#regrown++);
     kafka.append(partition, planRegrowth(this.#weather.traffic, this.#time.nowMs, numbers));
   }

@@ -909,6 +909,98 @@ Deno.test("consume() places a partition that comes back at once, whatever others
   await pipeline.stop(consumer);
 });
 
+Deno.test("consume() with a partition without a leader reads the others, says so once, and goes on", async (t) => {
+  const isLost = (line: string): boolean => line.includes("partitions cannot be read");
+  const untilRead = async (pipeline: MemoryPipeline, first: number): Promise<void> => {
+    for (let minute = 0, number = first; minute < 2; minute++) {
+      for (let second = 0; second < 60; second++) {
+        pipeline.append(0, messageTexts(number++, 1));
+        await pipeline.clock.advance(1_000);
+      }
+      assert.equal((await pipeline.line(0))?.next, 60 * (minute + 1), "the other one flows");
+    }
+    assert.equal(pipeline.logged.filter(isLost).length, 1, pipeline.logged.join(""));
+    assert.match(pipeline.logged.find(isLost)!, /Start the brokers.*partitions=1.*no broker leads/);
+    assert.equal(pipeline.logged.length, 1, pipeline.logged.join(""));
+  };
+  await t.step("lost while it is read", async () => {
+    const pipeline = new MemoryPipeline(2);
+    pipeline.append(1, messageTexts(1, 1));
+    const consumer = pipeline.start();
+    await untilStored(pipeline, 1);
+    pipeline.append(1, messageTexts(2, 1));
+    pipeline.kafka.setLeader(1, "none");
+    await untilRead(pipeline, 100);
+    assert.equal((await pipeline.line(1))?.next, 1);
+    pipeline.kafka.setLeader(1, "there");
+    await untilStored(pipeline, 122);
+    assert.equal((await pipeline.stop(consumer)).ended, "cleanly");
+  });
+  await t.step("lost before the start", async () => {
+    const pipeline = new MemoryPipeline(2);
+    pipeline.append(1, messageTexts(1, 2));
+    pipeline.kafka.setLeader(1, "none");
+    const consumer = pipeline.start();
+    await untilRead(pipeline, 100);
+    assert.equal(await pipeline.line(1), undefined);
+    pipeline.kafka.setLeader(1, "there");
+    await untilStored(pipeline, 122);
+    assert.equal((await pipeline.stop(consumer)).ended, "cleanly");
+  });
+});
+
+Deno.test("consume() until the end waits for a partition without a leader, and says so", async (t) => {
+  for (const when of ["before the start", "while it is read"] as const) {
+    await t.step(`lost ${when}`, async () => {
+      const pipeline = new MemoryPipeline(2);
+      pipeline.append(0, messageTexts(1, 5));
+      pipeline.append(1, messageTexts(11, 5));
+      if (when === "before the start") pipeline.kafka.setLeader(1, "none");
+      const consumer = pipeline.start({ until: "end" });
+      pipeline.kafka.setLeader(1, "none");
+      let hasEnded = false;
+      consumer.done.then(() => hasEnded = true);
+      await pipeline.clock.advance(60_000);
+      await untilStored(pipeline, 5);
+      for (let second = 0; second < 60; second++) await pipeline.clock.advance(1_000);
+      assert.equal(hasEnded, false);
+      assert.match(pipeline.logged.join(""), /partitions cannot be read.*partitions=1/);
+      if (when === "before the start") {
+        assert.match(pipeline.logged[0]!, /the run ends when these .* too {2}partitions=1/);
+      }
+      pipeline.kafka.setLeader(1, "there");
+      await pipeline.until("its end", () => hasEnded);
+      assert.equal(pipeline.store.readings.size, 10);
+    });
+  }
+});
+
+Deno.test("consume() from a time on opens no line before a leader tells where it begins", async () => {
+  const pipeline = new MemoryPipeline(3);
+  for (const partition of [0, 1, 2]) {
+    pipeline.append(
+      partition,
+      [1_000, 9_000].map((timestampMs, at) => ({
+        key: null,
+        value: utf8(messageText(partition * 10 + at)),
+        timestampMs,
+      })),
+    );
+  }
+  pipeline.kafka.setLeader(2, "none");
+  const consumer = pipeline.start({ startFrom: { kind: "time", timestampMs: 7_000 } });
+  const firsts = async (): Promise<(number | undefined)[]> =>
+    (await Promise.all([0, 1, 2].map((each) => pipeline.line(each)))).map((line) => line?.first);
+  for (let second = 0; second < 20; second++) await pipeline.clock.advance(1_000);
+  // Partition 0 says that all have a line, so it waits.
+  assert.deepEqual(await firsts(), [undefined, 1, undefined]);
+  await untilStored(pipeline, 1);
+  pipeline.kafka.setLeader(2, "there");
+  await untilStored(pipeline, 3);
+  assert.deepEqual(await firsts(), [1, 1, 1]);
+  await pipeline.stop(consumer);
+});
+
 Deno.test("consume() notices that the last messages were deleted or lost, though nothing new comes", async (t) => {
   await t.step("deleted unread: a gap", async () => {
     const pipeline = new MemoryPipeline(1);

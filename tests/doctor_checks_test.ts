@@ -55,6 +55,9 @@ Deno.test("kafkaFindings() judges the topic", async (t) => {
     ["a partition without a leader", {
       partitions: [{ ...TOPIC.partitions[0]!, hasLeader: false }],
     }, ["partitions", "failure", /partitions 0: they have no leader/]],
+    ["a partition whose leader is silent", {
+      watermarks: new Map([[0, { offline: "broker 3 leads it and is silent" }]]),
+    }, ["leaders", "failure", /partition 0: broker 3 leads it and is silent\. .*advertised/]],
     ["leaders out of reach", { watermarks: new Error("no address") }, [
       "leaders",
       "failure",

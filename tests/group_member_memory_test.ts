@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { TransientError } from "../lib/errors.ts";
 import { MemoryKafka, MemoryMember } from "../lib/kafka/memory.ts";
+import { onlineOf } from "../lib/kafka/message.ts";
 import { groupMemberContract, type TopicUnderTest } from "./contracts/group_member.ts";
 import { FakeClock } from "./fake_clock.ts";
 
@@ -104,7 +105,8 @@ Deno.test("MemoryKafka.recreateTopic() can go unnoticed, and can leave the group
 Deno.test("MemoryKafka.abortHanging() ends what lost its marker, and no transaction under way", async () => {
   const kafka = new MemoryKafka({ topic: "readings", partitions: 1, clock: new FakeClock() });
   const [ended, open] = [kafka.transactionalProducer(), kafka.transactionalProducer()];
-  const high = async (): Promise<number> => (await kafka.member("g").watermarks()).get(0)!.high;
+  const high = async (): Promise<number> =>
+    onlineOf(await kafka.member("g").watermarks()).get(0)!.high;
   for (const producer of [ended, open]) {
     producer.append(0, [{ key: null, value: new Uint8Array([1]) }]);
   }

@@ -63,6 +63,7 @@ async function scrapes(
   for (let number = 0; number < PARTITIONS; number++) {
     kafka.append(number, Array.from({ length: number }, () => ({ key: null, value: null })));
   }
+  for (let number = 0; number < 30; number++) kafka.setLeader(number, "none");
   statistics.assigned(kafka.partitionNumbers());
   statistics.stored({
     partition: 99,
@@ -105,6 +106,7 @@ Deno.test("ConsumerMetrics tell what the flow has done", async () => {
       'sensor_ledger_delay_seconds_bucket{le="0.1"}': 1,
       sensor_ledger_rebalances_total: 1,
       'sensor_ledger_degraded{server="redis"}': 0,
+      'sensor_ledger_partition_offline{partition="7"}': 1,
       'sensor_ledger_lag_messages{partition="99"}': 99,
       sensor_ledger_assigned_partitions: PARTITIONS,
       sensor_ledger_unaccounted_offsets: 0,
@@ -129,6 +131,8 @@ Deno.test("ConsumerMetrics stay within their series, and name no sensor", async 
     const partitions = [...series.keys()].filter((name) => name.includes("lag_messages"));
     assert.equal(partitions.length, 24);
     assert(partitions.includes('sensor_ledger_lag_messages{partition="76"}'), "the worst ones");
+    const offline = [...series.keys()].filter((name) => name.includes("partition_offline"));
+    assert.equal(offline.length, 24);
   });
 });
 
@@ -158,22 +162,29 @@ Deno.test("ConsumerMetrics tell no lag of partitions that were taken away", asyn
 });
 
 Deno.test("ProducerMetrics count, and are not ready while a partition is not acknowledged", async () => {
-  const metrics = new ProducerMetrics();
+  const clock = new FakeClock();
+  const metrics = new ProducerMetrics(clock);
   metrics.taken();
   metrics.taken();
   metrics.acknowledged(0, [1]);
   metrics.retrying(1, new Error("broker away"));
-  assert.deepEqual(metrics.readiness(), {
-    ok: false,
-    reasons: ["partition 1 is not acknowledged: broker away"],
-  });
+  const texts = ["partition 1 is not acknowledged: broker away"];
+  const warned = { ok: true, reasons: [], notes: texts };
+  const refused = { ok: false, reasons: texts };
+  assert.deepEqual(metrics.readiness(), warned, "the other one flows");
+  metrics.held(1);
+  assert.deepEqual(metrics.readiness(), refused, "the source waits");
   metrics.acknowledged(1, [2]);
   assert.deepEqual(metrics.readiness(), { ok: true, reasons: [] });
+  metrics.retrying(1, new Error("broker away"));
+  await clock.advance(10_000);
+  assert.deepEqual(metrics.readiness(), refused, "no other one has been acknowledged for long");
+  metrics.acknowledged(1, []);
   const { series } = parse(await metrics.text());
   assert.deepEqual(Object.fromEntries(series), {
     'sensor_ledger_producer_messages_total{outcome="taken"}': 2,
     'sensor_ledger_producer_messages_total{outcome="acknowledged"}': 2,
-    sensor_ledger_producer_retries_total: 1,
+    sensor_ledger_producer_retries_total: 2,
   });
 });
 
@@ -181,7 +192,7 @@ const MONITORING = new URL("../monitoring/", import.meta.url);
 
 Deno.test("monitoring/ uses metrics that exist, and all of them", async (t) => {
   await scrapes(async ({ scrape }) => {
-    const producer = await new ProducerMetrics().text();
+    const producer = await new ProducerMetrics(new FakeClock()).text();
     const { series } = await scrape();
     const names = (texts: Iterable<string>): Set<string> =>
       new Set([...texts].map((text) => /^[a-z_]+/.exec(text)![0]));

@@ -221,7 +221,9 @@ Deno.test("FlowStatistics keep the trouble of each partition until it goes on", 
 Deno.test("liveness() is a matter of the loop alone", async (t) => {
   const clock = new FakeClock();
   const statistics = new FlowStatistics({ clock });
-  await t.step("it ticks", () => assert.deepEqual(liveness(statistics), { ok: true, reasons: [] }));
+  await t.step("it ticks", () => {
+    assert.deepEqual(liveness(statistics), { ok: true, reasons: [] });
+  });
   await t.step("it is silent", async () => {
     await clock.advance(11_000);
     assert.deepEqual(liveness(statistics).reasons, ["the loop has not moved for 11 s"]);
@@ -242,7 +244,9 @@ Deno.test("readiness() names what is missing", async (t) => {
   const clock = new FakeClock();
   const statistics = new FlowStatistics({ clock });
   const servers = new Servers(clock);
-  const reasons = (): readonly string[] => readiness({ statistics, servers, clock }).reasons;
+  const offline = new Map<number, string>();
+  const parts = { statistics, servers, clock, offline };
+  const reasons = (): readonly string[] => readiness(parts).reasons;
   await t.step("at the start", () => {
     assert.deepEqual(reasons(), [
       "the group has not assigned partitions yet",
@@ -265,6 +269,16 @@ Deno.test("readiness() names what is missing", async (t) => {
     assert.deepEqual(reasons(), ["Kafka answered last 11 s ago"]);
     servers.answered("kafka", undefined);
   });
+  await t.step("one of our partitions has no leader: ready, with a warning", () => {
+    statistics.assigned([1, 2]);
+    offline.set(2, "no broker leads it").set(7, "somebody else's");
+    const text = "partition 2 cannot be read: no broker leads it; start its broker";
+    assert.deepEqual(readiness(parts), { ok: true, reasons: [], notes: [text] });
+    statistics.assigned([2]);
+    assert.deepEqual(readiness(parts), { ok: false, reasons: [text] }, "all of ours");
+    statistics.assigned([1, 2, 3, 5]);
+    offline.clear();
+  });
   await t.step("a step that fails", () => {
     statistics.failed("storing", [3, 5], new TransientError("disk full"));
     assert.deepEqual(reasons(), ["storing fails in partition 3, 5: disk full"]);
@@ -276,7 +290,7 @@ Deno.test("readiness() names what is missing", async (t) => {
     assert.deepEqual(reasons(), ["another program is in the group"]);
     statistics.noticed("neighbours", undefined);
     statistics.noticed("offsets", "set by a tool");
-    const health = readiness({ statistics, servers, clock });
+    const health = readiness({ statistics, servers, clock, offline: new Map() });
     assert.deepEqual(health, { ok: true, reasons: [], notes: ["set by a tool"] });
   });
 });
@@ -407,6 +421,21 @@ Deno.test("liveStatus() says in words how the flow is", async (t) => {
   await t.step("waiting: a step fails in all", () => {
     statistics.failed("storing", [1], new TransientError("disk full"));
     says("waiting", /Trying again: disk full/);
+  });
+  await t.step("degraded: a partition has no leader; its lag is the one seen last", async () => {
+    statistics.wentOn(0);
+    statistics.wentOn(1);
+    kafka.setLeader(1, "none");
+    await watched.seconds(2);
+    says(
+      "degraded",
+      /Kafka: partition 1 cannot be read or written: no broker leads it\. Its messages/,
+    );
+    const { partitions } = liveStatus(watched).lag;
+    assert.deepEqual(partitions.map(({ offline }) => offline), [null, "no broker leads it"]);
+    kafka.setLeader(1, "there");
+    await watched.seconds(2);
+    says("idle", /Up to date/);
   });
   await t.step("waiting: Kafka is away", async () => {
     kafka.setBrokersAway(true);

@@ -201,6 +201,57 @@ Deno.test("produce() stops taking when the buffer is full, and only then", async
   stop.abort();
 });
 
+/** A key for each partition. */
+function keysOf(partitions: number): string[] {
+  const keys: string[] = [];
+  for (let at = 0; keys.filter(() => true).length < partitions; at++) {
+    const key = `key-${at}`;
+    keys[partitionOf(key, partitions)] ??= key;
+  }
+  return keys;
+}
+
+Deno.test("produce() leaves the others room, however many partitions are not acknowledged", async (t) => {
+  for (const stuck of [1, 2, 3]) {
+    await t.step(`${stuck} of 4`, async () => {
+      const bufferBytesMax = 100_000;
+      const { clock, writer, options } = bench(4, { bufferBytesMax });
+      writer.fault = (partition) => partition < stuck ? away() : undefined;
+      const keys = keysOf(4);
+      const held: number[] = [];
+      const pipe = new Pipe();
+      const observer = { held: (partition: number): void => void held.push(partition) };
+      const run = produce(pipe, writer, { ...options, observer });
+      // Each stuck one gets what fills less than its share: one part of so many and one.
+      const size = 1_000;
+      const share = Math.floor(bufferBytesMax / (stuck + 1) / (size + 100));
+      let sent = 0;
+      for (let partition = 0; partition < stuck; partition++) {
+        for (let at = 0; at < share - 2; at++, sent++) {
+          pipe.push(message("x".repeat(size), keys[partition]));
+        }
+      }
+      await clock.advance(100);
+      for (let at = 0; at < 1_000; at++, sent++) {
+        pipe.push(message("x".repeat(size), keys[3]));
+        await clock.advance(10);
+      }
+      assert.equal(writer.stored[3]!.length, 1_000);
+      assert.deepEqual(held, []);
+      // One more than fits: nothing is dropped, so the source waits, also for the others.
+      for (let at = 0; at < share; at++, sent++) pipe.push(message("x".repeat(size), keys[0]));
+      pipe.push(message("behind", keys[3]));
+      await clock.advance(60_000);
+      assert.equal(writer.stored[3]!.length, 1_000);
+      assert(held.length > 0 && held.every((partition) => partition === 0), held.join());
+      writer.fault = () => undefined;
+      pipe.end();
+      const { acknowledged, failed } = await finish(run, clock);
+      assert.deepEqual([acknowledged, failed], [sent + 1, 0]);
+    });
+  }
+});
+
 Deno.test("produce() lets the senders have their turn beside a source that never waits", async () => {
   const { clock, writer, options } = bench();
   // As soon as anything else has a turn.

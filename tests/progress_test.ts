@@ -77,6 +77,23 @@ Deno.test("createProgress() speaks of trouble once, and of its end", () => {
   assert.match(log[1]!, /INFO {2}Kafka acknowledges again/);
 });
 
+Deno.test("createProgress() names the partition that is not acknowledged while others are", () => {
+  const { progress, log } = bench("log");
+  const away = new TransientError("Cannot send: no broker leads it");
+  for (let times = 0; times < 50; times++) {
+    progress.retrying(2, away);
+    progress.acknowledged(0, [MESSAGE]);
+  }
+  progress.held(2);
+  progress.held(2);
+  progress.acknowledged(2, [MESSAGE]);
+  assert.equal(log.length, 4, log.join(""));
+  assert.match(log[0]!, /does not acknowledge.*partition=2.*no broker leads it/);
+  assert.match(log[1]!, /the source waits.*partition=2/);
+  assert.match(log[2]!, /Kafka acknowledges again.*partition=2/);
+  assert.match(log[3]!, /the source is read again.*partition=2/);
+});
+
 Deno.test("summary() sums up, by kind where messages have one", async () => {
   const { clock, progress } = bench("log");
   for (const kind of ["reading", "bad", "reading"] as const) {

@@ -88,6 +88,18 @@ Deno.test("planRewind() never goes forward, nor below what the brokers keep", as
   );
 });
 
+Deno.test("planRewind() refuses a partition without a leader, and rewinds others", async () => {
+  const pipeline = await storedPipeline();
+  pipeline.kafka.setLeader(1, "none");
+  const target = { kind: "beginning" } as const;
+  await assert.rejects(planRewind(parts(pipeline), { target, partition: undefined }), {
+    name: "TransientError",
+    message: /Cannot rewind partition 1: no broker leads it\. Start its broker, or .*--partition/,
+  });
+  const { steps } = await planRewind(parts(pipeline), { target, partition: 0 });
+  assert.deepEqual(steps.map(({ partition, toOffset }) => [partition, toOffset]), [[0, 0]]);
+});
+
 Deno.test("planRewind() leaves other lives of the topic alone", async () => {
   const pipeline = await storedPipeline();
   pipeline.kafka.recreateTopic();

@@ -74,6 +74,21 @@ Deno.test("readStatus() measures the rate while it waits", async () => {
   await pipeline.stop(consumer);
 });
 
+Deno.test("readStatus() tells of a partition without a leader what can be told", async () => {
+  const pipeline = new MemoryPipeline(2);
+  pipeline.append(0, messageTexts(1, 3));
+  pipeline.append(1, messageTexts(11, 3));
+  await pipeline.store.openLedgerLine(pipeline.kafka.identity(), 1, 2);
+  pipeline.kafka.setLeader(1, "none");
+  const status = await statusOf(pipeline);
+  assert.equal(status.lagMessages, 3);
+  const { next, end, lagMessages, offline } = status.partitions[1]!;
+  assert.deepEqual([next, end, lagMessages, offline], [2, null, 0, "no broker leads it"]);
+  const text = statusText(status);
+  assert.match(text, /^ +1 +2 +- +- +- /m);
+  assert.match(text, /partition 1 cannot be read or written: no broker leads it; start its broker/);
+});
+
 Deno.test("statusText() is a table", async () => {
   const pipeline = new MemoryPipeline(1);
   await pipeline.store.openLedgerLine(pipeline.kafka.identity(), 0, 0);

@@ -22,6 +22,7 @@ import { linesOf, type Store } from "../postgres/store.ts";
 import type { Cache } from "../redis/cache.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { Chores } from "./chores.ts";
+import { EndOffsets } from "./end_offsets.ts";
 import { PendingCommits } from "./commits.ts";
 import { FloodGuard, type FloodSettings } from "./flood_guard.ts";
 import { type FlowCounts, Intake } from "./intake.ts";
@@ -31,6 +32,7 @@ import { checkIdentity, checkLedger, checkLog } from "./loss_checks.ts";
 import { checkNeighbours } from "./neighbour_checks.ts";
 import { Notices } from "./notices.ts";
 import { type FlowObserver, tellAll } from "./observer.ts";
+import { OfflinePartitions } from "./offline_partitions.ts";
 import type { StartFrom } from "./placement.ts";
 import { Placer } from "./placer.ts";
 import type { ProcessorParts } from "./processor.ts";
@@ -130,12 +132,13 @@ class Consumer {
   readonly #chores: Chores;
   readonly #notices: Notices;
   readonly #openTransactions: OpenTransactions;
+  readonly #offline: OfflinePartitions;
   readonly #stop = new AbortController();
   /** Undefined before the group has let us in. */
   #assigned: readonly number[] | undefined;
   #crash: Error | undefined;
   #stuck: Stuck | undefined;
-  #end: ReadonlyMap<number, number> | undefined;
+  #end: EndOffsets | undefined;
   #messagesLogged = 0;
 
   constructor(parts: ConsumerParts, options: ConsumerOptions) {
@@ -153,13 +156,15 @@ class Consumer {
     this.#chores = new Chores(parts);
     this.#notices = new Notices({ log: parts.log, observer: this.#observer });
     this.#openTransactions = new OpenTransactions(parts);
+    this.#offline = new OfflinePartitions(parts.log);
     const shared = {
       ...parts,
       ...options,
       observer: this.#observer,
       commits: this.#commits,
       watchdog: this.#watchdog,
-      trouble: new Trouble(parts),
+      trouble: new Trouble({ ...parts, observer: this.#observer }),
+      offline: this.#offline,
       upkeep: this.#upkeep,
       notices: this.#notices,
       signal: this.#stop.signal,
@@ -177,7 +182,17 @@ class Consumer {
     this.#options.signal.addEventListener("abort", abort, { once: true });
     if (this.#options.signal.aborted) abort();
     try {
-      if (this.#options.until === "end") this.#end = await this.#endOffsets();
+      if (this.#options.until === "end") {
+        const { member, log } = this.#parts;
+        this.#end = await this.#seeEnds(new EndOffsets());
+        for (const [partition, held] of await member.heldBack()) {
+          log.warn(`${heldBackText(partition, held)}: they are left to a later run`);
+        }
+        const partitions = this.#end.unseen.join(",");
+        if (partitions !== "") {
+          log.warn("the run ends when these partitions have been read, too", { partitions });
+        }
+      }
       if (this.#options.watchdogSeconds > 0) void this.#keepWatch();
       if (!this.#stop.signal.aborted) await this.#join();
       await this.#tickUntilStopped();
@@ -223,13 +238,9 @@ class Consumer {
     );
   }
 
-  async #endOffsets(): Promise<ReadonlyMap<number, number>> {
-    const { member, log } = this.#parts;
-    const watermarks = await member.watermarks();
-    for (const [partition, held] of await member.heldBack()) {
-      log.warn(`${heldBackText(partition, held)}: they are left to a later run`);
-    }
-    return new Map(Array.from(watermarks, ([partition, { high }]) => [partition, high]));
+  async #seeEnds(end: EndOffsets): Promise<EndOffsets> {
+    end.see(await this.#parts.member.watermarks());
+    return end;
   }
 
   #onAssigned(partitions: readonly number[]): void {
@@ -260,6 +271,7 @@ class Consumer {
     const checks = {
       ...this.#parts,
       placer: this.#placer,
+      offline: this.#offline,
       notices: this.#notices,
       observer: this.#observer,
     };
@@ -322,7 +334,7 @@ class Consumer {
     const end = this.#end;
     return end !== undefined && this.#placer.isThrough &&
       [...this.#placer.places].every(([partition, { position }]) =>
-        position >= (end.get(partition) ?? 0)
+        end.isReached(partition, position)
       );
   }
 
@@ -336,14 +348,16 @@ class Consumer {
   /** Other members may still be at work on theirs: the ledger tells of all of them. */
   async #stopIfAllEnded(givenUp: AbortSignal): Promise<void> {
     const end = this.#end;
-    if (end === undefined || !this.#ownPartitionsEnded()) return;
+    if (end === undefined) return;
+    if (end.unseen.length > 0) await this.#seeEnds(end);
+    if (!this.#ownPartitionsEnded()) return;
     const topic = await this.#parts.member.identity();
     const lines = await this.#parts.store.readLedger();
-    const lineOf = linesOf(lines, topic);
-    const ended = [...end].every(([partition, high]) =>
-      (lineOf.get(partition)?.next ?? -1) >= high
+    const nextOffsets = Array.from(
+      linesOf(lines, topic),
+      ([partition, { next }]): [number, number] => [partition, next],
     );
-    if (ended && !givenUp.aborted) this.#stop.abort();
+    if (end.areReached(new Map(nextOffsets)) && !givenUp.aborted) this.#stop.abort();
   }
 
   /** Lets batches finish, then commits and leaves the group. */

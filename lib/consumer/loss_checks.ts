@@ -5,9 +5,10 @@
  * @module
  */
 import type { GroupMember } from "../kafka/group_member.ts";
-import { isSameTopic, UNKNOWN_EPOCH } from "../kafka/message.ts";
+import { isSameTopic, onlineOf, UNKNOWN_EPOCH } from "../kafka/message.ts";
 import type { Log } from "../log.ts";
 import { type LedgerLine, linesOf, type Store } from "../postgres/store.ts";
+import type { OfflinePartitions } from "./offline_partitions.ts";
 import { standsIn } from "./placement.ts";
 import type { Place, Placer } from "./placer.ts";
 
@@ -21,6 +22,8 @@ export interface LossCheckParts {
   readonly log: Log;
   /** Knows what is stored, and places anew. */
   readonly placer: Placer;
+  /** Hears which partitions have no leader. */
+  readonly offline: OfflinePartitions;
 }
 
 /**
@@ -75,15 +78,18 @@ export async function checkLedger(
  * @param givenUp see {@linkcode checkIdentity}
  */
 export async function checkLog(
-  { member, placer }: LossCheckParts,
+  { member, placer, offline }: LossCheckParts,
   givenUp: AbortSignal,
 ): Promise<void> {
   const before = positionsOf(placer);
-  const watermarks = await member.watermarks();
+  const ranges = await member.watermarks();
+  const watermarks = onlineOf(ranges);
+  // Of one without a leader nobody knows what it has lost.
   const epochs = before.map(({ partition, line }) => [partition, line.leaderEpoch] as const)
-    .filter(([, epoch]) => epoch !== UNKNOWN_EPOCH);
+    .filter(([partition, epoch]) => epoch !== UNKNOWN_EPOCH && watermarks.has(partition));
   const ends = await member.epochEnds(new Map(epochs));
   if (givenUp.aborted) return;
+  offline.note(new Map([...ranges].filter(([partition]) => placer.places.has(partition))));
   const lost = before.filter(({ partition, place, line }) => {
     if (!placer.stands(partition, place) || place.working !== undefined) return false;
     const { low = 0, high = Infinity } = watermarks.get(partition) ?? {};

@@ -10,10 +10,12 @@ import { TransientError } from "../errors.ts";
 import type { GroupMember } from "../kafka/group_member.ts";
 import {
   type EpochEnd,
+  isOffline,
   isSameTopic,
+  onlineOf,
+  type PartitionRange,
   type TopicIdentity,
   UNKNOWN_EPOCH,
-  type Watermarks,
 } from "../kafka/message.ts";
 import type { Log } from "../log.ts";
 import { type LedgerLine, linesOf, type Store } from "../postgres/store.ts";
@@ -23,6 +25,7 @@ import { lineageOf } from "./mark.ts";
 import { foreignOffsetsText } from "./neighbour_checks.ts";
 import type { Notices } from "./notices.ts";
 import type { FlowObserver } from "./observer.ts";
+import type { OfflinePartitions } from "./offline_partitions.ts";
 import { decidePlacement, type LogFacts, type Placement, type StartFrom } from "./placement.ts";
 import type { Trouble } from "./trouble.ts";
 import type { Watchdog } from "./watchdog.ts";
@@ -66,6 +69,8 @@ export interface PlacerParts {
   readonly watchdog: Watchdog;
   /** Paces the tries of each partition. */
   readonly trouble: Trouble;
+  /** Hears which partitions have no leader. */
+  readonly offline: OfflinePartitions;
   /** Does the waiting. */
   readonly clock: Clock;
   /** Where to begin a topic that the ledger does not know. */
@@ -83,13 +88,15 @@ interface Known {
   readonly topic: TopicIdentity;
   readonly dataSetId: string;
   readonly lineOf: ReadonlyMap<number, LedgerLine>;
-  readonly watermarks: ReadonlyMap<number, Watermarks>;
+  readonly watermarks: ReadonlyMap<number, PartitionRange>;
   /** Where partitions without a line begin; absent: at the beginning. */
   readonly starts: ReadonlyMap<number, number>;
   /** Where logs end of which the watermarks do not tell enough. */
   readonly ends: ReadonlyMap<number, EpochEnd | undefined>;
   /** Epochs that had been seen when that was asked. */
   readonly seenEpochs: ReadonlyMap<number, number>;
+  /** Lines are opened for all partitions together, see `#openLinesAtTime`. */
+  readonly beginsAtTime: boolean;
 }
 
 /**
@@ -142,13 +149,14 @@ export class Placer {
 
   /** Forgets everything and places the partitions of a new assignment. */
   assign(partitions: readonly number[]): void {
-    const { commits, trouble } = this.#parts;
+    const { commits, trouble, offline } = this.#parts;
     this.#places.clear();
     this.#unplaced.clear();
     this.#left.clear();
     this.#seenEpochs.clear();
     this.#losses.clear();
     trouble.assign(partitions);
+    offline.assign(partitions);
     for (const partition of commits.pending.keys()) commits.forget(partition);
     this.placeAnew(partitions);
   }
@@ -245,21 +253,23 @@ export class Placer {
 
   /** Undefined: lines have been opened, also by others perhaps, and the next round reads them. */
   async #ask(): Promise<Known | undefined> {
-    const { member, store, startFrom } = this.#parts;
+    const { member, store, startFrom, offline } = this.#parts;
     const topic = await member.identity();
     const dataSetId = await store.dataSetId();
     // The ledger before the watermarks, see decidePlacement().
     const lines = await store.readLedger();
     const watermarks = await member.watermarks();
+    offline.note(new Map([...watermarks].filter(([partition]) => this.#unplaced.has(partition))));
     const lineOf = linesOf(lines, topic);
-    if (startFrom.kind === "time" && !lineOf.has(0) && !isMadeAgain(topic, lines)) {
-      await this.#openLinesAtTime(topic, watermarks, startFrom.timestampMs);
-      return undefined;
+    const beginsAtTime = startFrom.kind === "time" && !lineOf.has(0) && !isMadeAgain(topic, lines);
+    if (beginsAtTime) {
+      const known = { topic, lineOf, watermarks };
+      if (await this.#openLinesAtTime(known, startFrom.timestampMs)) return undefined;
     }
     const starts = await this.#startOffsets(topic, lines);
     const seenEpochs = new Map(this.#seenEpochs);
     const ends = await this.#askEnds({ lineOf, watermarks, starts });
-    return { topic, dataSetId, lineOf, watermarks, starts, ends, seenEpochs };
+    return { topic, dataSetId, lineOf, watermarks, starts, ends, seenEpochs, beginsAtTime };
   }
 
   async #placeOne(partition: number, known: Known): Promise<void> {
@@ -267,6 +277,10 @@ export class Placer {
     const marks = known.watermarks.get(partition);
     if (marks === undefined) throw new TransientError(`Cannot find partition ${partition}`);
     const line = known.lineOf.get(partition);
+    // Without a leader it waits, and so does a line that cannot be opened before that one's.
+    if (isOffline(marks) || (known.beginsAtTime && line === undefined)) {
+      return this.#parts.trouble.postponed(partition);
+    }
     if (this.#needsEnd(partition, known) && !known.ends.has(partition)) {
       throw new TransientError(
         `Cannot ask the leader of partition ${partition} where its log ends`,
@@ -323,9 +337,11 @@ export class Placer {
    */
   #needsEnd(partition: number, { lineOf, watermarks, starts }: Offsets): boolean {
     const line = lineOf.get(partition);
+    const range = watermarks.get(partition);
+    // Of one without a leader there is nobody to ask.
+    if (range === undefined || isOffline(range)) return false;
     const start = line?.next ?? starts.get(partition) ?? 0;
-    const { high = 0 } = watermarks.get(partition) ?? {};
-    return start > high || (line?.leaderEpoch ?? UNKNOWN_EPOCH) !== UNKNOWN_EPOCH;
+    return start > range.high || (line?.leaderEpoch ?? UNKNOWN_EPOCH) !== UNKNOWN_EPOCH;
   }
 
   async #askEnds(offsets: Offsets): Promise<Known["ends"]> {
@@ -380,19 +396,31 @@ export class Placer {
    * Begins a topic at a time: all its partitions, whoever reads them. The time was given for a topic
    * that is met for the first time; with lines for some partitions only, nobody could tell the others
    * from partitions that were added later. The line of partition 0 comes last and says that all of
-   * them are there.
+   * them are there; so it waits for partitions without a leader, while the others are read.
+   *
+   * @returns whether there was one to open
    */
   async #openLinesAtTime(
-    topic: TopicIdentity,
-    watermarks: ReadonlyMap<number, Watermarks>,
+    { topic, lineOf, watermarks }: Pick<Known, "topic" | "lineOf" | "watermarks">,
     timestampMs: number,
-  ): Promise<void> {
+  ): Promise<boolean> {
+    const missing = [...watermarks].filter(([partition]) => !lineOf.has(partition));
+    const isWhole = missing.every(([, range]) => !isOffline(range));
+    const toOpen = [...onlineOf(new Map(missing))]
+      .filter(([partition]) => partition !== 0 || isWhole)
+      .sort(([a], [b]) => b - a);
+    if (toOpen.length === 0) return false;
     const starts = await this.#parts.member.offsetsAtTime(timestampMs);
-    for (const [partition, marks] of [...watermarks].sort(([a], [b]) => b - a)) {
+    for (const [partition, marks] of toOpen) {
+      const start = starts.get(partition);
+      // Its leader went away in between. From the beginning would be too much; so it waits.
+      if (start === undefined) {
+        throw new TransientError(`Cannot find where partition ${partition} begins`);
+      }
       const facts = { watermarks: marks, end: undefined };
-      const placement = decidePlacement(undefined, facts, starts.get(partition));
-      await this.#moveLine(topic, partition, placement);
+      await this.#moveLine(topic, partition, decidePlacement(undefined, facts, start));
     }
+    return true;
   }
 
   /** Brings the ledger to where reading starts, unless somebody else has moved it. */

@@ -9,6 +9,7 @@ import type { Clock } from "../clock.ts";
 import { describeError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { backoffMs } from "../retry.ts";
+import { ToldOnce } from "../told_once.ts";
 import type { FlowObserver, TroubledStep } from "./observer.ts";
 
 /** Who hears of trouble, and what paces the next try. */
@@ -25,13 +26,6 @@ export interface TroubleParts {
 
 const BACKOFF = { minMs: 100, maxMs: 2_000 } as const;
 
-/** Most troubles that are told in {@linkcode TOLD_WINDOW_MS}: flapping must not fill a disk. */
-const TOLD_MAX = 10;
-/** See {@linkcode TOLD_MAX}, ms. */
-const TOLD_WINDOW_MS = 60_000;
-/** Most troubles that are remembered as told: a partition can meet ever new ones for days. */
-const TOLD_KEPT_MAX = 100;
-
 /** What is known of a partition that fails. */
 interface Failing {
   readonly step: TroubledStep;
@@ -45,13 +39,12 @@ export class Trouble {
   readonly #parts: TroubleParts;
   readonly #failing = new Map<number, Failing>();
   readonly #failuresEver = new Map<number, number>();
-  /** What was told and is not over yet, each with the partitions that met it since. */
-  readonly #told = new Map<string, Set<number>>();
-  #toldAtMs: number[] = [];
+  readonly #told: ToldOnce;
 
   /** All is well. */
   constructor(parts: TroubleParts) {
     this.#parts = parts;
+    this.#told = new ToldOnce(parts.clock);
   }
 
   /** The step of the partition that failed last; undefined: all is well there. */
@@ -75,64 +68,48 @@ export class Trouble {
    * failure in a row.
    */
   failed(step: TroubledStep, partitions: readonly number[], error: unknown): void {
-    const { clock, observer, random = Math.random } = this.#parts;
-    observer?.failed(step, partitions, error);
+    this.#parts.observer?.failed(step, partitions, error);
+    this.#waitLonger(step, partitions);
+    for (const partition of partitions) {
+      this.#failuresEver.set(partition, this.failuresOf(partition) + 1);
+    }
+    const text = describeError(error);
+    this.#told.met(text, partitions, () => {
+      this.#parts.log.warn(`waiting: ${text}`, { partitions: partitions.join(",") });
+    });
+  }
+
+  /** A partition cannot be placed yet, and somebody else says why. It will be tried again. */
+  postponed(partition: number): void {
+    this.#waitLonger(this.stepOf(partition) ?? "placing", [partition]);
+  }
+
+  #waitLonger(step: TroubledStep, partitions: readonly number[]): void {
+    const { clock, random = Math.random } = this.#parts;
     const inARow = partitions.map((one) => (this.#failing.get(one)?.failuresInARow ?? 0) + 1);
     const waitMs = backoffMs(Math.max(1, ...inARow), { ...BACKOFF, random });
     const nextTryMs = clock.elapsedMs() + waitMs;
     for (const [at, partition] of partitions.entries()) {
       this.#failing.set(partition, { step, failuresInARow: inARow[at]!, nextTryMs });
-      this.#failuresEver.set(partition, this.failuresOf(partition) + 1);
     }
-    this.#tell(describeError(error), partitions);
   }
 
   /** It is over for the partition. */
   ended(partition: number): void {
     if (!this.#failing.delete(partition)) return;
     this.#parts.observer?.wentOn(partition);
-    const over = this.#leaveTold(partition).at(-1);
+    const over = this.#told.left(partition);
     // As long as another partition has the same trouble, it is not over.
     if (over !== undefined) this.#parts.log.info("going on", { after: over });
   }
 
   /** The partitions of a new assignment: what became of the others is somebody else's now. */
   assign(partitions: readonly number[]): void {
-    for (const partition of [...this.#failuresEver.keys()]) {
+    for (const partition of [...this.#failing.keys(), ...this.#failuresEver.keys()]) {
       if (partitions.includes(partition)) continue;
       this.#failing.delete(partition);
       this.#failuresEver.delete(partition);
-      this.#leaveTold(partition);
+      this.#told.left(partition);
     }
-  }
-
-  /** Once, however many partitions have it and however often they meet it. */
-  #tell(text: string, partitions: readonly number[]): void {
-    const { clock, log } = this.#parts;
-    let met = this.#told.get(text);
-    if (met === undefined) {
-      const nowMs = clock.elapsedMs();
-      this.#toldAtMs = this.#toldAtMs.filter((atMs) => nowMs - atMs < TOLD_WINDOW_MS);
-      // Not forgotten: if it lasts, a later failure tells it.
-      if (this.#toldAtMs.length >= TOLD_MAX) return;
-      this.#toldAtMs.push(nowMs);
-      log.warn(`waiting: ${text}`, { partitions: partitions.join(",") });
-      met = new Set();
-      this.#told.set(text, met);
-      const [oldest] = this.#told.keys();
-      if (this.#told.size > TOLD_KEPT_MAX) this.#told.delete(oldest!);
-    }
-    for (const partition of partitions) met.add(partition);
-  }
-
-  /** Returns what nobody has any more. */
-  #leaveTold(partition: number): readonly string[] {
-    const over: string[] = [];
-    for (const [text, met] of this.#told) {
-      if (!met.delete(partition) || met.size > 0) continue;
-      this.#told.delete(text);
-      over.push(text);
-    }
-    return over;
   }
 }

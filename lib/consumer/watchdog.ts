@@ -11,7 +11,7 @@
  */
 import type { Clock } from "../clock.ts";
 import type { GroupMember } from "../kafka/group_member.ts";
-import type { Watermarks } from "../kafka/message.ts";
+import { onlineOf, type Watermarks } from "../kafka/message.ts";
 import { withTimeLimit } from "../time_limit.ts";
 
 /** What the watchdog looks at. */
@@ -188,7 +188,9 @@ export class Watchdog {
     try {
       const limit = { clock, limitMs: ANSWER_MS_MAX };
       const watermarks = await withTimeLimit(() => member.watermarks(), limit);
-      this.#behind = this.#findBehind(watermarks, standing(watermarks.keys()));
+      // One without a leader is not ours to move; a new process could not either.
+      const online = onlineOf(watermarks);
+      this.#behind = this.#findBehind(online, standing(watermarks.keys()));
       this.#passTime();
     } catch {
       // Whoever needs the brokers says so.

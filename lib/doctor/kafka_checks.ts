@@ -7,7 +7,14 @@ import { findIntrusion, foreignOffsetsText } from "../consumer/neighbour_checks.
 import { decidePlacement } from "../consumer/placement.ts";
 import { describeError } from "../errors.ts";
 import type { Answer, GroupFacts, KafkaFacts, TopicFacts } from "../kafka/kafka_facts.ts";
-import { heldBackCure, heldBackText, isSameTopic } from "../kafka/message.ts";
+import {
+  heldBackCure,
+  heldBackText,
+  isSameTopic,
+  offlineOf,
+  onlineOf,
+  type Watermarks,
+} from "../kafka/message.ts";
 import { ageText } from "../operations/retain.ts";
 import { type LedgerLine, linesOf } from "../postgres/store.ts";
 import type { Settings } from "../settings.ts";
@@ -74,7 +81,7 @@ function partitions({ partitions }: TopicFacts): Finding {
     const names = dead.map(({ partition }) => partition).join(", ");
     return kafka.failure(
       "partitions",
-      `nobody can read partitions ${names}: they have no leader`,
+      `nobody can read or write partitions ${names}: they have no leader. The others flow`,
       "Start the brokers that hold them.",
     );
   }
@@ -83,11 +90,18 @@ function partitions({ partitions }: TopicFacts): Finding {
 }
 
 /** Offsets come from the leaders, over the addresses that the brokers advertise. */
-function reach({ watermarks }: TopicFacts): Finding {
-  if (!(watermarks instanceof Error)) return kafka.ok("leaders", "all partitions answer");
+function reach({ watermarks, partitions }: TopicFacts): Finding {
+  const isAnswered = !(watermarks instanceof Error);
+  const led = new Set(partitions.filter((one) => one.hasLeader).map((one) => one.partition));
+  const silent = isAnswered
+    ? [...offlineOf(watermarks)].filter(([partition]) => led.has(partition))
+    : [];
+  if (isAnswered && silent.length === 0) return kafka.ok("leaders", "all leaders answer");
   return kafka.failure(
     "leaders",
-    describeError(watermarks),
+    isAnswered
+      ? silent.map(([partition, reason]) => `partition ${partition}: ${reason}`).join("; ")
+      : describeError(watermarks),
     "Look whether advertised.listeners names the brokers as this computer can reach them.",
   );
 }
@@ -289,7 +303,7 @@ function groupFindings(
   return [
     ...found,
     ...groupOffsets(linesOf(ledger, identity), group),
-    lag({ ...topic, identity, watermarks }, group, ledger),
+    lag({ ...topic, identity, watermarks: onlineOf(watermarks) }, group, ledger),
   ];
 }
 
@@ -334,9 +348,9 @@ function groupOffsets(
 
 /** The ledger's lag, from where a consumer that starts now would read. */
 function lag(
-  topic: TopicFacts & {
+  topic: Omit<TopicFacts, "watermarks"> & {
     readonly identity: Exclude<TopicFacts["identity"], Error>;
-    readonly watermarks: Exclude<TopicFacts["watermarks"], Error>;
+    readonly watermarks: ReadonlyMap<number, Watermarks>;
   },
   group: GroupFacts,
   ledger: readonly LedgerLine[],

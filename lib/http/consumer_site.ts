@@ -179,7 +179,10 @@ export async function openConsumerSite(
       // Supervisors ask without a token, and learn nothing of the readings.
       healthHandler({
         liveness: () => liveness(statistics),
-        readiness: () => readiness({ statistics, servers: monitor.servers, clock }),
+        readiness: () => {
+          const { servers, offline } = monitor;
+          return readiness({ statistics, servers, offline, clock });
+        },
       }),
       ...[
         pageHandler,

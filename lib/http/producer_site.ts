@@ -33,7 +33,7 @@ export async function serveProducer(
   parts: { readonly clock: Clock; readonly log: Log },
 ): Promise<ProducerSite | undefined> {
   if (producerPort === 0) return undefined;
-  const observer = new ProducerMetrics();
+  const observer = new ProducerMetrics(parts.clock);
   const health = healthHandler({
     // Who can answer is alive.
     liveness: () => ({ ok: true, reasons: [] }),
@@ -73,6 +73,10 @@ export function tellBoth(
     retrying: (partition, error) => {
       first.retrying(partition, error);
       second.retrying(partition, error);
+    },
+    held: (partition) => {
+      first.held(partition);
+      second.held(partition);
     },
   };
 }

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { EpochEnd, HeldBack, Message, TopicIdentity, Watermarks } from "./message.ts";
+import type { EpochEnd, HeldBack, Message, PartitionRange, TopicIdentity } from "./message.ts";
 
 /** Consecutive messages of one partition, as one fetch brought them. */
 export interface FetchedBatch {
@@ -91,7 +91,10 @@ export interface GroupSight {
  * `ConfigurationError` for what only a person can mend.
  */
 export interface GroupMember {
-  /** Joins the group and starts to fetch. Resolves when the member runs. */
+  /**
+   * Joins the group and starts to fetch. Resolves when the member runs. Partitions without a leader
+   * are assigned like the others, and fetched from as soon as they have one again.
+   */
   start(handlers: GroupHandlers): Promise<void>;
   /** Stops fetching from these partitions; answers under way are dropped. */
   pause(partitions: readonly number[]): void;
@@ -102,10 +105,11 @@ export interface GroupMember {
   /** Which life of which topic this is, asked of the brokers anew at each call. */
   identity(): Promise<TopicIdentity>;
   /**
-   * The readable range of every partition of the topic. `high` is what one broker says, and can be too
-   * low for a moment: one that slept, and does not know yet that others lead.
+   * The readable range of every partition of the topic. One without a leader says so, and hides
+   * nothing of the others. `high` is what one broker says, and can be too low for a moment: one that
+   * slept, and does not know yet that others lead.
    */
-  watermarks(): Promise<ReadonlyMap<number, Watermarks>>;
+  watermarks(): Promise<ReadonlyMap<number, PartitionRange>>;
   /**
    * Where leader epochs end in the logs. Asked over a connection of its own of those who lead after
    * asking anew who does; a broker that leads no more does not answer.
@@ -131,7 +135,10 @@ export interface GroupMember {
   committedByOthers(): Promise<ReadonlyMap<number, number>>;
   /** Who is in the group now, strangers included. */
   group(): Promise<GroupSight>;
-  /** Per partition the first offset whose message is not older than `timestampMs`, else the end. */
+  /**
+   * Per partition the first offset whose message is not older than `timestampMs`, else the end. One
+   * without a leader is absent.
+   */
   offsetsAtTime(timestampMs: number): Promise<ReadonlyMap<number, number>>;
   /**
    * Commits next offsets for the group. Advisory: nothing in this project starts from it once a

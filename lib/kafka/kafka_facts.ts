@@ -13,8 +13,9 @@ import { classifyKafkaError, type KafkaConnectionSettings, openKafka } from "./c
 import { CONSUMER_CLIENT_ID, type GroupSight } from "./group_member.ts";
 import { COMMIT_METADATA } from "./kafkajs_group_member.ts";
 import { readHeldBack } from "./held_back.ts";
-import type { HeldBack, TopicIdentity, Watermarks } from "./message.ts";
+import type { HeldBack, PartitionRange, TopicIdentity } from "./message.ts";
 import { readGroupSight } from "./group_sight.ts";
+import { readOffsetsAtTime, readWatermarks } from "./offsets_reader.ts";
 import { openRawCluster, type RawCluster } from "./raw_cluster.ts";
 import { readTopicIdentity } from "./topic_identity.ts";
 
@@ -39,8 +40,8 @@ export interface TopicFacts {
   readonly partitions: readonly PartitionFacts[];
   /** Settings by name, as they are in force. */
   readonly settings: Answer<ReadonlyMap<string, string>>;
-  /** The readable range of each partition; all leaders have answered if it is there. */
-  readonly watermarks: Answer<ReadonlyMap<number, Watermarks>>;
+  /** The readable range of each partition. */
+  readonly watermarks: Answer<ReadonlyMap<number, PartitionRange>>;
   /** What transactions held back that were open at two looks. */
   readonly heldBack: Answer<ReadonlyMap<number, HeldBack>>;
   /**
@@ -160,16 +161,13 @@ async function topicFacts(
     identity: await answerOf(() =>
       ask("read the topic's identity", () => readTopicIdentity(cluster, topic))
     ),
-    watermarks: await answerOf(async () => {
-      const rows = await ask("read the topic's offsets", () => admin.fetchTopicOffsets(topic));
-      return new Map(
-        rows.map((row) => [row.partition, { low: Number(row.low), high: Number(row.high) }]),
-      );
-    }),
+    watermarks: await answerOf(() =>
+      ask("read the topic's offsets", () => readWatermarks(cluster, { topic, clock: systemClock }))
+    ),
     heldBack: await answerOf(() =>
       ask("look for open transactions", () => stayingBack(() => readHeldBack(cluster, topic)))
     ),
-    youngOffsets: await youngOffsets(admin, topic, settings),
+    youngOffsets: await youngOffsets(cluster, topic, settings),
   };
 }
 
@@ -201,20 +199,21 @@ async function topicSettings(
 }
 
 async function youngOffsets(
-  admin: kafkajs.Admin,
+  cluster: RawCluster,
   topic: string,
   settings: Answer<ReadonlyMap<string, string>>,
 ): Promise<TopicFacts["youngOffsets"]> {
   const retentionMs = settings instanceof Error ? NaN : Number(settings.get("retention.ms"));
   if (!(retentionMs > 0)) return undefined;
   const halfMs = systemClock.now() - Math.floor(retentionMs / 2);
-  return await answerOf(async () => {
-    const rows = await ask(
-      "find offsets by time",
-      () => admin.fetchTopicOffsetsByTimestamp(topic, Math.max(0, halfMs)),
-    );
-    return new Map(rows.map((row) => [row.partition, Number(row.offset)]));
-  });
+  return await answerOf(() =>
+    ask("find offsets by time", () =>
+      readOffsetsAtTime(cluster, {
+        topic,
+        clock: systemClock,
+        timestampMs: Math.max(0, halfMs),
+      }))
+  );
 }
 
 /** @param topics the topic; empty if it is not there, for kafkajs cannot be asked for it then */

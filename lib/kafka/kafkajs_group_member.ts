@@ -25,7 +25,8 @@ import type {
   GroupSight,
 } from "./group_member.ts";
 import { readHeldBack } from "./held_back.ts";
-import type { EpochEnd, HeldBack, TopicIdentity, Watermarks } from "./message.ts";
+import type { EpochEnd, HeldBack, PartitionRange, TopicIdentity } from "./message.ts";
+import { readOffsetsAtTime, readWatermarks } from "./offsets_reader.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { readGroupSight } from "./group_sight.ts";
 import { openRawCluster, type RawCluster } from "./raw_cluster.ts";
@@ -288,14 +289,9 @@ class KafkajsGroupMember implements OpenGroupMember {
     );
   }
 
-  async watermarks(): Promise<ReadonlyMap<number, Watermarks>> {
-    const rows = await this.#ask(
-      "read the topic's offsets",
-      () => this.#admin.fetchTopicOffsets(this.#topic),
-    );
-    return new Map(
-      rows.map((row) => [row.partition, { low: offsetOf(row.low), high: offsetOf(row.high) }]),
-    );
+  watermarks(): Promise<ReadonlyMap<number, PartitionRange>> {
+    const question = { topic: this.#topic, clock: systemClock };
+    return this.#ask("read the topic's offsets", () => readWatermarks(this.#cluster, question));
   }
 
   epochEnds(
@@ -325,12 +321,9 @@ class KafkajsGroupMember implements OpenGroupMember {
     );
   }
 
-  async offsetsAtTime(timestampMs: number): Promise<ReadonlyMap<number, number>> {
-    const rows = await this.#ask(
-      "find offsets by time",
-      () => this.#admin.fetchTopicOffsetsByTimestamp(this.#topic, timestampMs),
-    );
-    return new Map(rows.map((row) => [row.partition, offsetOf(row.offset)]));
+  offsetsAtTime(timestampMs: number): Promise<ReadonlyMap<number, number>> {
+    const question = { topic: this.#topic, clock: systemClock, timestampMs };
+    return this.#ask("find offsets by time", () => readOffsetsAtTime(this.#cluster, question));
   }
 
   async group(): Promise<GroupSight> {

@@ -1,10 +1,14 @@
 /**
- * Four corrections to kafkajs 2.2.4, which is no longer maintained. Importing this module applies
+ * Corrections to kafkajs 2.2.4, which is no longer maintained. Importing this module applies
  * them, once. `tests/kafkajs_patches_test.ts` fails when a patched method changes or disappears.
  *
  * @module
  */
 import BrokerPool from "kafkajs/src/cluster/brokerPool.js";
+import Cluster from "kafkajs/src/cluster/index.js";
+import ConsumerGroup from "kafkajs/src/consumer/consumerGroup.js";
+import MetadataResponse from "kafkajs/src/protocol/requests/metadata/v6/response.js";
+import { createErrorFromCode } from "kafkajs/src/protocol/error.js";
 import FetchResponse from "kafkajs/src/protocol/requests/fetch/v11/response.js";
 import Encoder from "kafkajs/src/protocol/encoder.js";
 import RequestQueue from "kafkajs/src/network/requestQueue/index.js";
@@ -106,4 +110,138 @@ Encoder.sizeOfVarLong = (value: unknown): number =>
 /** Whether a number has the same zigzag form in 32 bits as in 64. */
 function isSmall(value: unknown): value is number {
   return typeof value === "number" && (value | 0) === value;
+}
+
+/** What the brokers say of the topics that were asked for. */
+interface Metadata {
+  readonly topicMetadata: readonly {
+    readonly topic: string;
+    readonly topicErrorCode: number;
+    readonly partitionMetadata: readonly PartitionMetadata[];
+  }[];
+}
+
+/** A leader below 0: none. */
+interface PartitionMetadata {
+  readonly partitionId: number;
+  readonly leader: number;
+}
+
+/** The part of kafkajs's broker pool that is touched. */
+interface PatchedBrokerPool {
+  metadata: Metadata | null;
+  metadataExpireAt: number | null;
+}
+
+/** A topic and some of its partitions, as kafkajs asks for their offsets. */
+interface TopicToAsk {
+  readonly topic: string;
+  readonly partitions: readonly { readonly partition: number }[];
+}
+
+/** The part of kafkajs's cluster that is touched. */
+interface PatchedCluster {
+  findTopicPartitionMetadata(topic: string): readonly PartitionMetadata[];
+  findLeaderForPartitions(
+    topic: string,
+    partitions: readonly (number | string)[],
+  ): Record<string, number[]>;
+  refreshMetadata(): Promise<void>;
+}
+
+/** The part of kafkajs's consumer group that is touched. */
+interface PatchedConsumerGroup {
+  cluster: PatchedCluster;
+}
+
+/** With a partition without a leader, what is known of the brokers is old after this long, ms. */
+const LEADERLESS_METADATA_MS = 1_000;
+
+/** Pause of a broker's fetcher after it could not be reached, ms. */
+const UNREACHED_PAUSE_MS = 500;
+
+/**
+ * The original throws the whole answer away when one partition has no leader, and asks again until
+ * it has: nothing of the topic is read or written meanwhile. An error of the topic still counts.
+ */
+MetadataResponse.parse = (metadata: Metadata): Promise<Metadata> => {
+  const refused = metadata.topicMetadata.find(({ topicErrorCode }) => topicErrorCode !== 0);
+  return refused === undefined
+    ? Promise.resolve(metadata)
+    : Promise.reject(createErrorFromCode(refused.topicErrorCode));
+};
+
+/** Whoever waits for a leader looks often, and not when the metadata has grown old by itself. */
+const originalRefreshMetadata = BrokerPool.prototype.refreshMetadata;
+BrokerPool.prototype.refreshMetadata = async function (
+  this: PatchedBrokerPool,
+  topics: readonly string[],
+): Promise<void> {
+  await originalRefreshMetadata.call(this, topics);
+  const partitions = this.metadata?.topicMetadata.flatMap((topic) => topic.partitionMetadata) ?? [];
+  if (partitions.every(({ leader }) => leader >= 0)) return;
+  const soonMs = Date.now() + LEADERLESS_METADATA_MS;
+  this.metadataExpireAt = Math.min(this.metadataExpireAt ?? soonMs, soonMs);
+};
+
+/** The original takes "no leader" for a broker with the number -1, and looks for it in vain. */
+const originalFindLeaders = Cluster.prototype.findLeaderForPartitions;
+Cluster.prototype.findLeaderForPartitions = function (
+  this: PatchedCluster,
+  topic: string,
+  partitions: readonly (number | string)[],
+): Record<string, number[]> {
+  const { ["-1"]: _, ...led } = originalFindLeaders.call(this, topic, partitions);
+  return led;
+};
+
+/**
+ * The original fails for all partitions when the leader of one cannot be reached. Only what has to
+ * be known before a first fetch is asked here: a partition that is left out is asked for again before
+ * the next fetch.
+ */
+const originalFetchTopicsOffset = Cluster.prototype.fetchTopicsOffset;
+Cluster.prototype.fetchTopicsOffset = async function (
+  this: PatchedCluster,
+  topics: readonly TopicToAsk[],
+): Promise<readonly { topic: string; partitions: unknown[] }[]> {
+  return await Promise.all(topics.map(async (asked) => {
+    const found: unknown[] = [];
+    const numbers = asked.partitions.map(({ partition }) => partition);
+    const leaders = Object.values(this.findLeaderForPartitions(asked.topic, numbers));
+    await Promise.all(leaders.map(async (led) => {
+      const partitions = led.map((partition) => ({ partition }));
+      try {
+        const answers = await originalFetchTopicsOffset.call(this, [{ ...asked, partitions }]);
+        for (const answer of answers) found.push(...answer.partitions);
+      } catch (error) {
+        if (!isUnreached(error)) throw error;
+      }
+    }));
+    return { topic: asked.topic, partitions: found };
+  }));
+};
+
+/**
+ * The original lets the failure of one broker's fetcher end those of all others, and drops what they
+ * have just fetched. While a broker is away that happens again and again, and nothing is read.
+ */
+const originalRecoverFromFetch = ConsumerGroup.prototype.recoverFromFetch;
+ConsumerGroup.prototype.recoverFromFetch = async function (
+  this: PatchedConsumerGroup,
+  error: Error,
+): Promise<void> {
+  if (!isUnreached(error) || error.name === "KafkaJSConnectionClosedError") {
+    return await originalRecoverFromFetch.call(this, error);
+  }
+  // With no broker left to ask, this throws, and everything ends and begins anew as it should.
+  await this.cluster.refreshMetadata();
+  await new Promise((resolve) => setTimeout(resolve, UNREACHED_PAUSE_MS));
+};
+
+/** Whether one broker is meant, and nothing that it has said. */
+function isUnreached(error: unknown): boolean {
+  const { name } = error as { readonly name?: string };
+  return name === "KafkaJSConnectionError" || name === "KafkaJSConnectionClosedError" ||
+    name === "KafkaJSRequestTimeoutError" || name === "KafkaJSBrokerNotFound";
 }

@@ -23,6 +23,7 @@ import {
   type HeldBack,
   type MessageHeaders,
   type MessageToSend,
+  type PartitionRange,
   type TopicIdentity,
   type Watermarks,
 } from "./message.ts";
@@ -123,6 +124,7 @@ export class MemoryKafka {
   #topicLives = 1;
   #partitions: MemoryPartition[];
   #brokersAway = false;
+  readonly #leaderless = new Set<number>();
   readonly #members: MemoryMember[] = [];
   readonly #producers: MemoryTransactionalProducer[] = [];
   /** Names of other programs' members by group. */
@@ -155,6 +157,18 @@ export class MemoryKafka {
   /** True while nothing can be fetched. */
   get brokersAway(): boolean {
     return this.#brokersAway;
+  }
+
+  /** A partition without a leader is neither read nor written, and has no watermarks. */
+  setLeader(partition: number, leader: "there" | "none"): void {
+    this.partition(partition);
+    if (leader === "none") this.#leaderless.add(partition);
+    else this.#leaderless.delete(partition);
+  }
+
+  /** Whether a broker leads the partition. */
+  hasLeader(partition: number): boolean {
+    return !this.#leaderless.has(partition);
   }
 
   /**
@@ -526,10 +540,15 @@ export class MemoryMember implements GroupMember, GroupAdmin {
   }
 
   // deno-lint-ignore require-await -- see above
-  async watermarks(): Promise<ReadonlyMap<number, Watermarks>> {
+  async watermarks(): Promise<ReadonlyMap<number, PartitionRange>> {
     this.#kafka.check("watermarks");
     return new Map(
-      this.#kafka.partitionNumbers().map((number) => [number, this.#kafka.watermarksOf(number)]),
+      this.#kafka.partitionNumbers().map((number): [number, PartitionRange] => [
+        number,
+        this.#kafka.hasLeader(number)
+          ? this.#kafka.watermarksOf(number)
+          : { offline: "no broker leads it" },
+      ]),
     );
   }
 
@@ -538,7 +557,8 @@ export class MemoryMember implements GroupMember, GroupAdmin {
     epochs: ReadonlyMap<number, number>,
   ): Promise<ReadonlyMap<number, EpochEnd | undefined>> {
     this.#kafka.check("epochEnds");
-    const ends = Array.from(epochs, ([number, epoch]) => {
+    const led = [...epochs].filter(([number]) => this.#kafka.hasLeader(number));
+    const ends = led.map(([number, epoch]) => {
       const { leaders, next } = this.#kafka.partition(number);
       return [number, leaders.endOf(epoch, next)] as const;
     });
@@ -550,6 +570,7 @@ export class MemoryMember implements GroupMember, GroupAdmin {
     this.#kafka.check("watermarks");
     const heldBack = new Map<number, HeldBack>();
     for (const number of this.#kafka.partitionNumbers()) {
+      if (!this.#kafka.hasLeader(number)) continue;
       const partition = this.#kafka.partition(number);
       const offset = stableEnd(partition);
       if (offset < partition.next) {
@@ -586,8 +607,9 @@ export class MemoryMember implements GroupMember, GroupAdmin {
   // deno-lint-ignore require-await -- see above
   async offsetsAtTime(timestampMs: number): Promise<ReadonlyMap<number, number>> {
     this.#kafka.check("watermarks");
+    const led = this.#kafka.partitionNumbers().filter((number) => this.#kafka.hasLeader(number));
     return new Map(
-      this.#kafka.partitionNumbers().map((number) => {
+      led.map((number) => {
         const partition = this.#kafka.partition(number);
         const end = stableEnd(partition);
         const first = partition.records.find((record) =>
@@ -650,6 +672,7 @@ export class MemoryMember implements GroupMember, GroupAdmin {
     if (sought !== undefined) this.#positions.set(number, sought);
     this.#seeks.delete(number);
     if (this.#paused.has(number) || this.#kafka.brokersAway) return 0;
+    if (!this.#kafka.hasLeader(number)) return 0;
     const partition = this.#kafka.partition(number);
     const { low, next, records } = partition;
     const end = stableEnd(partition);
@@ -720,6 +743,9 @@ class MemoryWriter implements TopicWriter {
     try {
       await Promise.resolve();
       this.#kafka.check("send");
+      if (!this.#kafka.hasLeader(partition)) {
+        throw new TransientError(`Cannot send to partition ${partition}: no broker leads it`);
+      }
       this.#kafka.append(partition, messages);
     } finally {
       this.#busy.delete(partition);

@@ -111,3 +111,37 @@ export function heldBackCure(topic: string, partition: number, { offset }: HeldB
     `kafka-transactions.sh --bootstrap-server … abort --topic ${topic} --partition ${partition} ` +
     `--start-offset ${offset}`;
 }
+
+/** A partition that cannot be asked now: no broker leads it, or the one that does is silent. */
+export interface OfflinePartition {
+  /** Why, in words. */
+  readonly offline: string;
+}
+
+/** What the brokers say of one partition. */
+export type PartitionRange = Watermarks | OfflinePartition;
+
+/** Whether a partition cannot be asked now. */
+export function isOffline(range: PartitionRange): range is OfflinePartition {
+  return "offline" in range;
+}
+
+/** Those that answered. */
+export function onlineOf(
+  ranges: ReadonlyMap<number, PartitionRange>,
+): ReadonlyMap<number, Watermarks> {
+  const online = new Map<number, Watermarks>();
+  for (const [partition, range] of ranges) if (!isOffline(range)) online.set(partition, range);
+  return online;
+}
+
+/** Those that did not, each with the reason. */
+export function offlineOf(
+  ranges: ReadonlyMap<number, PartitionRange>,
+): ReadonlyMap<number, string> {
+  const offline = new Map<number, string>();
+  for (const [partition, range] of ranges) {
+    if (isOffline(range)) offline.set(partition, range.offline);
+  }
+  return offline;
+}

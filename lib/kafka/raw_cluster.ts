@@ -14,18 +14,23 @@ export interface RawBroker {
   readonly versions: Readonly<Record<number, unknown>>;
   /** Sends a request and reads its answer. */
   readonly connectionPool: { send(request: unknown): Promise<unknown> };
-  /** Asks for offsets; a timestamp of -1 means the end. */
-  listOffsets(question: {
-    readonly isolationLevel: number;
-    readonly topics: readonly {
-      readonly topic: string;
-      readonly partitions: readonly { readonly partition: number; readonly timestamp: number }[];
-    }[];
-  }): Promise<{
+  /** Asks for offsets; a timestamp of -1 means the end and -2 the beginning. */
+  listOffsets(question: OffsetsQuestion): Promise<{
     readonly responses: readonly {
       readonly partitions: readonly { readonly partition: number; readonly offset: string }[];
     }[];
   }>;
+}
+
+/** What offsets a broker is asked for. */
+export interface OffsetsQuestion {
+  /** 0: of the whole log, 1: of what a reader of committed messages can read. */
+  readonly isolationLevel: number;
+  /** Names, with partitions that it leads. */
+  readonly topics: readonly {
+    readonly topic: string;
+    readonly partitions: readonly { readonly partition: number; readonly timestamp: number }[];
+  }[];
 }
 
 /** What is used of kafkajs's cluster, which has no public type. */
@@ -38,12 +43,13 @@ export interface RawCluster {
   addTargetTopic(topic: string): Promise<void>;
   /** Asks anew who leads which partition. */
   refreshMetadata(): Promise<void>;
-  /** The same, unless it is known since a short while. */
+  /** The same, if what is known is old. */
   refreshMetadataIfNecessary(): Promise<void>;
-  /** Who leads which partition, as known now; below 0: nobody. */
-  findTopicPartitionMetadata(
-    topic: string,
-  ): readonly { readonly partitionId: number; readonly leader: number }[];
+  /** Who leads what, as known now; a leader below 0: nobody. */
+  findTopicPartitionMetadata(topic: string): readonly {
+    readonly partitionId: number;
+    readonly leader: number;
+  }[];
   /** One broker by its number. */
   findBroker(question: { readonly nodeId: number }): Promise<RawBroker>;
   /** The broker that decides. */

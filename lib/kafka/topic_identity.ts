@@ -19,7 +19,13 @@ import {
   type PartitionLeader,
 } from "./epoch_ends.ts";
 import type { EpochEnd, TopicIdentity } from "./message.ts";
-import { askRaw, compactText, flexibleRequest, type RawCluster } from "./raw_cluster.ts";
+import {
+  askRaw,
+  compactText,
+  flexibleRequest,
+  type RawBroker,
+  type RawCluster,
+} from "./raw_cluster.ts";
 
 /** Asks for the topic's present life. */
 export async function readTopicIdentity(
@@ -56,10 +62,11 @@ export async function readEpochEnds(
 }
 
 async function readMetadata(cluster: RawCluster, topic: string): Promise<MetadataAnswer> {
-  await cluster.connect();
-  await cluster.addTargetTopic(topic);
-  const broker = await cluster.findControllerBroker();
-  const answer = await askRaw(broker, metadataRequest(topic), parseMetadata);
+  const answer = await askAnyBroker(
+    cluster,
+    topic,
+    (broker) => askRaw(broker, metadataRequest(topic), parseMetadata),
+  );
   // In kafkajs's words, so that an answer is classified the same whoever asked.
   if (answer.errorCode !== 0) throw createErrorFromCode(answer.errorCode);
   return answer;
@@ -76,6 +83,31 @@ async function askLeader(
     return await askRaw(broker, epochEndsRequest(question), parseEpochEnds);
   } catch {
     return new Map();
+  }
+}
+
+/** Brokers that are asked before nobody is there. */
+const BROKERS_ASKED_MAX = 3;
+
+/**
+ * Asks the broker that the others name; one that cannot be reached makes way for another one. For
+ * some seconds they can name one that has just died.
+ */
+async function askAnyBroker<T>(
+  cluster: RawCluster,
+  topic: string,
+  ask: (broker: RawBroker) => Promise<T>,
+): Promise<T> {
+  await cluster.connect();
+  await cluster.addTargetTopic(topic);
+  for (let asked = 1;; asked++) {
+    try {
+      return await ask(await cluster.findControllerBroker());
+    } catch (error) {
+      const isUnreached = error instanceof Error && error.name.startsWith("KafkaJSConnection");
+      if (!isUnreached || asked >= BROKERS_ASKED_MAX) throw error;
+      await cluster.refreshMetadata();
+    }
   }
 }
 

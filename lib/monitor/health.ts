@@ -42,11 +42,21 @@ export function liveness(statistics: FlowStatistics): Health {
 /**
  * Whether messages can flow: the group has let us in, Kafka and PostgreSQL answer. Redis is not
  * asked about: the flow goes on without it.
+ *
+ * A partition without a leader is a note as long as others of ours can be read. This process does
+ * what can be done, the next one could not do more, and an orchestrator that waits for readiness
+ * would hold up its rollout for as long as a broker is away.
  */
 export function readiness(
-  parts: { readonly statistics: FlowStatistics; readonly servers: Servers; readonly clock: Clock },
+  parts: {
+    readonly statistics: FlowStatistics;
+    readonly servers: Servers;
+    readonly clock: Clock;
+    /** See `Monitor.offline`. */
+    readonly offline: ReadonlyMap<number, string>;
+  },
 ): Health {
-  const { statistics, servers, clock } = parts;
+  const { statistics, servers, clock, offline } = parts;
   const reasons = [...liveness(statistics).reasons];
   if (statistics.totals.rebalances === 0) reasons.push("the group has not assigned partitions yet");
   for (const [name, title] of [["kafka", "Kafka"], ["postgres", "PostgreSQL"]] as const) {
@@ -60,14 +70,17 @@ export function readiness(
   for (const { step, partitions, text } of statistics.troubles) {
     reasons.push(`${step} fails in partition ${partitions.join(", ")}: ${text}`);
   }
+  const ours = statistics.assignedPartitions;
+  const lost = ours.filter((partition) => offline.has(partition)).map((partition) =>
+    `partition ${partition} cannot be read: ${offline.get(partition)}; start its broker`
+  );
+  const isAllLost = lost.length > 0 && lost.length === ours.length;
+  if (isAllLost) reasons.push(...lost);
   // Offsets that another program has set keep nothing from flowing.
-  const notes = statistics.notices.filter(({ kind }) => kind === "offsets");
+  const others = statistics.notices.filter(({ kind }) => kind === "offsets");
   for (const { kind, text } of statistics.notices) if (kind !== "offsets") reasons.push(text);
-  return {
-    ok: reasons.length === 0,
-    reasons,
-    ...(notes.length > 0 && { notes: notes.map(({ text }) => text) }),
-  };
+  const notes = [...others.map(({ text }) => text), ...(isAllLost ? [] : lost)];
+  return { ok: reasons.length === 0, reasons, ...(notes.length > 0 && { notes }) };
 }
 
 function seconds(ms: number): string {

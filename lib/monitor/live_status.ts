@@ -54,6 +54,8 @@ export interface LivePartition {
   readonly isAssigned: boolean;
   /** Nobody reads it, and this process shall tell of its lag. */
   readonly isOrphan: boolean;
+  /** Why it can neither be read nor written now; null: it can. */
+  readonly offline: string | null;
 }
 
 /** Sums over lines of the ledger; `passed` is the sum of the five behind it, or something is wrong. */
@@ -200,9 +202,9 @@ export function ledgerSums(lines: readonly LedgerLine[]): LedgerSums {
 function livePartitions({ statistics, monitor, clock }: LiveStatusParts): LivePartition[] {
   const ledger = monitor.presentLedger;
   const elapsedMs = clock.elapsedMs();
-  const numbers = [...monitor.watermarks.keys()].sort((a, b) => a - b);
-  return numbers.map((partition) => {
-    const { low, high } = monitor.watermarks.get(partition)!;
+  const numbers = new Set([...monitor.watermarks.keys(), ...monitor.offline.keys()]);
+  return [...numbers].sort((a, b) => a - b).map((partition) => {
+    const { low, high } = monitor.watermarks.get(partition) ?? { low: 0, high: 0 };
     const position = statistics.positions.get(partition);
     const line = ledger.get(partition);
     // Our own position is newer than the last look at the ledger.
@@ -222,6 +224,7 @@ function livePartitions({ statistics, monitor, clock }: LiveStatusParts): LivePa
       ),
       isAssigned: statistics.assignedPartitions.includes(partition),
       isOrphan: statistics.orphans.includes(partition),
+      offline: monitor.offline.get(partition) ?? null,
     };
   });
 }
@@ -259,6 +262,12 @@ function summaryOf(
   }
   if (servers.redis.state === "degraded") {
     return { state: "degraded", text: `Redis ${servers.redis.detail}. Storing ${rate}.` };
+  }
+  if (servers.kafka.state === "degraded") {
+    return {
+      state: "degraded",
+      text: `Kafka: ${servers.kafka.detail}. Its messages wait, the others flow. Storing ${rate}.`,
+    };
   }
   if (ledger === null || lag.partitions.length === 0) {
     return { state: "starting", text: "Starting: waiting for the first answers of the servers." };

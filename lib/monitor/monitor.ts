@@ -6,7 +6,7 @@
  */
 import type { Clock } from "../clock.ts";
 import type { GroupMember } from "../kafka/group_member.ts";
-import type { TopicIdentity, Watermarks } from "../kafka/message.ts";
+import { offlineOf, onlineOf, type TopicIdentity, type Watermarks } from "../kafka/message.ts";
 import type { LedgerLine } from "../postgres/store.ts";
 import type { Breaker } from "../redis/breaker.ts";
 import type { Cache } from "../redis/cache.ts";
@@ -59,7 +59,8 @@ export class Monitor {
   readonly #listeners = new Set<() => void>();
   readonly #ratePoints: RatePoint[] = [];
   readonly #driftsMs: number[] = [];
-  #watermarks: ReadonlyMap<number, Watermarks> = new Map();
+  readonly #watermarks = new Map<number, Watermarks>();
+  #offline: ReadonlyMap<number, string> = new Map();
   #topic: TopicIdentity | undefined;
   #ledger: readonly LedgerLine[] | undefined;
   #looks = 0;
@@ -70,9 +71,14 @@ export class Monitor {
     this.servers = new Servers(parts.clock);
   }
 
-  /** The readable ranges of the topic, as seen last. */
+  /** The readable ranges of the topic, as seen last; of a partition without a leader: before. */
   get watermarks(): ReadonlyMap<number, Watermarks> {
     return this.#watermarks;
+  }
+
+  /** Partitions that cannot be read or written now, each with the reason. */
+  get offline(): ReadonlyMap<number, string> {
+    return this.#offline;
   }
 
   /** The present life of the topic, as seen last. */
@@ -128,7 +134,13 @@ export class Monitor {
     const wantsIdentity = this.#looks++ % IDENTITY_LOOKS === 0 || this.#topic === undefined;
     this.#ask("kafka", async () => {
       if (wantsIdentity) this.#topic = await member.identity();
-      this.#watermarks = await member.watermarks();
+      const ranges = await member.watermarks();
+      this.#offline = offlineOf(ranges);
+      for (const [partition, marks] of onlineOf(ranges)) this.#watermarks.set(partition, marks);
+      for (const partition of this.#watermarks.keys()) {
+        if (!ranges.has(partition)) this.#watermarks.delete(partition);
+      }
+      return offlineText(this.#offline);
     });
     this.#ask("postgres", async () => {
       this.#ledger = await readLedger();
@@ -162,6 +174,12 @@ export class Monitor {
     const point = { atMs: this.#parts.clock.now(), ...this.history.rates() };
     keepLast(this.#ratePoints, point, RATE_POINTS_MAX);
   }
+}
+
+function offlineText(offline: ReadonlyMap<number, string>): string | undefined {
+  if (offline.size === 0) return undefined;
+  const [reason] = offline.values();
+  return `partition ${[...offline.keys()].join(", ")} cannot be read or written: ${reason}`;
 }
 
 function limitationOf({ read, write }: MonitorParts["breakers"]): string | undefined {

@@ -6,7 +6,13 @@
  */
 import { ConfigurationError, TransientError } from "../errors.ts";
 import type { GroupAdmin, GroupMember } from "../kafka/group_member.ts";
-import { type TopicIdentity, UNKNOWN_EPOCH, type Watermarks } from "../kafka/message.ts";
+import {
+  isOffline,
+  type OfflinePartition,
+  type TopicIdentity,
+  UNKNOWN_EPOCH,
+  type Watermarks,
+} from "../kafka/message.ts";
 import { parseInstant } from "../consumer/placement.ts";
 import { type LedgerLine, linesOf, type Store } from "../postgres/store.ts";
 import { table } from "../table.ts";
@@ -100,6 +106,7 @@ export async function planRewind(
   const steps = [...watermarks].sort(([a], [b]) => a - b)
     .filter(([each]) => partition === undefined || each === partition)
     .map(([each, marks]) => {
+      if (isOffline(marks)) throw new TransientError(offlineText(each, marks));
       const wanted = target.kind === "offset" ? target.offset : offsetsAtTime.get(each) ?? 0;
       return stepOf(each, marks, { line: lines.get(each), wanted });
     });
@@ -118,6 +125,11 @@ function stepOf(
     toOffset: Math.min(next, Math.max(low, wanted)),
     toEpoch: line?.leaderEpoch ?? UNKNOWN_EPOCH,
   };
+}
+
+function offlineText(partition: number, { offline }: OfflinePartition): string {
+  return `Cannot rewind partition ${partition}: ${offline}. Start its broker, or rewind others ` +
+    "with --partition";
 }
 
 /** Whether a step changes anything. */

@@ -40,7 +40,11 @@ export interface ProduceOptions {
   readonly batchMessagesMax: number;
   /** Most bytes in one send. A larger message travels alone. */
   readonly batchBytesMax: number;
-  /** Bound of all messages taken and not acknowledged. One larger message may be alone in it. */
+  /**
+   * Bound of all messages taken and not acknowledged. One larger message may be alone in it. Those of
+   * one partition take at most as much as they leave free, so that one that is not acknowledged, or
+   * some of them, never have all of it.
+   */
   readonly bufferBytesMax: number;
   /** Messages per second taken from the source; 0: as fast as they are acknowledged. */
   readonly ratePerSecond: number;
@@ -64,6 +68,8 @@ export interface ProduceObserver {
   acknowledged?(partition: number, messages: readonly MessageToSend[]): void;
   /** A send failed and will be tried again. */
   retrying?(partition: number, error: unknown): void;
+  /** The source waits for a partition whose sends fail: its share of the buffer is full. */
+  held?(partition: number): void;
 }
 
 /** What became of the messages. */
@@ -115,6 +121,10 @@ interface Lane {
   readonly partition: number;
   queue: MessageToSend[];
   queuedBytes: number;
+  /** Of all that is not acknowledged, under way or queued. */
+  bufferedBytes: number;
+  /** Whether the last send failed. */
+  isFailing: boolean;
   /** Rings when an idle lane gets its first message, or when the source has ended. */
   readonly work: Bell;
   /** Ends the wait for company. */
@@ -160,6 +170,8 @@ function openFlow(writer: TopicWriter, options: ProduceOptions): Flow {
     partition,
     queue: [],
     queuedBytes: 0,
+    bufferedBytes: 0,
+    isFailing: false,
     work: createBell(),
     lingering: undefined,
   }));
@@ -239,26 +251,42 @@ function createPace({ clock, ratePerSecond }: ProduceOptions): () => number {
   };
 }
 
-/** Queues a message for its partition, when there is room for it. */
+/**
+ * Queues a message for its partition, when there is room for it. The source is one ordered stream, so
+ * a message that has to wait for room holds up all behind it.
+ */
 async function put(flow: Flow, message: MessageToSend): Promise<void> {
   const { options, lanes } = flow;
   flow.sent++;
   options.observer?.taken?.(message);
   const bytes = bytesOf(message);
-  while (flow.bufferedBytes > 0 && flow.bufferedBytes + bytes > options.bufferBytesMax) {
-    await flow.room.wait();
-    // Nothing will make room any more: this message is one of those that failed.
-    if (flow.giveUp.signal.aborted || flow.error !== undefined) return;
-  }
   const partition = message.key === null
     ? flow.keylessCount++ % lanes.length
     : partitionOf(message.key, lanes.length);
   const lane = lanes[partition]!;
+  while (!hasRoom(flow, lane, bytes)) {
+    if (lane.isFailing) options.observer?.held?.(partition);
+    await flow.room.wait();
+    // Nothing will make room any more: this message is one of those that failed.
+    if (flow.giveUp.signal.aborted || flow.error !== undefined) return;
+  }
   lane.queue.push(message);
   lane.queuedBytes += bytes;
+  lane.bufferedBytes += bytes;
   flow.bufferedBytes += bytes;
   if (lane.queue.length === 1) lane.work.ring();
   if (isFull(lane, options)) lane.lingering?.abort();
+}
+
+/**
+ * Two bounds: that of all, and that of the partition, which has at most as much as is left free. One
+ * partition alone gets half of the buffer, and each further one that is stuck leaves the others less,
+ * but never nothing: with n of them, one part of n + 1.
+ */
+function hasRoom({ bufferedBytes, options }: Flow, lane: Lane, bytes: number): boolean {
+  if (bufferedBytes === 0) return true;
+  const freeBytes = options.bufferBytesMax - bufferedBytes - bytes;
+  return freeBytes >= 0 && (lane.bufferedBytes === 0 || lane.bufferedBytes + bytes <= freeBytes);
 }
 
 function bytesOf({ key, value }: MessageToSend): number {
@@ -283,8 +311,9 @@ async function runLane(flow: Flow, lane: Lane): Promise<void> {
       continue;
     }
     const batch = takeBatch(lane, flow.options);
-    if (!await sendUntilAcknowledged(flow, lane.partition, batch.messages)) return;
+    if (!await sendUntilAcknowledged(flow, lane, batch.messages)) return;
     flow.bufferedBytes -= batch.bytes;
+    lane.bufferedBytes -= batch.bytes;
     flow.room.ring();
   }
 }
@@ -321,9 +350,10 @@ function takeBatch(
  */
 async function sendUntilAcknowledged(
   flow: Flow,
-  partition: number,
+  lane: Lane,
   messages: readonly MessageToSend[],
 ): Promise<boolean> {
+  const { partition } = lane;
   const { writer, options: { clock, observer, random = Math.random }, giveUp } = flow;
   try {
     await retryForever(() => writer.send(partition, messages), {
@@ -332,13 +362,19 @@ async function sendUntilAcknowledged(
       minMs: RETRY_MS_MIN,
       maxMs: RETRY_MS_MAX,
       random,
-      onWait: (error) => observer?.retrying?.(partition, error),
+      onWait: (error) => {
+        lane.isFailing = true;
+        observer?.retrying?.(partition, error);
+        // Whoever waits for room learns why.
+        flow.room.ring();
+      },
     });
   } catch (error) {
     if (!(error instanceof TransientError)) fail(flow, error);
     return false;
   }
   if (giveUp.signal.aborted) return false; // Too late: these were reported as failed.
+  lane.isFailing = false;
   flow.acknowledged += messages.length;
   observer?.acknowledged?.(partition, messages);
   return true;

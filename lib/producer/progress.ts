@@ -7,7 +7,8 @@
 import type { Clock } from "../clock.ts";
 import { describeError } from "../errors.ts";
 import type { MessageToSend } from "../kafka/message.ts";
-import { type Log, sayOnChange } from "../log.ts";
+import type { Log } from "../log.ts";
+import { ToldOnce } from "../told_once.ts";
 import type { ProduceObserver, ProduceResult } from "./producer.ts";
 import type { SimulatedMessage } from "./simulator.ts";
 
@@ -45,10 +46,8 @@ export function createProgress({ clock, log, writeToTerminal }: ProgressOptions)
   const samples = [{ atMs: startMs, acknowledged: 0 }];
   let sent = 0;
   let acknowledged = 0;
-  const sayTrouble = sayOnChange("", (trouble) => {
-    if (trouble === "") log.info("Kafka acknowledges again");
-    else log.warn("Kafka does not acknowledge; sending again", { cause: trouble });
-  });
+  const told = new ToldOnce(clock);
+  const held = new Set<number>();
 
   const ratePerSecond = (): number => {
     const nowMs = clock.elapsedMs();
@@ -63,11 +62,27 @@ export function createProgress({ clock, log, writeToTerminal }: ProgressOptions)
       const kind = kindOf(message);
       if (kind !== undefined) kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
     },
-    acknowledged: (_partition, messages) => {
+    acknowledged: (partition, messages) => {
       acknowledged += messages.length;
-      sayTrouble("");
+      const over = told.left(partition);
+      if (over !== undefined) log.info("Kafka acknowledges again", { partition });
+      if (held.delete(partition)) log.info("the source is read again", { partition });
     },
-    retrying: (_partition, error) => sayTrouble(describeError(error)),
+    retrying: (partition, error) => {
+      const cause = describeError(error);
+      told.met(cause, [partition], () => {
+        log.warn("Kafka does not acknowledge; sending again", { partition, cause });
+      });
+    },
+    held: (partition) => {
+      if (held.has(partition)) return;
+      held.add(partition);
+      log.warn(
+        "the source waits: as much as may wait for this partition does. " +
+          "Nothing is lost, and nothing is sent to the others either until it is acknowledged",
+        { partition },
+      );
+    },
     show: async (signal) => {
       while (!signal.aborted) {
         await clock.sleep(writeToTerminal === undefined ? LOG_MS : TERMINAL_MS, signal);
