@@ -51,6 +51,12 @@ Deno.test("classifyKafkaError() tells what passes from what a person mends", asy
       /certificate is not trusted/,
     ],
     [
+      "a port of a controller",
+      fault("x", { name: "KafkaJSServerDoesNotSupportApiKey" }),
+      "ConfigurationError",
+      /port that is not for clients/,
+    ],
+    [
       "an unreadable codec",
       fault("x", { name: "KafkaJSNotImplemented" }),
       "ConfigurationError",
