@@ -32,7 +32,9 @@ interface Answer {
 export class BoundClient extends pg.Client {
   /** The library makes it. */
   constructor(config?: string | pg.ClientConfig) {
-    super(typeof config === "object" ? { ...config, ...BIND } : config);
+    super(config);
+    // An option of the library; a copy of what the pool gives would be without the password.
+    Reflect.set(this, "enableChannelBinding", true);
     const connection: ProtocolConnection = Reflect.get(this, "connection");
     let isBound = false;
     const refuse = (offer: string): void =>
@@ -51,6 +53,3 @@ export class BoundClient extends pg.Client {
     });
   }
 }
-
-/** An option that the library's types do not know. */
-const BIND = { enableChannelBinding: true };

@@ -59,7 +59,7 @@ const POOLER =
   "This program prepares nothing by name: a pooler mixes up the sessions of its clients. Use " +
   "PgBouncer 1.18 or later with pool_mode transaction or session";
 const POOLER_LOG =
-  "A pooler says so, and its log says more. Its pool_mode must be transaction or " +
+  "If a pooler says so, its log says more, and its pool_mode must be transaction or " +
   "session";
 const LOG_IN = "Check POSTGRES_USER and POSTGRES_PASSWORD";
 const SERVER_LOG = "Look at the server's log";

@@ -163,6 +163,10 @@ Deno.test("the programs on strict servers", async (t) => {
     assertDone(await consumer(["verify"], env));
   });
 
+  await t.step("POSTGRES_CHANNEL_BINDING=require binds the log-in to the certificate", async () => {
+    assertDone(await consumer(["verify"], { POSTGRES_CHANNEL_BINDING: "require" }));
+  });
+
   await t.step(
     "the operator does what operators do, and the app goes on",
     async (t) => {
