@@ -51,8 +51,11 @@ const FRESH_MS_MAX = 15_000;
 /** With more sensors than these nobody waits for news of them: what is known is shown. */
 const WAITED_FOR_MAX = 20_000;
 
+/** Of more new sensors than those, so many are read first and shown; the others follow. */
+const FIRST_READ = 5_000;
+
 /** Sensors of the index, and values, asked of Redis in one call: a few milliseconds of parsing. */
-const TIMES_MAX = 500;
+const TIMES_MAX = 1_000;
 const TEXTS_MAX = 100;
 
 /**
@@ -86,6 +89,8 @@ export class SensorDirectory {
   #isKnown = false;
   #freshUntilMs = -Infinity;
   #refreshing: Promise<void> | undefined;
+  /** Reads the values of new sensors; meanwhile nobody else adds any. */
+  #filling: Promise<void> | undefined;
 
   /** Knows nothing before the first question. */
   constructor(parts: DirectoryParts) {
@@ -152,6 +157,7 @@ export class SensorDirectory {
       if (!(error instanceof TransientError)) throw error;
       // Nothing that is old is shown for long: if nobody answers, whoever asks hears of it.
       this.#isKnown = false;
+      await this.#filling;
       await this.#loadFromPostgres();
       this.#source = "postgres";
     }
@@ -168,7 +174,9 @@ export class SensorDirectory {
       if (sensor === undefined) unknown.push(sensorId);
       else sensor.atMs = us / 1_000;
     });
-    const lines = await this.#linesOf(unknown);
+    if (this.#filling !== undefined) return this.#views.clear();
+    const first = unknown.length > WAITED_FOR_MAX ? FIRST_READ : unknown.length;
+    const lines = await this.#linesOf(unknown.slice(0, first));
     const gone = this.#sensors.size - (times.size - unknown.length);
     if (lines.length === 0 && gone === 0) return this.#views.clear();
     const sensors = lines.map(sensorOf);
@@ -176,6 +184,22 @@ export class SensorDirectory {
       if (times.has(sensor.sensorId)) sensors.push(sensor);
     });
     await this.#keep(sensors);
+    if (first < unknown.length) {
+      this.#filling = this.#fill(unknown.slice(first)).finally(() => {
+        this.#filling = undefined;
+      });
+    }
+  }
+
+  /** Adds these. What fails is tried again, and heard of, with the next look at the index. */
+  async #fill(sensorIds: readonly string[]): Promise<void> {
+    try {
+      const sensors = [...this.#ordered];
+      for (const line of await this.#linesOf(sensorIds)) sensors.push(sensorOf(line));
+      await this.#keep(sensors);
+    } catch {
+      // Nobody waits for this: thrown, it would end the process.
+    }
   }
 
   /** The index, piece by piece. A sensor moves only towards its end, so that none is missed. */
