@@ -70,7 +70,7 @@ Deno.test("a consumer shows its work on real servers", async (t) => {
     }, DONE_MS);
     const { servers, ledger, sinceStart, topic } = await json(`${url}/api/status`);
     for (const name of ["kafka", "redis", "postgres"]) {
-      assert.equal(servers[name].state, "ok", name);
+      assert.equal(servers[name].state, "ok", `${name}: ${JSON.stringify(servers[name])}`);
     }
     assert.equal(ledger.unaccounted, 0);
     assert.equal(sinceStart.messages, MESSAGES);
