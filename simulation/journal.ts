@@ -131,7 +131,11 @@ export class Journal {
     );
     const ended = entries.filter(({ outcome }) => outcome !== "open" && outcome !== end.outcome);
     for (const entry of entries) {
-      if (ended.includes(entry) && end.outcome === "abort") continue;
+      if (ended.includes(entry) && end.outcome === "abort") {
+        // Nobody can read it any more.
+        entry.isInLog = false;
+        continue;
+      }
       entry.outcome = end.outcome;
       if (end.outcome === "abort") this.addControls(life, partition, [entry.offset]);
     }

@@ -106,6 +106,11 @@ function withMarks(
   };
 }
 
+/** The place that a mark names, in the same epoch and before all others. */
+function atBeginning(parts: readonly string[]): string {
+  return `${parts[2]?.split("/")[0]}/-1`;
+}
+
 /** A line of the ledger beside the real ones, through which rows can be stored without one. */
 const SIDE_TOPIC: TopicIdentity = {
   clusterId: "side",
@@ -523,12 +528,12 @@ const REDIS_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "marks ahead of the ledger are believed",
-    consumer: withMarks((parts) => parts[2] = "-1"),
+    consumer: withMarks((parts) => parts[2] = atBeginning(parts)),
   },
   {
     name: "marks of another partition are believed",
     consumer: withMarks((parts, batch) => {
-      if (parts[1] !== String(batch.partition)) parts[2] = "-1";
+      if (parts[1] !== String(batch.partition)) parts[2] = `${batch.firstEpoch}/-1`;
       parts[1] = String(batch.partition);
     }),
   },

@@ -103,22 +103,11 @@ const OCCURRENCES_MAX: Readonly<Partial<Record<DisasterKind, number>>> = {
   "database is backed up": 6,
 };
 
-/**
- * Two kinds of loss that are not put into one world. Each alone is survived. But when the brokers
- * lose the end of a log AND the database loses its last commits, one offset can name two messages
- * without anybody having seen it, and no mark and no ledger can tell.
- */
-const NOT_TOGETHER: readonly [DisasterKind, DisasterKind] = [
-  "log truncated",
-  "database loses commits",
-];
-
 /** Draws the weather of a seed. */
 export function drawWeather(seed: number): Weather {
   const random = createRandom(seed, 1);
   const chance = (share: number): boolean => random.unit() < share;
   const kinds = new Set(DISASTERS.filter(() => chance(0.3)));
-  if (NOT_TOGETHER.every((kind) => kinds.has(kind))) kinds.delete(random.pick(NOT_TOGETHER));
   if (kinds.has("database loses commits")) kinds.add("database is backed up");
   const partitions = 1 + random.uint32() % 3;
   return {

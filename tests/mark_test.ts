@@ -10,7 +10,16 @@ import {
 const TOPIC = { clusterId: "c", topic: "t", topicId: "00000000-0000-4000-8000-000000000001" };
 const DATA_SET = "11111111-1111-4111-8111-111111111111";
 const LINE = { topic: TOPIC, first: 5, gaps: 0, rewound: 0 };
-const SCOPE: MarkScope = { lineage: lineageOf(DATA_SET, LINE), partition: 3, fromOffset: 100 };
+const SCOPE: MarkScope = {
+  lineage: lineageOf(DATA_SET, LINE),
+  partition: 3,
+  fromOffset: 100,
+  fromEpoch: 4,
+};
+const at = (offset: number, leaderEpoch = 4): { offset: number; leaderEpoch: number } => ({
+  offset,
+  leaderEpoch,
+});
 const DIGEST = "0123456789abcd";
 
 Deno.test("judgeMark() believes a mark only for stored messages of this history", async (t) => {
@@ -18,26 +27,28 @@ Deno.test("judgeMark() believes a mark only for stored messages of this history"
   const otherSet = "22222222-2222-4222-8222-222222222222";
   const rows: readonly [string, string | null, MarkVerdict][] = [
     ["no mark", null, "unknown"],
-    ["stored before this batch", markValue(SCOPE, 99, DIGEST), "duplicate"],
-    ["at the batch's first offset", markValue(SCOPE, 100, DIGEST), "unknown"],
-    ["ahead of the ledger: the database lost it", markValue(SCOPE, 150, DIGEST), "unknown"],
-    ["another partition", markValue({ ...SCOPE, partition: 2 }, 5, DIGEST), "unknown"],
-    ["other content", markValue(SCOPE, 99, "ffffffffffffff"), "suspect"],
+    ["stored before this batch", markValue(SCOPE, at(99), DIGEST), "duplicate"],
+    ["at the batch's first offset", markValue(SCOPE, at(100), DIGEST), "unknown"],
+    ["ahead of the ledger: the database lost it", markValue(SCOPE, at(150), DIGEST), "unknown"],
+    ["before the leader changed", markValue(SCOPE, at(99, 3), DIGEST), "unknown"],
+    ["from before marks named a leader", `${SCOPE.lineage}:3:99:${DIGEST}`, "unknown"],
+    ["another partition", markValue({ ...SCOPE, partition: 2 }, at(5), DIGEST), "unknown"],
+    ["other content", markValue(SCOPE, at(99), "ffffffffffffff"), "suspect"],
     [
       "other content in another partition",
-      markValue({ ...SCOPE, partition: 2 }, 5, "ffffffffffffff"),
+      markValue({ ...SCOPE, partition: 2 }, at(5), "ffffffffffffff"),
       "suspect",
     ],
     [
       "another data set",
-      markValue({ ...SCOPE, lineage: lineageOf(otherSet, LINE) }, 99, DIGEST),
+      markValue({ ...SCOPE, lineage: lineageOf(otherSet, LINE) }, at(99), DIGEST),
       "unknown",
     ],
     [
       "another life of the topic",
       markValue(
         { ...SCOPE, lineage: lineageOf(DATA_SET, { ...LINE, topic: otherLife }) },
-        99,
+        at(99),
         DIGEST,
       ),
       "unknown",
@@ -46,7 +57,7 @@ Deno.test("judgeMark() believes a mark only for stored messages of this history"
       const lineage = lineageOf(DATA_SET, { ...LINE, [field]: 7 });
       return [
         `of a line with other ${field}`,
-        markValue({ ...SCOPE, lineage }, 99, DIGEST),
+        markValue({ ...SCOPE, lineage }, at(99), DIGEST),
         "unknown",
       ];
     }),

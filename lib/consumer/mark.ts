@@ -13,13 +13,17 @@
  *    is stored by a compare-and-set of the ledger from just that offset. If it succeeds, then this
  *    very database has stored everything below it, the marked message included; if the database has
  *    lost it, the ledger has gone back, too, and the batch starts below the mark.
- * 3. It was written for the same content, so that a conflict is never taken for a duplicate.
+ * 3. Its message was written by the leader in whose epoch the ledger stands, and the compare-and-set
+ *    compares that, too. Otherwise the brokers may have lost the message, and the ledger may have gone
+ *    over another one at its offset.
+ * 4. It was written for the same content, so that a conflict is never taken for a duplicate.
  *
- * A repeat in another partition is thus decided by the database. That costs work, never a reading.
+ * A repeat in another partition, or from before the leader changed, is thus decided by the database. That costs work, never a reading.
  *
  * @module
  */
 import { createHash } from "node:crypto";
+import type { Message } from "../kafka/message.ts";
 import type { LedgerLine } from "../postgres/store.ts";
 
 /** Where a batch stands: what the marks that it believes must agree with. */
@@ -30,6 +34,8 @@ export interface MarkScope {
   readonly partition: number;
   /** The first offset that the batch moves the ledger from. */
   readonly fromOffset: number;
+  /** The leader epoch that the ledger has there. */
+  readonly fromEpoch: number;
 }
 
 /** A short name for one data set fed by one life of one topic, as long as nothing was left out. */
@@ -44,9 +50,13 @@ export function lineageOf(
     .slice(0, 16);
 }
 
-/** The value of `reading:<id>` for the message at `offset` with this content digest. */
-export function markValue(scope: MarkScope, offset: number, digest: string): string {
-  return `${scope.lineage}:${scope.partition}:${offset}:${digest}`;
+/** The value of `reading:<id>` for a message with this content digest. */
+export function markValue(
+  { lineage, partition }: Pick<MarkScope, "lineage" | "partition">,
+  { leaderEpoch, offset }: Pick<Message, "leaderEpoch" | "offset">,
+  digest: string,
+): string {
+  return `${lineage}:${partition}:${leaderEpoch}/${offset}:${digest}`;
 }
 
 /** What a mark is worth for a message at hand. */
@@ -58,12 +68,14 @@ export type MarkVerdict =
   /** The mark proves nothing. */
   | "unknown";
 
-/** Judges the mark found for a message, see the module's three rules. */
+/** Judges the mark found for a message, see the module's four rules. */
 export function judgeMark(mark: string | null, scope: MarkScope, digest: string): MarkVerdict {
   if (mark === null) return "unknown";
-  const [lineage, partition, offset, markedDigest] = mark.split(":");
+  const [lineage, partition, place = "", markedDigest] = mark.split(":");
   if (lineage !== scope.lineage) return "unknown";
   if (markedDigest !== digest) return "suspect";
   if (Number(partition) !== scope.partition) return "unknown";
+  const [epoch, offset] = place.split("/");
+  if (Number(epoch) !== scope.fromEpoch) return "unknown";
   return Number(offset) < scope.fromOffset ? "duplicate" : "unknown";
 }

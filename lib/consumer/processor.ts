@@ -281,7 +281,7 @@ async function mark(
 function markOf(scope: MarkScope, candidate: Candidate): Mark {
   return {
     id: candidate.parsed.reading.unique_reading_id,
-    value: markValue(scope, candidate.message.offset, candidate.digest),
+    value: markValue(scope, candidate.message, candidate.digest),
   };
 }
 
@@ -417,5 +417,6 @@ function scopeOf(batch: Batch): MarkScope {
     lineage: batch.lineage,
     partition: batch.partition,
     fromOffset: batch.fromOffset,
+    fromEpoch: batch.fromEpoch,
   };
 }
