@@ -5,9 +5,10 @@
  * @module
  */
 import type { Bed } from "./bed.ts";
-import { asKafkaAdmin, openDirectly } from "./cluster.ts";
+import { asKafkaAdmin } from "./cluster.ts";
 import { openDatabase, readPositions } from "./database.ts";
 import { nameOf } from "./oracle.ts";
+import { readTopic } from "./topic_reader.ts";
 
 /** A message that nobody has stored yet. */
 export interface UnreadMessage {
@@ -37,32 +38,13 @@ export async function readUnread(
   const next = await readPositions(database.query);
   const waiting = new Map([...ends].filter(([partition, end]) => (next.get(partition) ?? 0) < end));
   const unread: UnreadMessage[] = [];
-  const consumer = openDirectly(bed).consumer({ groupId: `campaign-${crypto.randomUUID()}` });
-  const { promise: allRead, resolve, reject } = Promise.withResolvers<void>();
-  const timer = setTimeout(() => reject(new Error("Cannot read the topic in time")), READ_MS_MAX);
-  try {
-    if (waiting.size === 0) return [];
-    await consumer.connect();
-    await consumer.subscribe({ topics: [bed.topic], fromBeginning: true });
-    await consumer.run({
-      autoCommit: false,
-      eachMessage: ({ partition, message }) => {
-        const offset = Number(message.offset);
-        if (offset >= (next.get(partition) ?? 0)) {
-          unread.push({ partition, offset, name: nameOf(message.value) });
-        }
-        if (offset + 1 >= (waiting.get(partition) ?? Infinity)) waiting.delete(partition);
-        if (waiting.size === 0) resolve();
-        return Promise.resolve();
-      },
-    });
-    for (const [partition, offset] of next) {
-      consumer.seek({ topic: bed.topic, partition, offset: String(offset) });
-    }
-    await allRead;
-    return unread;
-  } finally {
-    clearTimeout(timer);
-    await consumer.disconnect();
-  }
+  if (waiting.size === 0) return [];
+  const { direct: { brokers }, topic } = bed;
+  await readTopic({ brokers, topic, from: next, limitMs: READ_MS_MAX }, (message) => {
+    const { partition, offset } = message;
+    unread.push({ partition, offset, name: nameOf(message.value) });
+    if (offset + 1 >= (waiting.get(partition) ?? Infinity)) waiting.delete(partition);
+    return waiting.size === 0;
+  });
+  return unread;
 }

@@ -54,6 +54,9 @@ const PIECES = [
   `"deep":${"[".repeat(40)}${"]".repeat(40)},`,
 ].map(utf8);
 
+/** Numbers that are close to a rule; they take the place of others. */
+const NUMBERS = ["1e400", "-1e400", "9007199254740993", "-0", "1e-400", "0.1e1"].map(utf8);
+
 /** Values that are wrong for most fields. */
 const ODD_VALUES = [null, true, 1, 1.5, -1, "", "x", [], [[1]], {}, { value: "1" }];
 ODD_VALUES.push("2026-02-30T00:00:00Z", "2026-11-24T10:00:00+16:00");
@@ -94,7 +97,7 @@ const messages = fc.oneof(
 
 /** One change of the bytes: what is done, where (as a part of the length), and with what. */
 const mutation = fc.record({
-  kind: fc.constantFrom("flip", "delete", "repeat", "insert", "member", "overwrite"),
+  kind: fc.constantFrom("flip", "delete", "repeat", "insert", "member", "number", "overwrite"),
   at: fc.integer({ min: 0, max: 999 }),
   length: fc.integer({ min: 1, max: 24 }),
   byte: fc.integer({ min: 1, max: 255 }),
@@ -126,9 +129,25 @@ function mutate(bytes: Uint8Array, change: Mutation): Uint8Array {
         ...rest.subarray(before),
       ]);
     }
+    case "number": {
+      // In place of a value, not in the middle of a text.
+      const start = rest.findIndex((byte, index) => byte === 0x3a && isDigit(rest[index + 1])) + 1;
+      const length = rest.subarray(start).findIndex((byte) => !isDigit(byte));
+      if (start === 0 || length < 0) return bytes;
+      return Uint8Array.from([
+        ...head,
+        ...rest.subarray(0, start),
+        ...NUMBERS[change.byte % NUMBERS.length]!,
+        ...rest.subarray(start + length),
+      ]);
+    }
     case "overwrite":
       return Uint8Array.from([...head, ...change.piece, ...rest.subarray(change.piece.length)]);
   }
+}
+
+function isDigit(byte: number | undefined): boolean {
+  return byte !== undefined && byte >= 0x30 && byte <= 0x39;
 }
 
 /** What must hold of every accepted message. */

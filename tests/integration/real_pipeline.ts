@@ -6,7 +6,7 @@
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { type Admin, type Consumer, Kafka, logLevel, Partitioners, type Producer } from "kafkajs";
+import { type Admin, Kafka, logLevel, Partitioners, type Producer } from "kafkajs";
 // @ts-types="@types/pg"
 import pg from "pg";
 // Spares the tests the warnings of kafkajs's timers; it changes no answer.
@@ -19,6 +19,7 @@ import {
 } from "../../campaign/stored.ts";
 import { findProblems, type SentMessage } from "./checker.ts";
 import type { GeneratedMessage } from "../../campaign/generated_messages.ts";
+import { readTopic } from "../../campaign/topic_reader.ts";
 import { PrivateRedis } from "./private_redis.ts";
 import { type Ended, type Environment, pass, Program } from "./processes.ts";
 import { testSettings } from "./test_stack.ts";
@@ -194,15 +195,14 @@ export class RealPipeline implements AsyncDisposable {
   async readTopic(): Promise<TopicMessage[]> {
     const ends = await this.endOffsets();
     const total = [...ends.values()].reduce((sum, end) => sum + end, 0);
-    const consumer = this.#kafka.consumer({
-      groupId: `${this.topic}-${crypto.randomUUID()}`,
-      maxWaitTimeInMs: 100,
+    const messages: TopicMessage[] = [];
+    const { topic } = this;
+    const { brokers } = testSettings().kafka;
+    await readTopic({ brokers, topic, limitMs: DONE_MS }, (message) => {
+      messages.push(message);
+      return messages.length === total;
     });
-    try {
-      return await readAll(consumer, this.topic, total);
-    } finally {
-      await consumer.disconnect();
-    }
+    return messages;
   }
 
   /** One past the last offset of each partition. */
@@ -353,31 +353,4 @@ async function sendPiece(
     value,
     truth,
   }));
-}
-
-function readAll(consumer: Consumer, topic: string, total: number): Promise<TopicMessage[]> {
-  const messages: TopicMessage[] = [];
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(
-      () => reject(new Error(`Read ${messages.length} of ${total} messages of ${topic}`)),
-      DONE_MS,
-    );
-    const end = (): void => {
-      clearTimeout(timer);
-      resolve(messages);
-    };
-    const start = async (): Promise<void> => {
-      await consumer.connect();
-      await consumer.subscribe({ topics: [topic], fromBeginning: true });
-      await consumer.run({
-        autoCommit: false,
-        eachMessage: ({ partition, message: { offset, key, value } }) => {
-          messages.push({ partition, offset: Number(offset), key, value });
-          if (messages.length === total) end();
-          return Promise.resolve();
-        },
-      });
-    };
-    start().catch(reject);
-  });
 }

@@ -7,7 +7,7 @@ import { type KafkaClient, openKafka } from "../../lib/kafka/connection.ts";
 import { ensureTopic, openTopicWriter } from "../../lib/kafka/kafkajs_topic_writer.ts";
 import type { MessageToSend } from "../../lib/kafka/message.ts";
 import { createLog } from "../../lib/log.ts";
-import { withTimeLimit } from "../../lib/time_limit.ts";
+import { readTopic } from "../../campaign/topic_reader.ts";
 import {
   PARTITIONS,
   topicWriterContract,
@@ -25,26 +25,13 @@ function client(brokers = testSettings().kafka.brokers): KafkaClient {
 /** Reads the first `count` messages of a partition. */
 async function read(topic: string, partition: number, count: number): Promise<MessageToSend[]> {
   const { brokers } = testSettings().kafka;
-  const kafka = new Kafka({ brokers: [...brokers], clientId: "r", logLevel: logLevel.NOTHING });
-  const consumer = kafka.consumer({ groupId: crypto.randomUUID() });
-  await consumer.connect();
-  await consumer.subscribe({ topics: [topic], fromBeginning: true });
   const messages: MessageToSend[] = [];
-  const enough = Promise.withResolvers<void>();
-  await consumer.run({
-    eachMessage: ({ partition: from, message: { key, value } }) => {
-      if (from === partition) {
-        messages.push({ key: key && key.toString(), value: value && Uint8Array.from(value) });
-      }
-      if (messages.length >= count) enough.resolve();
-      return Promise.resolve();
-    },
+  await readTopic({ brokers, topic, limitMs: READ_MS }, ({ partition: from, key, value }) => {
+    if (from === partition) {
+      messages.push({ key: key && new TextDecoder().decode(key), value });
+    }
+    return messages.length >= count;
   });
-  try {
-    await withTimeLimit(() => enough.promise, { clock: systemClock, limitMs: READ_MS });
-  } finally {
-    await consumer.disconnect();
-  }
   return messages.slice(0, count);
 }
 
