@@ -301,14 +301,25 @@ export class Oracle {
         return `I9 lag: ${committed.get(partition)} of ${end} committed in partition ${partition}`;
       }
     }
-    return this.#findWrongLastValue();
+    return this.#findUnseen(lost) ?? this.#findWrongLastValue();
+  }
+
+  /**
+   * A log that was cut and has grown just to its old length looks read, until the consumer asks for
+   * its leader's epochs.
+   */
+  #findUnseen(lost: number | undefined): string | undefined {
+    if (this.#truncated.size === 0) return undefined;
+    const unseen = this.journal.entries.find((entry) =>
+      entry.partition !== lost && this.#isMissing(entry)
+    );
+    return unseen && `I9 ${placeOf(unseen)} of a log that was cut is not stored`;
   }
 
   /** Looks at everything once more and says what is wrong. */
   judge(): readonly string[] {
     for (const entry of this.journal.entries) {
-      if (entry.outcome !== "commit") continue;
-      if (entry.excuse === undefined && !this.#isSettled(entry)) {
+      if (this.#isMissing(entry)) {
         this.complain(`I1 ${placeOf(entry)} ${nameOf(entry.claim)} is not stored`);
       }
     }
@@ -340,6 +351,11 @@ export class Oracle {
     return this.#scene.lines().some((line) =>
       line.partition === partition && line.topic.topicId !== life && line.next === nextOffset
     );
+  }
+
+  /** Whether a message that counts has not come to anything yet. */
+  #isMissing(entry: Entry): boolean {
+    return entry.outcome === "commit" && entry.excuse === undefined && !this.#isSettled(entry);
   }
 
   /** Whether a row says what the message says, or a dead letter keeps it. */
