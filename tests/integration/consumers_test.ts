@@ -7,6 +7,8 @@ import { DONE_MS, RealPipeline } from "./real_pipeline.ts";
 /** So small, and so slow, that a drain takes seconds and a signal meets it in its middle. */
 const SMALL_BATCHES = { BATCH_MESSAGES_MAX: "100" };
 const BATCH_MS = 30;
+/** So slow that a group can be joined and left, within the limits below, in the middle of a drain. */
+const REBALANCE_BATCH_MS = 2_000;
 
 const KILLS = 3;
 /** A stop may take this long by promise, ms. */
@@ -58,9 +60,12 @@ Deno.test("main_consumer.ts shares a topic with others that join and leave", asy
   await pipeline.slowDown(BATCH_MS);
   await using first = pipeline.consumer(["run", "--until-end"]);
   await pipeline.reached(first, 1_000);
+  await pipeline.slowDown(REBALANCE_BATCH_MS);
   await using second = pipeline.consumer(["run", "--until-end"]);
   await second.until("it has partitions", () => hasPartitions(second), STOP_MS);
+  await pipeline.slowDown(BATCH_MS);
   await pipeline.reached(second, 4_000);
+  await pipeline.slowDown(REBALANCE_BATCH_MS);
 
   first.signal("SIGTERM");
   await first.succeeded(STOP_MS);

@@ -21,6 +21,8 @@ export const STOP_MS_MAX = 30_000;
 export const ANSWER_MS_MAX = 3_000;
 
 const POLL_MS = 100;
+/** How long a port may take to become free, ms. */
+const PORT_FREE_MS_MAX = 2_000;
 
 /** A server that this machine can run. Making one does nothing yet. */
 export interface Server {
@@ -95,7 +97,7 @@ export async function startServer(
 ): Promise<"started" | "running"> {
   const running = await serverPid(server) !== undefined;
   if (!running) {
-    server.ports.forEach((port) => assertPortFree(server.name, port));
+    for (const port of server.ports) await untilPortFree(server.name, port);
     const command = await server.prepare(report);
     await Deno.writeTextFile(pidFile(server), await spawn(server, command));
   }
@@ -144,19 +146,26 @@ export async function signalServer(server: Server, signal: Deno.Signal): Promise
 }
 
 /**
- * Asserts that nobody listens on a loopback port.
+ * Waits until nobody listens on a loopback port: of a server that was killed the process can look gone
+ * while its threads still hold its sockets.
  *
- * @throws {ConfigurationError} If somebody does.
+ * @throws {ConfigurationError} If somebody still does after {@linkcode PORT_FREE_MS_MAX}.
  */
-export function assertPortFree(serverName: string, port: number): void {
-  try {
-    Deno.listen({ hostname: "127.0.0.1", port }).close();
-  } catch (cause) {
-    throw new ConfigurationError(
-      `Cannot start ${serverName}: port ${port} is taken by another program ` +
-        `(see "ss -ltnp"); stop that program or choose another port, see "--help"`,
-      { cause },
-    );
+async function untilPortFree(serverName: string, port: number): Promise<void> {
+  const startedMs = systemClock.elapsedMs();
+  for (;;) {
+    try {
+      return Deno.listen({ hostname: "127.0.0.1", port }).close();
+    } catch (cause) {
+      if (systemClock.elapsedMs() - startedMs > PORT_FREE_MS_MAX) {
+        throw new ConfigurationError(
+          `Cannot start ${serverName}: port ${port} is taken by another program ` +
+            `(see "ss -ltnp"); stop that program or choose another port, see "--help"`,
+          { cause },
+        );
+      }
+      await systemClock.sleep(POLL_MS);
+    }
   }
 }
 
