@@ -57,6 +57,12 @@ const SETTINGS: Readonly<Record<string, string | number>> = {
   // The time limit of a statement is a limit for its waits, too.
   lock_timeout: 0,
   idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS_MAX,
+  // A network can be cut in the middle of a flight, behind the statement and before COMMIT. The server
+  // waits for the rest then, with all locks, and none of its time limits counts there. So it asks
+  // whether our computer is still there, s; its default is to begin with that after two hours.
+  tcp_keepalives_idle: 10,
+  tcp_keepalives_interval: 5,
+  tcp_keepalives_count: 3,
 };
 
 /** `off` would acknowledge rows that a crash takes back; who waits for more may do so. */

@@ -172,3 +172,16 @@ Deno.test("a transaction has the settings that our SQL needs, and leaves none be
     });
   });
 });
+
+Deno.test("a transaction's server asks soon whether a client that fell silent is still there", () =>
+  withHostileRole(async (settings) => {
+    await using store = openStore(settings);
+    const { rows } = await store.pool.query({
+      action: "read settings",
+      // What the socket has, not what was asked for.
+      text: `SELECT current_setting('tcp_keepalives_idle')::integer
+        + current_setting('tcp_keepalives_interval')::integer
+        * current_setting('tcp_keepalives_count')::integer AS seconds`,
+    });
+    assert.deepEqual(rows, [{ seconds: 25 }]);
+  }));
