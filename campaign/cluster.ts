@@ -80,6 +80,29 @@ export async function drawLeader(bed: Bed, random: Random): Promise<number> {
   return random.pick(await partitionStates(bed)).leader - 1;
 }
 
+/** Moves a partition's copies to these brokers, by node id, and waits until they have all of it. */
+export async function keepCopies(
+  bed: Bed,
+  partition: number,
+  nodeIds: readonly number[],
+): Promise<void> {
+  const what = `the copies of partition ${partition} on brokers ${nodeIds.join(", ")}`;
+  await asKafkaAdmin(bed, async (admin) => {
+    await admin.alterPartitionReassignments({
+      topics: [{
+        topic: bed.topic,
+        partitionAssignment: [{ partition, replicas: [...nodeIds] }],
+      }],
+    });
+  });
+  await waitUntil(what, SETTLE_MS_MAX, async () => {
+    const states = await partitionStates(bed);
+    return states.some((one) =>
+      one.partition === partition && one.leader > 0 && one.inSync === nodeIds.length
+    );
+  });
+}
+
 async function untilCopies(bed: Bed, inSyncMin: number): Promise<void> {
   await waitUntil(`${inSyncMin} copies in sync of each partition`, SETTLE_MS_MAX, async () => {
     const states = await partitionStates(bed);

@@ -10,7 +10,15 @@ import { readTopicIdentity } from "../lib/kafka/topic_identity.ts";
 import type { Random } from "../lib/producer/random.ts";
 import { type Server, signalServer, startServer, stopServer } from "../tools/stack/server.ts";
 import type { Bed } from "./bed.ts";
-import { asKafkaAdmin, drawLeader, openDirectly, untilWhole, untilWritable } from "./cluster.ts";
+import {
+  asKafkaAdmin,
+  drawLeader,
+  keepCopies,
+  openDirectly,
+  partitionStates,
+  untilWhole,
+  untilWritable,
+} from "./cluster.ts";
 import { NotPossibleError } from "./not_possible.ts";
 import {
   EVENT,
@@ -23,6 +31,9 @@ import { waitUntil } from "./wait_until.ts";
 
 /** A silent broker loses its partitions after 9 s. */
 const UNNOTICED_MS = 9_000;
+
+/** How long a dead leader may go unnoticed, and then other partitions may stand still, ms. */
+const FLOW_MS_MAX = 40_000;
 
 /** How long messages may take to gather that nobody has read. */
 const BACKLOG_MS_MAX = 10_000;
@@ -95,6 +106,27 @@ export const KAFKA_FAULTS: readonly ServerFault[] = [
     },
   },
   {
+    name: "Broker with the only copy of a partition killed: the others flow",
+    party: "Kafka",
+    holdMs: { short: 5_000, long: 30_000 },
+    inject: async ({ bed }, random) => {
+      await untilWhole(bed);
+      const { partition, leader } = random.pick(await partitionStates(bed));
+      await keepCopies(bed, partition, [leader]);
+      const broker = bed.brokers[leader - 1]!;
+      await stopServer(broker, "SIGKILL");
+      await untilOthersFlow(bed, partition);
+      return {
+        heal: async () => {
+          await startServer(broker);
+          await untilLed(bed, partition);
+          await keepCopies(bed, partition, bed.brokers.map((_, index) => index + 1));
+          await untilWritable(bed);
+        },
+      };
+    },
+  },
+  {
     name: "Messages deleted before they were read",
     party: "Kafka",
     holdMs: EVENT,
@@ -136,6 +168,33 @@ export const KAFKA_FAULTS: readonly ServerFault[] = [
     },
   },
 ];
+
+/** A broker that answers is not yet taken for alive by the others, and gets no copies before. */
+async function untilLed(bed: Bed, partition: number): Promise<void> {
+  await waitUntil(
+    `partition ${partition} has a leader again`,
+    FLOW_MS_MAX,
+    async () =>
+      (await partitionStates(bed)).some((one) => one.partition === partition && one.leader > 0),
+  );
+}
+
+/** Waits until the partition has no leader, and then until all others have new rows. */
+async function untilOthersFlow(bed: Bed, lost: number): Promise<void> {
+  await waitUntil(
+    "the brokers notice that a leader is dead",
+    FLOW_MS_MAX,
+    async () =>
+      (await partitionStates(bed)).some((one) => one.partition === lost && one.leader < 0),
+  );
+  const before = await ledgerPositions(bed);
+  await waitUntil("the other partitions flow", FLOW_MS_MAX, async () => {
+    const now = await ledgerPositions(bed);
+    return [...before].every(([partition, next]) =>
+      partition === lost || (now.get(partition) ?? 0) > next
+    );
+  });
+}
 
 async function start(bed: Bed, brokers: readonly Server[]): Promise<void> {
   await Promise.all(brokers.map((broker) => startServer(broker)));
