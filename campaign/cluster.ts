@@ -24,7 +24,7 @@ export interface PartitionState {
 export type KafkaAdmin = ReturnType<KafkaClient["admin"]>;
 
 /** Copies that a message needs before it is acknowledged. */
-const IN_SYNC_MIN = 2;
+export const IN_SYNC_MIN = 2;
 
 /** Copying what was missed, and electing, take some seconds each. */
 const SETTLE_MS_MAX = 90_000;
@@ -78,6 +78,27 @@ export async function untilWhole(bed: Bed): Promise<void> {
 export async function drawLeader(bed: Bed, random: Random): Promise<number> {
   await untilWhole(bed);
   return random.pick(await partitionStates(bed)).leader - 1;
+}
+
+/** The protocol's number for a topic where settings are asked for, and for a value that is its own. */
+const TOPIC = 2;
+const OF_TOPIC = 1;
+
+/** Sets `min.insync.replicas` of the topic. What else was set stays: the request replaces all of it. */
+export async function setInSyncMin(bed: Bed, copies: number): Promise<void> {
+  await asKafkaAdmin(bed, async (admin) => {
+    const resource = { type: TOPIC, name: bed.topic };
+    const { resources } = await admin.describeConfigs({
+      includeSynonyms: false,
+      resources: [resource],
+    });
+    const own = (resources[0]?.configEntries ?? [])
+      .filter(({ configSource }) => Number(configSource) === OF_TOPIC)
+      .map(({ configName, configValue }): [string, string] => [configName, configValue]);
+    const values = new Map(own).set("min.insync.replicas", String(copies));
+    const configEntries = Array.from(values, ([name, value]) => ({ name, value }));
+    await admin.alterConfigs({ validateOnly: false, resources: [{ ...resource, configEntries }] });
+  });
 }
 
 /** Moves a partition's copies to these brokers, by node id, and waits until they have all of it. */

@@ -13,9 +13,11 @@ import type { Bed } from "./bed.ts";
 import {
   asKafkaAdmin,
   drawLeader,
+  IN_SYNC_MIN,
   keepCopies,
   openDirectly,
   partitionStates,
+  setInSyncMin,
   untilWhole,
   untilWritable,
 } from "./cluster.ts";
@@ -112,6 +114,9 @@ export const KAFKA_FAULTS: readonly ServerFault[] = [
     inject: async ({ bed }, random) => {
       await untilWhole(bed);
       const { partition, leader } = random.pick(await partitionStates(bed));
+      // Below the minimum, those that lose their copy stay eligible to lead (KIP-966), and the one that
+      // has it would never be elected after it was killed.
+      await setInSyncMin(bed, 1);
       await keepCopies(bed, partition, [leader]);
       const broker = bed.brokers[leader - 1]!;
       await stopServer(broker, "SIGKILL");
@@ -121,6 +126,7 @@ export const KAFKA_FAULTS: readonly ServerFault[] = [
           await startServer(broker);
           await untilLed(bed, partition);
           await keepCopies(bed, partition, bed.brokers.map((_, index) => index + 1));
+          await setInSyncMin(bed, IN_SYNC_MIN);
           await untilWritable(bed);
         },
       };
