@@ -64,14 +64,15 @@ export function openDashboard(origin: string): Visitors {
   };
 }
 
-/** Readers that ask without a pause, and what a supervisor saw beside them. */
+/** Readers that ask all at once, again and again, and what a supervisor saw beside them. */
 export interface Readers extends Visitors {
   /** Longest wait for `/healthz`, ms. */
   readonly healthMsMax: number;
 }
 
 /**
- * Readers that ask for sensors again and again, and one supervisor that asks for the health.
+ * Readers that ask for sensors all at once, as often as the page does, and one supervisor that asks for
+ * the health.
  *
  * @param readers How many at the same time.
  */
@@ -91,6 +92,10 @@ export function openReaders(origin: string, readers: number): Readers {
       await systemClock.sleep(everyMs, signal);
     }
   };
+  const burst = async (): Promise<void> => {
+    const questions = Array.from({ length: readers }, () => ask("/api/sensors?limit=1"));
+    await Promise.allSettled(questions);
+  };
   const supervise = async (): Promise<void> => {
     const startMs = performance.now();
     await ask("/healthz");
@@ -98,7 +103,7 @@ export function openReaders(origin: string, readers: number): Readers {
   };
   const asking = Promise.all([
     again(supervise, HEALTH_MS),
-    ...Array.from({ length: readers }, () => again(() => ask("/api/sensors?limit=1"), RETRY_MS)),
+    again(burst, SENSORS_MS),
   ]);
   return {
     get count() {
