@@ -1,5 +1,5 @@
 /**
- * Reads a topic as any other program would, for whoever judges what this one made of it.
+ * Reads a topic as any other program would, for judges of what this one made of it.
  *
  * It runs in a worker: in our own process kafkajs decodes with `lib/kafka/fetch_answer.ts`, and a
  * judge shares no code with what it judges.
@@ -21,7 +21,7 @@ export interface TopicMessage {
 }
 
 /** What to read. */
-export interface Reading {
+export interface TopicSpan {
   /** `host:port` of one broker or more. */
   readonly brokers: readonly string[];
   /** Name of the topic. */
@@ -39,7 +39,7 @@ export interface Reading {
  * @throws {Error} if it takes too long, or the brokers refuse.
  */
 export async function readTopic(
-  reading: Reading,
+  span: TopicSpan,
   take: (message: TopicMessage) => boolean,
 ): Promise<void> {
   const worker = new Worker(import.meta.resolve("./topic_reader_worker.ts"), { type: "module" });
@@ -57,11 +57,11 @@ export async function readTopic(
     enough.reject(new Error(event.message));
   };
   const timer = setTimeout(
-    () => enough.reject(new Error(`Cannot read ${reading.topic} in time: ${count} messages seen`)),
-    reading.limitMs,
+    () => enough.reject(new Error(`Cannot read ${span.topic} in time: ${count} messages seen`)),
+    span.limitMs,
   );
   try {
-    const { brokers, topic, from = new Map() } = reading;
+    const { brokers, topic, from = new Map() } = span;
     worker.postMessage({ brokers, topic, from } satisfies ReaderQuestion);
     await enough.promise;
   } finally {

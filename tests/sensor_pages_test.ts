@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { setImmediate } from "node:timers";
 import { DIRECTORY_SENSORS_MAX, SensorDirectory } from "../lib/monitor/sensor_directory.ts";
 import { pageOf, type SensorQuery, type SensorView, viewOf } from "../lib/monitor/sensor_pages.ts";
 import type { IndexRange, LastValueReader } from "../lib/redis/cache.ts";
 import { nextTurn, SLICE_STEPS } from "../lib/slices.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { sampleFields } from "./sample_message.ts";
+import { turnsDuring } from "./turns_during.ts";
 
 const SENSORS = DIRECTORY_SENSORS_MAX;
 const NOW_MS = Date.UTC(2026, 10, 24, 12);
@@ -58,21 +58,6 @@ class ManySensors implements LastValueReader {
     await this.held;
     return items;
   }
-}
-
-/** How often the event loop turned while `work` was done: long work is done in many pieces. */
-async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
-  let turns = 0;
-  let isDone = false;
-  const other = (): void => {
-    turns++;
-    if (!isDone) setImmediate(other);
-  };
-  setImmediate(other);
-  await work();
-  isDone = true;
-  await new Promise<void>((resolve) => setImmediate(() => resolve()));
-  return turns;
 }
 
 Deno.test("SensorDirectory.page() with 100,000 sensors", async (t) => {

@@ -1,22 +1,7 @@
 import assert from "node:assert/strict";
-import { setImmediate } from "node:timers";
 import fc from "fast-check";
 import { forEachInSlices, SLICE_STEPS, sortedInSlices } from "../lib/slices.ts";
-
-/** Counts how often other work had its turn while `work` was done. */
-async function turnsDuring(work: () => Promise<void>): Promise<number> {
-  let turns = 0;
-  let isDone = false;
-  const other = (): void => {
-    turns++;
-    if (!isDone) setImmediate(other);
-  };
-  setImmediate(other);
-  await work();
-  isDone = true;
-  await new Promise<void>((resolve) => setImmediate(() => resolve()));
-  return turns;
-}
+import { turnsDuring } from "./turns_during.ts";
 
 Deno.test("sortedInSlices() sorts as sort() does, equal ones as they stood", async () => {
   const lengths = [0, 1, SLICE_STEPS - 1, SLICE_STEPS, SLICE_STEPS + 1, 5 * SLICE_STEPS + 7];

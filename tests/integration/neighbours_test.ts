@@ -10,7 +10,7 @@ import { runProgram } from "../../tools/stack/program.ts";
 import { pass, type Program } from "./processes.ts";
 import { transactionsPython } from "./python.ts";
 import { DONE_MS, RealPipeline } from "./real_pipeline.ts";
-import { freePort } from "./secure_servers.ts";
+import { freePort } from "../../tools/stack/free_ports.ts";
 
 /** What the issue promises, and time for a machine that is busy. */
 const NOTICED_MS = 45_000;

@@ -19,6 +19,7 @@ import {
   runKafkaTool,
 } from "../../tools/stack/kafka.ts";
 import type { PostgresServer, SuperuserSession } from "../../tools/stack/postgres.ts";
+import { freePort } from "../../tools/stack/free_ports.ts";
 import { runProgram } from "../../tools/stack/program.ts";
 import { type Server, startServer, stopServer } from "../../tools/stack/server.ts";
 import { type Certificates, type KeyPair, makeCertificates } from "./certificates.ts";
@@ -445,10 +446,4 @@ async function startRedis(
     ...["--tls-port", String(tlsPort), "--tls-cert-file", certificate, "--tls-key-file", key],
     ...["--tls-ca-cert-file", ca, "--tls-auth-clients", clients, "--aclfile", file],
   );
-}
-
-/** A port of the loopback that nobody listens on now. */
-export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }

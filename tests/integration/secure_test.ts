@@ -4,7 +4,8 @@ import { openPool } from "../../lib/postgres/pool.ts";
 import { readSettings } from "../../lib/settings.ts";
 import { DONE_MS } from "./real_pipeline.ts";
 import { type Ended, type Environment, Program } from "./processes.ts";
-import { freePort, PASSWORDS, SecureServers } from "./secure_servers.ts";
+import { freePort } from "../../tools/stack/free_ports.ts";
+import { PASSWORDS, SecureServers } from "./secure_servers.ts";
 
 /** A refusal is told at once and not tried again and again. */
 const REFUSED_MS = 20_000;

@@ -7,6 +7,7 @@
 import type { Bed } from "./bed.ts";
 import { type Backlog, type DrainResult, measureDrain } from "./drain.ts";
 import type { Figure } from "./figures.ts";
+import { freePort } from "../stack/free_ports.ts";
 import { holdConnections, openDashboard, openReaders } from "./visitors.ts";
 
 /** How many clients ask slowly and stay. */
@@ -104,10 +105,4 @@ async function measureAsked(bed: Bed, backlog: Backlog, name: string): Promise<A
   const drain = await measureDrain(bed, backlog, { name, env: { HTTP_PORT: String(port) } });
   if (readers.count === 0) throw new Error("Cannot trust this drain: nobody got an answer");
   return { ...drain, healthMsMax: readers.healthMsMax };
-}
-
-/** A port of the loopback that nobody listens on now. */
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }

@@ -39,6 +39,12 @@ export function freePorts(): PrivatePorts {
   throw new Error("Cannot find free ports");
 }
 
+/** One port that nobody listens on now, for a server that is started once and at once. */
+export function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
+
 function isFree(port: number): boolean {
   try {
     Deno.listen({ hostname: "127.0.0.1", port }).close();
