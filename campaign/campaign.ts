@@ -13,7 +13,7 @@ import { type Bounds, measureBounds } from "./bounds.ts";
 import { EVENT, type Fault, type FaultInForce, ROWS_WITHIN_MS, type Stage } from "./fault.ts";
 import { Fleet } from "./fleet.ts";
 import { type Ending, lookForEverything, waitForLastValues, waitUntilDrained } from "./ending.ts";
-import { ProgressWatch, type Sighting } from "./progress.ts";
+import { longestGapMs, ProgressWatch, type Sighting } from "./progress.ts";
 import { playedText } from "./report.ts";
 import { readEnds, readUnread } from "./topic.ts";
 
@@ -51,7 +51,7 @@ export interface PlayedFault {
   readonly healedAtMs: number;
   /**
    * How long it took for new rows to come: from healing, or, where nothing is to be healed, the
-   * longest time without any. Infinity: they never came.
+   * longest time without any since the last consumer was killed. Infinity: they never came.
    */
   readonly rowsAfterMs: number;
   /** When every partition had moved after that; undefined: not in time. */
@@ -216,17 +216,23 @@ class CampaignRun {
     }
     const healedAtMs = Date.now();
     const allMovedAtMs = await this.recovered(healedAtMs);
-    const longestStallMs = this.#watch.longestStallMs(injectedAtMs, allMovedAtMs ?? Date.now());
+    const span = { fromMs: injectedAtMs, toMs: allMovedAtMs ?? Date.now() };
+    const { rowsCameAtMs } = this.#watch;
+    const longestStallMs = longestGapMs(rowsCameAtMs, span);
     const rowsAtMs = this.#watch.firstRowsSince(healedAtMs) ?? Infinity;
-    // A group goes on without its dead until it notices: then comes the wait.
+    // A group goes on without its dead until it notices: then comes the wait, and whoever dies in it
+    // makes it begin anew.
     const isDeath = fault.party === "Consumer" && fault.holdMs === EVENT;
+    const { consumersKilledAtMs } = this.#stage.fleet;
     return {
       name: fault.name,
       party: fault.party,
       countsFor: injected?.countsFor ?? [fault.name],
       injectedAtMs,
       healedAtMs,
-      rowsAfterMs: isDeath ? longestStallMs : rowsAtMs - healedAtMs,
+      rowsAfterMs: isDeath
+        ? longestGapMs([...rowsCameAtMs, ...consumersKilledAtMs], span)
+        : rowsAtMs - healedAtMs,
       allMovedAtMs,
       longestStallMs,
       rowsWithinMs,

@@ -87,6 +87,8 @@ export class Fleet implements AsyncDisposable {
   readonly producers: Member[] = [];
   /** Ends with a code other than 0 that were no kill. */
   readonly oddEnds: OddEnd[] = [];
+  /** When consumers were ended by SIGKILL, ms since 1970. */
+  readonly consumersKilledAtMs: number[] = [];
   /** How many processes were ended by SIGKILL, by themselves at a point or from here. */
   kills = 0;
   #started = 0;
@@ -200,9 +202,12 @@ export class Fleet implements AsyncDisposable {
     return join(this.#dir, `${name}.log`);
   }
 
-  #onEnd({ name }: Member, end: ChildEnd): void {
-    if (end.signal === "SIGKILL") this.kills++;
-    // One that was asked to stop while it came up, and had nothing to put in order yet.
+  #onEnd(member: Member, end: ChildEnd): void {
+    const { name } = member;
+    if (end.signal === "SIGKILL") {
+      this.kills++;
+      if (this.consumers.includes(member)) this.consumersKilledAtMs.push(Date.now());
+    } // One that was asked to stop while it came up, and had nothing to put in order yet.
     else if (end.signal === "SIGTERM") return;
     else if (end.code !== 0) {
       this.oddEnds.push({ name, atMs: Date.now(), end, said: lastError(this.#logFile(name)) });

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ensureDatabase } from "../tools/stack/postgres.ts";
 import type { Bed } from "./bed.ts";
 import type { Random } from "../lib/producer/random.ts";
-import { EVENT, type Fault, type FaultInForce, nothingToHeal, ROWS_WITHIN_MS } from "./fault.ts";
+import { EVENT, type Fault, type FaultInForce, nothingToHeal } from "./fault.ts";
 import type { Member } from "./fleet.ts";
 import { PRODUCER_KILL_POINTS, STOP_KILL_POINTS } from "./kill_points.ts";
 import { shuffle } from "./schedule.ts";
@@ -28,18 +28,16 @@ const HEALED: FaultInForce = { heal: nothingToHeal };
 
 /** Consumers that end themselves at one of these points each, at about the same time. */
 export function consumersKilledAt(points: readonly string[]): Fault {
-  const inRebalance = points.filter((point) => REBALANCE_POINTS.includes(point)).length;
+  const inRebalance = points.some((point) => REBALANCE_POINTS.includes(point));
   return {
     name: `Consumers killed: ${points.join("; ")}`,
     party: "Consumer",
     holdMs: EVENT,
-    // One that dies while the group waits for another makes it wait once more.
-    rowsWithinMs: (1 + inRebalance) * ROWS_WITHIN_MS.Consumer,
     inject: async ({ fleet }, random) => {
       const victims = shuffle(fleet.consumers, random).slice(0, points.length);
       const deaths = victims.map((victim, index) => killAtPoint(victim, points[index]!, random));
       // One more member makes the group share out its partitions anew.
-      const guest = inRebalance > 0 ? fleet.addConsumer() : undefined;
+      const guest = inRebalance ? fleet.addConsumer() : undefined;
       const countsFor = (await Promise.all(deaths)).map((point) => `Consumer killed: ${point}`);
       const heal = async (): Promise<void> => {
         if (guest !== undefined) await fleet.retire(guest);

@@ -23,6 +23,19 @@ export interface Sighting {
   readonly passed: number;
 }
 
+/** The longest time between two neighbours of these times, from the first to the last bound, ms. */
+export function longestGapMs(
+  atMs: readonly number[],
+  { fromMs, toMs }: { readonly fromMs: number; readonly toMs: number },
+): number {
+  const between = atMs.filter((each) => each > fromMs && each < toMs).sort((a, b) => a - b);
+  const ends = [...between, toMs];
+  return ends.reduce(
+    (longest, end, index) => Math.max(longest, end - (ends[index - 1] ?? fromMs)),
+    0,
+  );
+}
+
 /** Watches until it is disposed. */
 export class ProgressWatch implements AsyncDisposable {
   readonly #address: DirectWays["postgres"];
@@ -45,13 +58,9 @@ export class ProgressWatch implements AsyncDisposable {
     return this.#rowsCameAtMs.find((atMs) => atMs >= sinceMs);
   }
 
-  /** The longest time without a new row between two times, ms. */
-  longestStallMs(fromMs: number, toMs: number): number {
-    const between = this.#rowsCameAtMs.filter((atMs) => atMs > fromMs && atMs < toMs);
-    const ends = [...between, toMs];
-    return ends.reduce((longest, atMs, index) => {
-      return Math.max(longest, atMs - (ends[index - 1] ?? fromMs));
-    }, 0);
+  /** When rows came, ms since 1970, in order. */
+  get rowsCameAtMs(): readonly number[] {
+    return this.#rowsCameAtMs;
   }
 
   /** True if so many partitions have moved since then. */

@@ -7,8 +7,11 @@ import { DONE_MS, RealPipeline } from "./real_pipeline.ts";
 /** So small, and so slow, that a drain takes seconds and a signal meets it in its middle. */
 const SMALL_BATCHES = { BATCH_MESSAGES_MAX: "100" };
 const BATCH_MS = 30;
-/** So slow that a group can be joined and left, within the limits below, in the middle of a drain. */
-const REBALANCE_BATCH_MS = 2_000;
+/**
+ * So slow that a group can be joined and left in the middle of a drain; so fast that a stop can wait
+ * for a batch that waits for another partition's, because both hold the same reading.
+ */
+const REBALANCE_BATCH_MS = 1_000;
 
 const KILLS = 3;
 /** A stop may take this long by promise, ms. */
