@@ -6,7 +6,7 @@ import { DONE_MS, RealPipeline } from "./real_pipeline.ts";
 
 /** So small, and so slow, that a drain takes seconds and a signal meets it in its middle. */
 const SMALL_BATCHES = { BATCH_MESSAGES_MAX: "100" };
-const BATCH_MS = 30;
+const BATCH_MS = 100;
 /**
  * So slow that a group can be joined and left in the middle of a drain; so fast that a stop can wait
  * for a batch that waits for another partition's, because both hold the same reading.

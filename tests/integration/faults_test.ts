@@ -12,7 +12,7 @@ import { DONE_MS, RealPipeline } from "./real_pipeline.ts";
 import { testServers } from "./test_stack.ts";
 
 const SMALL_BATCHES = { BATCH_MESSAGES_MAX: "100" };
-const BATCH_MS = 20;
+const BATCH_MS = 60;
 const STOP_MS = 10_000;
 /** How soon rows must come again once the server answers: the longest backoff, and a margin, ms. */
 const RESUMED_MS = 5_000;
