@@ -76,6 +76,7 @@ Deno.test("kafkaFindings() judges the topic", async (t) => {
       /what\?.*2\.8/,
     ]],
     ["one copy", copies(1, 1, 1), ["replication", "warning", /one copy/]],
+    ["one copy, and two are asked for", copies(1, 1, 2), ["replication", "warning", /one copy/]],
     ["too few copies in sync", copies(3, 1), ["replication", "failure", /refuse to write/]],
     ["a copy behind", copies(3, 2), ["replication", "warning", /a copy is behind/]],
     ["one copy acknowledges", copies(3, 3, 1), ["replication", "warning", /acknowledge alone/]],

@@ -136,7 +136,8 @@ function replication({ partitions, settings }: TopicFacts, brokers: number): Fin
     : Number(settings.get("min.insync.replicas") ?? NaN);
   const told = Number.isNaN(minInSync) ? "not told" : minInSync;
   const text = `${copies} copies, ${inSync} in sync, min.insync.replicas ${told}`;
-  if (inSync < minInSync) {
+  // A topic with fewer copies than that is written to when all of them are in sync.
+  if (inSync < Math.min(minInSync, copies)) {
     return kafka.failure(
       "replication",
       `${text}: the brokers refuse to write`,
