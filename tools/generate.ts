@@ -1,7 +1,6 @@
 /**
- * Writes every file that is made from the code: `.env.example`, `docs/reading.schema.json`, the
- * table of settings in the README, and the chart of `docs/growth.json`. Tests find a file that was
- * not made anew.
+ * Writes every file that is made from the code: `.env.example`, `docs/reading.schema.json`, `docs/settings.md`,
+ * and the chart of `docs/growth.json`. A test finds a file that is out of date.
  *
  * @module
  */
@@ -10,15 +9,12 @@ import { schemaDocument } from "../lib/reading/reading_schema.ts";
 import { envExample, settingsMarkdown } from "../lib/settings.ts";
 import { growthChart } from "./bench/growth_chart.ts";
 
-const BEGIN = "<!-- settings: made by deno task generate -->\n";
-const END = "<!-- end of settings -->\n";
-
 /** A file that is made from the code. */
 export interface GeneratedFile {
   /** Path from the top of the project. */
   readonly path: string;
-  /** What the file should be, given what it is. */
-  readonly make: (present: string) => string;
+  /** What the file should be. */
+  readonly make: () => string;
 }
 
 /** All of them. */
@@ -28,15 +24,20 @@ export const GENERATED_FILES: readonly GeneratedFile[] = [
     path: "docs/reading.schema.json",
     make: () => `${JSON.stringify(schemaDocument(), null, 2)}\n`,
   },
-  { path: "README.md", make: replaceSettings },
+  { path: "docs/settings.md", make: settingsPage },
   { path: "docs/growth.svg", make: () => growthChart(growth.points) },
 ];
 
-function replaceSettings(readme: string): string {
-  const from = readme.indexOf(BEGIN);
-  const to = readme.indexOf(END);
-  if (from < 0 || to < from) throw new Error(`Cannot find the place of the settings in README.md`);
-  return `${readme.slice(0, from + BEGIN.length)}\n${settingsMarkdown()}\n${readme.slice(to)}`;
+function settingsPage(): string {
+  return `# Settings
+
+All settings are environment variables. \`.env\` is read, too; what the environment sets wins.
+\`.env.example\` lists every setting with its default. Wrong settings are all reported at once. A secret can be
+read from a file: \`POSTGRES_PASSWORD_FILE=/run/secrets/postgres_password\`.
+
+<!-- Made by deno task generate. -->
+
+${settingsMarkdown()}`;
 }
 
 /** Where a path from the top of the project is. */
@@ -46,7 +47,6 @@ export function fileUrl(path: string): URL {
 
 if (import.meta.main) {
   for (const { path, make } of GENERATED_FILES) {
-    const present = await Deno.readTextFile(fileUrl(path)).catch(() => "");
-    await Deno.writeTextFile(fileUrl(path), make(present));
+    await Deno.writeTextFile(fileUrl(path), make());
   }
 }
