@@ -5,6 +5,9 @@ import { byId, element, setText, syncList } from "./dom.js";
 import { count, duration, durationText, rate, timeText } from "./format.js";
 import { showReasons } from "./reasons.js";
 
+/** States in which a server is of no use. */
+const NO_USE = ["never_reached", "refuses", "away"];
+
 const SERVERS = [["kafka", "Kafka"], ["redis", "Redis"], ["postgres", "PostgreSQL"]];
 
 const TONES = {
@@ -101,16 +104,19 @@ function serverText({ state, sinceMs }, nowMs) {
       return `in part ${since}`;
     case "away":
       return `no answer ${since} (${durationText(nowMs - sinceMs)})`;
+    case "refuses":
+      return `refuses ${since} (${durationText(nowMs - sinceMs)})`;
     default:
-      return "not asked yet";
+      return `never reached ${since} (${durationText(nowMs - sinceMs)})`;
   }
 }
 
 /** Says to a screen reader what has changed, and not every figure. */
 function announce(state, servers) {
-  const trouble = SERVERS.filter(([name]) => servers[name].state === "away").map(([, title]) =>
-    `${title} does not answer.`
-  );
+  const trouble = SERVERS.filter(([name]) => NO_USE.includes(servers[name].state))
+    .map(([name, title]) =>
+      `${title} ${servers[name].state === "refuses" ? "refuses" : "does not answer"}.`
+    );
   const text = [`State: ${state}.`, ...trouble].join(" ");
   if (text !== announced) setText(byId("announcer"), text);
   announced = text;

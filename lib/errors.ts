@@ -16,6 +16,27 @@ export class TransientError extends Error {
   override name = "TransientError";
 }
 
+/** The servers that the flow needs, in the order in which a message meets them. */
+export const SERVER_NAMES = ["kafka", "redis", "postgres"] as const;
+
+/** One of {@linkcode SERVER_NAMES}. */
+export type ServerName = typeof SERVER_NAMES[number];
+
+/**
+ * The server did not say a word: it is away, or the way to it is, or it hangs. An outage, where every
+ * other {@linkcode TransientError} is an answer.
+ */
+export class NoAnswerError extends TransientError {
+  /** Which one; undefined: whoever asked knows. */
+  readonly server: ServerName | undefined;
+
+  /** Made where a client's errors get their class, and by time limits. */
+  constructor(message: string, options: ErrorOptions & { readonly server?: ServerName } = {}) {
+    super(message, options);
+    this.server = options.server;
+  }
+}
+
 /**
  * The server gave up for want of time or memory. The same call can succeed later, as with every
  * {@linkcode TransientError}, and one with less work in it sooner.

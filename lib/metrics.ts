@@ -8,11 +8,10 @@
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Clock } from "./clock.ts";
-import { describeError } from "./errors.ts";
+import { describeError, SERVER_NAMES } from "./errors.ts";
 import type { Health } from "./monitor/health.ts";
 import { type LiveStatus, liveStatus } from "./monitor/live_status.ts";
 import type { Monitor } from "./monitor/monitor.ts";
-import { SERVER_NAMES } from "./monitor/servers.ts";
 import type { FlowStatistics } from "./monitor/statistics.ts";
 import { type BatchReport, STAGES } from "./consumer/observer.ts";
 import type { ProduceObserver } from "./producer/producer.ts";
@@ -157,10 +156,7 @@ function registerGauges(registry: Registry, { statistics, monitor }: MetricsPart
     help: "1 while a server does not answer, or not to everything.",
     label: "server",
     values: () =>
-      SERVER_NAMES.map((name) => {
-        const { state } = monitor.servers.states[name];
-        return [name, state === "away" || state === "degraded" ? 1 : 0];
-      }),
+      SERVER_NAMES.map((name) => [name, monitor.servers.states[name].state === "ok" ? 0 : 1]),
   });
   gauge(registry, "sensor_ledger_dead_letter_flood", {
     help: "1 while many of the last messages are dead letters, see DEAD_LETTER_ALARM_SHARE.",

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Clock } from "./clock.ts";
-import { TransientError } from "./errors.ts";
+import { NoAnswerError, TransientError } from "./errors.ts";
 
 /** How long {@linkcode withTimeLimit} waits. */
 export interface TimeLimit {
@@ -22,8 +22,8 @@ export interface TimeLimit {
  * something looks at it before each step: whoever gave it up may be doing the same anew. What was
  * sent to a server before can still take effect.
  *
- * @throws {TransientError} If the limit passes or the signal aborts first; if it had aborted before,
- * the work is not begun.
+ * @throws {NoAnswerError} If the limit passes.
+ * @throws {TransientError} If the signal aborts first; if it had aborted before, the work is not begun.
  */
 export async function withTimeLimit<T>(
   work: (signal: AbortSignal) => Promise<T>,
@@ -36,9 +36,9 @@ export async function withTimeLimit<T>(
   const waking = signal === undefined ? settled.signal : AbortSignal.any([settled.signal, signal]);
   const refuseLate = async (): Promise<never> => {
     await clock.sleep(limitMs, waking);
-    const error = new TransientError(
-      signal?.aborted ? "stopped waiting" : `no answer within ${limitMs} ms`,
-    );
+    const error = signal?.aborted
+      ? new TransientError("stopped waiting")
+      : new NoAnswerError(`no answer within ${limitMs} ms`);
     if (!settled.signal.aborted) givingUp.abort(error);
     throw error;
   };

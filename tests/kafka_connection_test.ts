@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createErrorFromCode } from "kafkajs/src/protocol/error.js";
-import { ConfigurationError, describeError, TransientError } from "../lib/errors.ts";
+import { ConfigurationError, describeError, NoAnswerError, TransientError } from "../lib/errors.ts";
 import { classifyKafkaError } from "../lib/kafka/connection.ts";
 
 function fault(message: string, extra: Record<string, unknown> = {}): Error {
@@ -69,6 +69,27 @@ Deno.test("classifyKafkaError() tells what passes from what a person mends", asy
       assert.equal(classified.name, wantName);
       assert.match(describeError(classified), wantText);
       assert.equal(classified.cause, error);
+    });
+  }
+});
+
+Deno.test("classifyKafkaError() tells brokers that do not answer from those that say something", async (t) => {
+  const rows: readonly [string, Error, boolean][] = [
+    ["refused", fault("x", { name: "KafkaJSConnectionError" }), true],
+    ["closed", fault("x", { name: "KafkaJSConnectionClosedError" }), true],
+    ["silent", fault("x", { name: "KafkaJSRequestTimeoutError" }), true],
+    [
+      "gave up",
+      new Error("gave up", { cause: fault("x", { name: "KafkaJSBrokerNotFound" }) }),
+      true,
+    ],
+    ["no leader", fault("election", { type: "LEADER_NOT_AVAILABLE" }), false],
+  ];
+  for (const [name, error, isSilent] of rows) {
+    await t.step(name, () => {
+      const classified = classifyKafkaError("read", error);
+      assert.equal(classified instanceof NoAnswerError, isSilent);
+      if (classified instanceof NoAnswerError) assert.equal(classified.server, "kafka");
     });
   }
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { TransientError } from "../lib/errors.ts";
+import { NoAnswerError, TransientError } from "../lib/errors.ts";
 import { type TopicIdentity, UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
 import { liveness, readiness } from "../lib/monitor/health.ts";
 import { SlidingHistogram } from "../lib/monitor/histogram.ts";
@@ -115,12 +115,20 @@ Deno.test("etaSeconds() tells when the lag is gone", async (t) => {
 Deno.test("Servers keep since when a state has lasted", async () => {
   const clock = new FakeClock(0);
   const servers = new Servers(clock);
-  assert.equal(servers.states.redis.state, "unknown");
+  const noAnswer = (text: string): NoAnswerError => new NoAnswerError(text, { server: "redis" });
+  assert.equal(servers.states.redis.state, "never_reached");
+  servers.failed("redis", noAnswer("refused"));
+  assert.deepEqual(servers.states.redis, {
+    state: "never_reached",
+    sinceMs: 0,
+    answeredAtMs: null,
+    detail: "refused",
+  });
   servers.answered("redis", undefined);
   await clock.advance(1_000);
-  servers.failed("redis", new Error("refused"));
+  servers.failed("redis", noAnswer("refused"));
   await clock.advance(1_000);
-  servers.failed("redis", new Error("timed out"));
+  servers.failed("redis", noAnswer("timed out"));
   const away = { state: "away", sinceMs: 1_000, answeredAtMs: 0, detail: "timed out" };
   assert.deepEqual(servers.states.redis, away);
   servers.answered("redis", "refuses to write");
@@ -130,6 +138,13 @@ Deno.test("Servers keep since when a state has lasted", async () => {
     answeredAtMs: 2_000,
     detail: "refuses to write",
   });
+  servers.failed("redis", new TransientError("no right"));
+  assert.deepEqual(servers.states.redis, {
+    state: "refuses",
+    sinceMs: 2_000,
+    answeredAtMs: 2_000,
+    detail: "no right",
+  }, "a refusal is an answer");
 });
 
 const TOPIC: TopicIdentity = {
@@ -241,7 +256,7 @@ Deno.test("liveness() is a matter of the loop alone", async (t) => {
 });
 
 Deno.test("readiness() names what is missing", async (t) => {
-  const clock = new FakeClock();
+  const clock = new FakeClock(0);
   const statistics = new FlowStatistics({ clock });
   const servers = new Servers(clock);
   const offline = new Map<number, string>();
@@ -250,8 +265,8 @@ Deno.test("readiness() names what is missing", async (t) => {
   await t.step("at the start", () => {
     assert.deepEqual(reasons(), [
       "the group has not assigned partitions yet",
-      "Kafka does not answer: not asked yet",
-      "PostgreSQL does not answer: not asked yet",
+      "Kafka has not answered since the start at 00:00:00 UTC: not asked yet",
+      "PostgreSQL has not answered since the start at 00:00:00 UTC: not asked yet",
     ]);
   });
   await t.step("a member without partitions is ready, and so is one without Redis", () => {
@@ -268,6 +283,16 @@ Deno.test("readiness() names what is missing", async (t) => {
     await clock.advance(2_000);
     assert.deepEqual(reasons(), ["Kafka answered last 11 s ago"]);
     servers.answered("kafka", undefined);
+  });
+  await t.step("it does not answer any more, or refuses", () => {
+    servers.failed("kafka", new NoAnswerError("connection refused"));
+    servers.failed("postgres", new TransientError("no such table"));
+    assert.deepEqual(reasons(), [
+      "Kafka does not answer since 00:00:11 UTC: connection refused",
+      "PostgreSQL refuses since 00:00:11 UTC: no such table",
+    ]);
+    servers.answered("kafka", undefined);
+    servers.answered("postgres", undefined);
   });
   await t.step("one of our partitions has no leader: ready, with a warning", () => {
     statistics.assigned([1, 2]);
@@ -344,7 +369,10 @@ Deno.test("liveStatus() says in words how the flow is", async (t) => {
     assert.equal(summary.state, state, summary.text);
     assert.match(summary.text, text);
   };
-  await t.step("starting", () => says("starting", /waiting for the first answers/));
+  await t.step(
+    "starting",
+    () => says("starting", /^Starting: waiting for the first answer of PostgreSQL/),
+  );
   await t.step("empty", async () => {
     await watched.seconds(3);
     says("empty", /No message has come yet/);
@@ -443,7 +471,10 @@ Deno.test("liveStatus() says in words how the flow is", async (t) => {
     says("waiting", /Kafka does not answer/);
   });
   await t.step("waiting: PostgreSQL is away, which matters most", async () => {
-    store.failNext("readLedger", new TransientError("refused"));
+    store.failNext("readLedger", new TransientError("no such table"));
+    await watched.seconds(1);
+    says("waiting", /PostgreSQL refuses: no such table/);
+    store.failNext("readLedger", new NoAnswerError("refused"));
     await watched.seconds(1);
     says("waiting", /PostgreSQL does not answer/);
   });
@@ -457,7 +488,7 @@ Deno.test("Monitor takes a server that never answers for away, and asks it no se
   cache.hangNext("marks");
   await watched.seconds(5);
   assert.equal(monitor.servers.states.redis.state, "away");
-  assert.match(monitor.servers.states.redis.detail, /no answer within 3000 ms/);
+  assert.match(monitor.servers.states.redis.detail, /no answer within 2500 ms/);
   // The first question is still open, so nothing that Redis does now can be seen.
   await watched.seconds(5);
   assert.equal(monitor.servers.states.redis.state, "away");

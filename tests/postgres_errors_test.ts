@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { NoAnswerError } from "../lib/errors.ts";
 import { classifyPostgresError } from "../lib/postgres/pool.ts";
 
 /** An error as the driver makes it from the server's answer. */
@@ -77,6 +78,24 @@ Deno.test("classifyPostgresError() gives each SQLSTATE its class", async (t) => 
       assert.match(classified.message, /^Cannot store a batch: /);
       assert.match(classified.message, text);
       assert.equal(classified.cause, error);
+    });
+  }
+});
+
+Deno.test("classifyPostgresError() tells a server that is away from one that says something", async (t) => {
+  const rows: readonly [string, Error, boolean][] = [
+    ["refused by the network", new Error("connect ECONNREFUSED"), true],
+    ["connection failure", serverError("08006"), true],
+    ["shut down by an administrator", serverError("57P01"), true],
+    ["starting up", serverError("57P03"), true],
+    ["disk full", serverError("53100"), false],
+    ["too many connections", serverError("53300"), false],
+  ];
+  for (const [name, error, isAway] of rows) {
+    await t.step(name, () => {
+      const classified = classifyPostgresError("store a batch", error);
+      assert.equal(classified instanceof NoAnswerError, isAway);
+      if (classified instanceof NoAnswerError) assert.equal(classified.server, "postgres");
     });
   }
 });

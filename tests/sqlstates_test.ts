@@ -7,9 +7,9 @@ const NONE = /^$/;
 
 /** What a person reads about each code that somebody has met, and about those beside it. */
 const ROWS: readonly Row[] = [
-  ["08006", "run", "transient", NONE],
-  ["08P01", "run", "transient", /pooler/],
-  ["08P01", "connect", "transient", /pooler/],
+  ["08006", "run", "away", NONE],
+  ["08P01", "run", "away", /pooler/],
+  ["08P01", "connect", "away", /pooler/],
   ["0A000", "run", "transient", /PostgreSQL 15/],
   ["21000", "run", "row_data", NONE],
   ["22003", "run", "row_data", NONE],
@@ -55,8 +55,8 @@ const ROWS: readonly Row[] = [
   ["55P03", "run", "transient", /lock/],
   ["57014", "run", "too_much", /POSTGRES_STATEMENT_TIMEOUT_MS/],
   ["57014", "migrate", "transient", /pg_stat_activity/],
-  ["57P01", "run", "transient", NONE],
-  ["57P03", "connect", "transient", /starting, stopping or recovering/],
+  ["57P01", "run", "away", NONE],
+  ["57P03", "connect", "away", /starting, stopping or recovering/],
   ["57P04", "run", "transient", /dropped/],
   ["58030", "run", "transient", /disk/],
   ["P0001", "run", "unexpected", /trigger/],

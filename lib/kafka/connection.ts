@@ -6,7 +6,7 @@
  */
 import * as kafkajs from "kafkajs";
 import { systemClock } from "../clock.ts";
-import { ConfigurationError, TransientError } from "../errors.ts";
+import { ConfigurationError, NoAnswerError, TransientError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { SaslMechanism } from "../settings.ts";
 import { connectFault, settingsOf } from "../connect_fault.ts";
@@ -179,6 +179,14 @@ const CURES_BY_NAME = new Map<string, string>([
   ],
 ]);
 
+/** What kafkajs raises where no broker said a word. */
+const NO_ANSWERS: ReadonlySet<string> = new Set([
+  "KafkaJSBrokerNotFound",
+  "KafkaJSConnectionClosedError",
+  "KafkaJSConnectionError",
+  "KafkaJSRequestTimeoutError",
+]);
+
 /** What stays until a person mends it; undefined: the error does not say so. */
 function cureOf(fault: KafkaJsFault): string | undefined {
   if (/mechanism is not supported/.test(fault.message)) return NO_MECHANISM;
@@ -217,9 +225,11 @@ export function isAnswer(error: unknown, type: string): boolean {
 export function classifyKafkaError(action: string, error: unknown): Error {
   if (error instanceof TransientError || error instanceof ConfigurationError) return error;
   let current = error;
+  let isAnswered = true;
   // Bound: a chain of causes longer than this is a loop.
   for (let depth = 0; depth < 8 && current instanceof Error; depth++) {
     const fault = current as KafkaJsFault;
+    if (NO_ANSWERS.has(fault.name)) isAnswered = false;
     // Ours, of a log-in that kafkajs made for us: its text names the cure.
     const cure = current instanceof ConfigurationError ? current.message : cureOf(fault);
     if (cure !== undefined) {
@@ -227,5 +237,7 @@ export function classifyKafkaError(action: string, error: unknown): Error {
     }
     current = fault.cause ?? fault.errors?.[0];
   }
-  return new TransientError(`Cannot ${action}`, { cause: error });
+  return isAnswered
+    ? new TransientError(`Cannot ${action}`, { cause: error })
+    : new NoAnswerError(`Cannot ${action}`, { cause: error, server: "kafka" });
 }

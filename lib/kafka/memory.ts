@@ -9,7 +9,7 @@
  * @module
  */
 import type { Clock } from "../clock.ts";
-import { ConfigurationError, TransientError } from "../errors.ts";
+import { ConfigurationError, NoAnswerError, TransientError } from "../errors.ts";
 import type {
   FetchedBatch,
   GroupAdmin,
@@ -179,7 +179,9 @@ export class MemoryKafka {
   check(call: MemoryKafkaCall): void {
     const fault = this.#faults.get(call)?.shift();
     if (fault !== undefined) throw fault;
-    if (this.#brokersAway) throw new TransientError(`Cannot ${call}: brokers away`);
+    if (this.#brokersAway) {
+      throw new NoAnswerError(`Cannot ${call}: brokers away`, { server: "kafka" });
+    }
   }
 
   /** The partitions' numbers. */

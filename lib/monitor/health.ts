@@ -5,7 +5,8 @@
  * @module
  */
 import type { Clock } from "../clock.ts";
-import type { Servers } from "./servers.ts";
+import { clockText } from "../time_text.ts";
+import type { Servers, ServerStatus } from "./servers.ts";
 import type { FlowStatistics } from "./statistics.ts";
 
 /** An answer, with the reasons for a no. */
@@ -60,11 +61,12 @@ export function readiness(
   const reasons = [...liveness(statistics).reasons];
   if (statistics.totals.rebalances === 0) reasons.push("the group has not assigned partitions yet");
   for (const [name, title] of [["kafka", "Kafka"], ["postgres", "PostgreSQL"]] as const) {
-    const { state, answeredAtMs, detail } = servers.states[name];
-    if (answeredAtMs === null || state === "away") {
-      reasons.push(`${title} does not answer: ${detail}`);
-    } else if (clock.now() - answeredAtMs > ANSWER_AGE_MS_MAX) {
-      reasons.push(`${title} answered last ${seconds(clock.now() - answeredAtMs)} ago`);
+    const status = servers.states[name];
+    const ageMs = clock.now() - (status.answeredAtMs ?? status.sinceMs);
+    const absence = absenceText(title, status);
+    if (absence !== undefined) reasons.push(absence);
+    else if (ageMs > ANSWER_AGE_MS_MAX) {
+      reasons.push(`${title} answered last ${seconds(ageMs)} ago`);
     }
   }
   for (const { step, partitions, text } of statistics.troubles) {
@@ -81,6 +83,22 @@ export function readiness(
   for (const { kind, text } of statistics.notices) if (kind !== "offsets") reasons.push(text);
   const notes = [...others.map(({ text }) => text), ...(isAllLost ? [] : lost)];
   return { ok: reasons.length === 0, reasons, ...(notes.length > 0 && { notes }) };
+}
+
+/** Why a server is of no use at all, and since when; undefined: it is of some. */
+function absenceText(title: string, { state, sinceMs, detail }: ServerStatus): string | undefined {
+  const since = `${clockText(sinceMs)} UTC`;
+  switch (state) {
+    case "never_reached":
+      return `${title} has not answered since the start at ${since}: ${detail}`;
+    case "away":
+      return `${title} does not answer since ${since}: ${detail}`;
+    case "refuses":
+      return `${title} refuses since ${since}: ${detail}`;
+    case "ok":
+    case "degraded":
+      return undefined;
+  }
 }
 
 function seconds(ms: number): string {

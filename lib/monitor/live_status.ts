@@ -7,10 +7,11 @@ import type { Flood } from "../consumer/flood_guard.ts";
 import { type Stage, STAGES } from "../consumer/observer.ts";
 import type { LedgerLine } from "../postgres/store.ts";
 import type { Clock } from "../clock.ts";
+import type { ServerName } from "../errors.ts";
 import type { SlidingHistogram } from "./histogram.ts";
 import { etaSeconds, type RatePoint, type TopicRates } from "./lag.ts";
 import type { Monitor } from "./monitor.ts";
-import type { ServerName, ServerStatus } from "./servers.ts";
+import type { ServerStatus } from "./servers.ts";
 import type { FlowStatistics, Notice, Trouble } from "./statistics.ts";
 
 /** The state of the flow in a word. */
@@ -241,24 +242,15 @@ function summaryOf(
 ): LiveStatus["summary"] {
   const { servers, rates, lag, trouble, ledger, notices } = status;
   const rate = `${Math.round(rates.storedPerSecond)} messages/s`;
-  if (servers.postgres.state === "away") {
-    return {
-      state: "waiting",
-      text: "PostgreSQL does not answer. Messages wait in Kafka; none is lost.",
-    };
-  }
-  if (servers.kafka.state === "away") {
-    return { state: "waiting", text: "Kafka does not answer. Everything read so far is stored." };
-  }
+  const absence = absenceOf("PostgreSQL", servers.postgres) ?? absenceOf("Kafka", servers.kafka);
+  if (absence !== undefined) return absence;
   if (trouble !== null) return troubleSummary(trouble, lag.partitions);
   const notice = notices.find(({ kind }) => kind !== "offsets");
   if (notice !== undefined) return noticeSummary(notice);
   if (flood !== undefined) return { state: "degraded", text: floodText(flood) };
-  if (servers.redis.state === "away") {
-    return {
-      state: "degraded",
-      text: `Redis does not answer. PostgreSQL finds the duplicates alone. Storing ${rate}.`,
-    };
+  const redis = absenceOf("Redis", servers.redis);
+  if (redis !== undefined) {
+    return { state: "degraded", text: `${redis.text} Storing ${rate}.` };
   }
   if (servers.redis.state === "degraded") {
     return { state: "degraded", text: `Redis ${servers.redis.detail}. Storing ${rate}.` };
@@ -284,6 +276,34 @@ function summaryOf(
   return rates.storedPerSecond > 0
     ? { state: "working", text: `Up to date. Storing ${rate}.` }
     : { state: "idle", text: "Up to date. No messages come at the moment." };
+}
+
+/** What goes on although a server does not do its part. */
+const MEANWHILE = {
+  PostgreSQL: "Messages wait in Kafka; none is lost.",
+  Kafka: "Everything read so far is stored.",
+  Redis: "PostgreSQL finds the duplicates alone.",
+} as const;
+
+/** The summary if the server is of no use; undefined: it is of some. */
+function absenceOf(
+  title: keyof typeof MEANWHILE,
+  { state, detail }: ServerStatus,
+): LiveStatus["summary"] | undefined {
+  switch (state) {
+    case "never_reached":
+      return {
+        state: "starting",
+        text: `Starting: waiting for the first answer of ${title}: ${detail}.`,
+      };
+    case "away":
+      return { state: "waiting", text: `${title} does not answer. ${MEANWHILE[title]}` };
+    case "refuses":
+      return { state: "waiting", text: `${title} refuses: ${detail}. ${MEANWHILE[title]}` };
+    case "ok":
+    case "degraded":
+      return undefined;
+  }
 }
 
 function noticeSummary({ kind, text }: Notice): LiveStatus["summary"] {

@@ -8,11 +8,12 @@ import type { Clock } from "../clock.ts";
 import type { GroupMember } from "../kafka/group_member.ts";
 import { offlineOf, onlineOf, type TopicIdentity, type Watermarks } from "../kafka/message.ts";
 import type { LedgerLine } from "../postgres/store.ts";
+import type { ServerName } from "../errors.ts";
 import type { Breaker } from "../redis/breaker.ts";
 import type { Cache } from "../redis/cache.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { type RatePoint, TopicHistory } from "./lag.ts";
-import { type ServerName, Servers } from "./servers.ts";
+import { Servers } from "./servers.ts";
 
 /** Whom the monitor asks. */
 export interface MonitorParts {
@@ -33,8 +34,11 @@ export interface MonitorParts {
 /** How often the monitor looks, ms. */
 export const LOOK_MS = 1_000;
 
-/** A server that has not answered for this long counts as away, ms. */
-const ANSWER_MS_MAX = 3_000;
+/**
+ * A server that has not answered for this long counts as away, ms. More than a reader's statement may
+ * take, so that the word of a server that is there comes before.
+ */
+const ANSWER_MS_MAX = 2_500;
 
 /** The life of the topic is asked for once in this many looks. */
 const IDENTITY_LOOKS = 10;

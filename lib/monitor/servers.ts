@@ -4,16 +4,14 @@
  * @module
  */
 import type { Clock } from "../clock.ts";
-import { describeError } from "../errors.ts";
+import { describeError, NoAnswerError, type ServerName } from "../errors.ts";
 
-/** The servers that the flow needs, in the order in which a message meets them. */
-export const SERVER_NAMES = ["kafka", "redis", "postgres"] as const;
-
-/** One of {@linkcode SERVER_NAMES}. */
-export type ServerName = typeof SERVER_NAMES[number];
-
-/** `degraded`: it answers, but not to everything that is asked of it. */
-export type ServerState = "unknown" | "ok" | "degraded" | "away";
+/**
+ * `never_reached`: since the start of this process it has not said a word. `degraded`: it answers, but
+ * not to everything that is asked of it. `refuses`: it answers with a refusal, for want of a table or of
+ * a right. `away`: it does not answer any more.
+ */
+export type ServerState = "never_reached" | "ok" | "degraded" | "refuses" | "away";
 
 /** What is known of one server. */
 export interface ServerStatus {
@@ -21,7 +19,7 @@ export interface ServerStatus {
   readonly state: ServerState;
   /** Since when it has been like that, ms since 1970. */
   readonly sinceMs: number;
-  /** When it answered last, ms since 1970; null: never. */
+  /** When it answered last, ms since 1970, a refusal included; null: never. */
   readonly answeredAtMs: number | null;
   /** Why it is not ok; "" if it is. */
   readonly detail: string;
@@ -36,7 +34,7 @@ export class Servers {
   constructor(clock: Clock) {
     this.#clock = clock;
     const unknown: ServerStatus = {
-      state: "unknown",
+      state: "never_reached",
       sinceMs: clock.now(),
       answeredAtMs: null,
       detail: "not asked yet",
@@ -55,10 +53,16 @@ export class Servers {
     this.#set(name, state, { detail: limitation ?? "", answeredAtMs: this.#clock.now() });
   }
 
-  /** It did not answer. */
+  /** It did not answer, or refused. */
   failed(name: ServerName, error: unknown): void {
+    const detail = describeError(error);
     const { answeredAtMs } = this.#states[name];
-    this.#set(name, "away", { detail: describeError(error), answeredAtMs });
+    if (!(error instanceof NoAnswerError)) {
+      this.#set(name, "refuses", { detail, answeredAtMs: this.#clock.now() });
+    } else {this.#set(name, answeredAtMs === null ? "never_reached" : "away", {
+        detail,
+        answeredAtMs,
+      });}
   }
 
   #set(

@@ -5,7 +5,7 @@
  * @module
  */
 import { type Clock, systemClock } from "../clock.ts";
-import { RowDataError, TransientError } from "../errors.ts";
+import { NoAnswerError, RowDataError, TransientError } from "../errors.ts";
 import { type TopicIdentity, UNKNOWN_EPOCH } from "../kafka/message.ts";
 import { type Reading, sameContent } from "../reading/reading.ts";
 import type {
@@ -108,7 +108,9 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): MemoryStore
     const failure = failures.get(method)?.shift();
     if (failure instanceof Error) throw failure;
     const result = effect();
-    if (failure === "lose reply") throw new TransientError(`Cannot ${method}: the reply was lost`);
+    if (failure === "lose reply") {
+      throw new NoAnswerError(`Cannot ${method}: the reply was lost`, { server: "postgres" });
+    }
     return result;
   };
   return {

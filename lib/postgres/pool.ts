@@ -12,6 +12,7 @@ import { connectFault, settingsOf } from "../connect_fault.ts";
 import {
   ConfigurationError,
   describeError,
+  NoAnswerError,
   RowDataError,
   TooMuchError,
   TransientError,
@@ -346,8 +347,10 @@ export function classifyPostgresError(
       return new ConfigurationError(because(`${fault.text}${cure}`), { cause: error });
     }
     const cure = isQueryTimeout(error) ? `. ${sqlstateRule("57014", purpose).cure}` : "";
-    const Class = isQueryTimeout(error) ? TooMuchError : TransientError;
-    return new Class(because(`${describeError(error)}${cure}`), { cause: error });
+    const text = because(`${describeError(error)}${cure}`);
+    return isQueryTimeout(error)
+      ? new TooMuchError(text, { cause: error })
+      : new NoAnswerError(text, { cause: error, server: "postgres" });
   }
   const { code, table } = server;
   const said = `${server.message} (SQLSTATE ${code})`;
@@ -370,6 +373,7 @@ export function classifyPostgresError(
   const { kind, cure } = poolerRule(code, server.message) ?? sqlstateRule(code, purpose);
   const alarm = kind === "unexpected" ? "ALARM, unexpected: " : "";
   const text = because(`${alarm}${said}${cure === "" ? "" : `. ${cure}`}`);
+  if (kind === "away") return new NoAnswerError(text, { cause: error, server: "postgres" });
   return new ERRORS[kind](text, { cause: error });
 }
 

@@ -15,6 +15,7 @@
  * - `row_data`: nobody; one row's data is refused.
  * - `configuration`: a person; the same call has the same answer until then.
  * - `transient`: nobody, or whoever runs the server; the same call can succeed later.
+ * - `away`: as `transient`; it is the same as if the server said nothing.
  * - `too_much`: as `transient`, and less work at once can succeed sooner.
  * - `unexpected`: nothing that we know of leads here; as `transient`, with an alarm.
  */
@@ -22,6 +23,7 @@ export type SqlstateKind =
   | "row_data"
   | "configuration"
   | "transient"
+  | "away"
   | "too_much"
   | "unexpected";
 
@@ -72,8 +74,8 @@ const START_OPTIONS =
 const RULES: ReadonlyMap<string, SqlstateRule> = new Map(
   ([
     // Connections. Poolers use 08P01 for whatever they have to say.
-    ["08", "transient", ""],
-    ["08P01", "transient", POOLER_LOG],
+    ["08", "away", ""],
+    ["08P01", "away", POOLER_LOG],
     // Cached plans after a change of the tables go with their connection.
     ["0A000", "transient", `If it stays: this server lacks something. ${TOO_OLD}`],
     ["21000", "row_data", ""],
@@ -149,9 +151,11 @@ const RULES: ReadonlyMap<string, SqlstateRule> = new Map(
       "POSTGRES_STATEMENT_TIMEOUT_MS",
     ],
     ["57", "transient", ""],
+    ["57P01", "away", ""],
+    ["57P02", "away", ""],
     [
       "57P03",
-      "transient",
+      "away",
       "The server is starting, stopping or recovering: wait, or look at its log",
     ],
     ["57P04", "transient", "The database was dropped: create it, or check POSTGRES_DB"],

@@ -12,9 +12,9 @@
  *
  * @module
  */
-import { createClient } from "@redis/client";
+import { createClient, ErrorReply } from "@redis/client";
 import type { Clock } from "../clock.ts";
-import { ConfigurationError, describeError, TransientError } from "../errors.ts";
+import { ConfigurationError, describeError, NoAnswerError, TransientError } from "../errors.ts";
 import { type Log, sayOnChange } from "../log.ts";
 import { backoffMs } from "../retry.ts";
 import { tlsOptions, type TlsSettings } from "../tls.ts";
@@ -277,9 +277,7 @@ export class RedisCache implements Cache, LastValueReader {
 
   async #call<Reply>(action: string, command: string[]): Promise<Reply> {
     const client = this.#client;
-    if (client === undefined) {
-      throw new TransientError(this.#cannot(action), { cause: this.#absence });
-    }
+    if (client === undefined) throw this.#cannot(action, this.#absence);
     try {
       const limit = { clock: this.#clock, limitMs: ANSWER_MS_MAX };
       return await withTimeLimit(() => client.sendCommand<Reply>(command), limit);
@@ -288,12 +286,17 @@ export class RedisCache implements Cache, LastValueReader {
       // replica may have been the primary; what has the name now is found by connecting anew.
       const isLost = error instanceof TransientError || redisFault(error)?.kind === "replica";
       if (isLost) client.destroy();
-      throw new TransientError(this.#cannot(action), { cause: withCure(error) });
+      throw this.#cannot(action, error);
     }
   }
 
-  #cannot(action: string): string {
-    return `Cannot ${action} in Redis at ${this.#address}`;
+  /** What Redis says, about the call or to whoever connects, is an answer; all else is silence. */
+  #cannot(action: string, error: unknown): TransientError {
+    const text = `Cannot ${action} in Redis at ${this.#address}`;
+    const isAnswered = redisFault(error) !== undefined || error instanceof ErrorReply;
+    return isAnswered
+      ? new TransientError(text, { cause: withCure(error) })
+      : new NoAnswerError(text, { cause: error, server: "redis" });
   }
 
   get #address(): string {

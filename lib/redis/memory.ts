@@ -5,7 +5,7 @@
  * @module
  */
 import type { Clock } from "../clock.ts";
-import { TransientError } from "../errors.ts";
+import { NoAnswerError, TransientError } from "../errors.ts";
 import {
   type Cache,
   type Claim,
@@ -244,7 +244,7 @@ export class MemoryCache implements Cache, LastValueReader {
   }
 
   async #enter(method: CacheMethod): Promise<void> {
-    if (this.isAway) throw new TransientError("Redis is away");
+    if (this.isAway) throw new NoAnswerError("Redis is away", { server: "redis" });
     const silence = this.#silences.indexOf(method);
     if (silence !== -1) {
       this.#silences.splice(silence, 1);
