@@ -31,13 +31,13 @@ const NO_PERMISSION_TEXTS = /Requires \w+ access to |getaddrinfo EPERM /;
 
 /** What a server says of our own certificate, by the name of the TLS alert, in lower case. */
 const CERTIFICATE_ALERTS = new Map<string, string>([
-  ["accessdenied", "the server denies access to the owner of our certificate"],
-  ["badcertificate", "the server wants a certificate of ours, or does not accept it"],
-  ["certificateexpired", "our certificate has expired, says the server"],
-  ["certificaterequired", "the server wants a certificate of ours"],
-  ["certificaterevoked", "our certificate has been revoked, says the server"],
-  ["certificateunknown", "the server does not accept our certificate"],
-  ["unknownca", "the server does not know the authority of our certificate"],
+  ["accessdenied", "the server denies access to the owner of our client certificate"],
+  ["badcertificate", "the server requires a client certificate, or does not accept ours"],
+  ["certificateexpired", "the server says that our client certificate has expired"],
+  ["certificaterequired", "the server requires a client certificate"],
+  ["certificaterevoked", "the server says that our client certificate has been revoked"],
+  ["certificateunknown", "the server does not accept our client certificate"],
+  ["unknownca", "the server does not know the authority that signed our client certificate"],
   ["unsupportedcertificate", "the server does not accept certificates of this kind"],
 ]);
 

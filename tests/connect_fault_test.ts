@@ -31,16 +31,24 @@ Deno.test("connectFault() tells what a person must mend from what passes", async
     [
       "our certificate, as Deno's TLS says it",
       new Error("Connection error: received fatal alert: CertificateExpired"),
-      /^our certificate has expired, says the server \(Connection error: received/,
+      /^the server says that our client certificate has expired \(Connection error: received/,
     ],
     [
       "a missing one",
       new Error("received fatal alert: CertificateRequired"),
-      /wants a certificate/,
+      /requires a client certificate/,
     ],
     ["a revoked one", new Error("received fatal alert: CertificateRevoked"), /has been revoked/],
-    ["a strange one", new Error("received fatal alert: UnknownCA"), /know the authority of our/],
-    ["the same by OpenSSL", new Error("tlsv1 alert unknown ca"), /know the authority of our/],
+    [
+      "a strange one",
+      new Error("received fatal alert: UnknownCA"),
+      /know the authority that signed our/,
+    ],
+    [
+      "the same by OpenSSL",
+      new Error("tlsv1 alert unknown ca"),
+      /know the authority that signed our/,
+    ],
     ["another alert", new Error("received fatal alert: InternalError"), undefined],
     ["a lost connection", new Error("read ECONNRESET"), undefined],
     ["no error", "self-signed certificate", undefined],

@@ -54,7 +54,7 @@ Deno.test("kafkaFindings() judges the topic", async (t) => {
     ["healthy", {}, undefined],
     ["a partition without a leader", {
       partitions: [{ ...TOPIC.partitions[0]!, hasLeader: false }],
-    }, ["partitions", "failure", /partitions 0: they have no leader/]],
+    }, ["partitions", "failure", /partitions 0 cannot be read or written: they have no leader/]],
     ["a partition whose leader is silent", {
       watermarks: new Map([[0, { offline: "broker 3 leads it and is silent" }]]),
     }, ["leaders", "failure", /partition 0: broker 3 leads it and is silent\. .*advertised/]],
@@ -79,12 +79,16 @@ Deno.test("kafkaFindings() judges the topic", async (t) => {
     ["one copy, and two are asked for", copies(1, 1, 2), ["replication", "warning", /one copy/]],
     ["too few copies in sync", copies(3, 1), ["replication", "failure", /refuse to write/]],
     ["a copy behind", copies(3, 2), ["replication", "warning", /a copy is behind/]],
-    ["one copy acknowledges", copies(3, 3, 1), ["replication", "warning", /acknowledge alone/]],
-    ["all copies are needed", copies(2, 2, 2), ["replication", "warning", /any broker down/]],
+    ["one copy acknowledges", copies(3, 3, 1), [
+      "replication",
+      "warning",
+      /a single copy may acknowledge/,
+    ]],
+    ["all copies are needed", copies(2, 2, 2), ["replication", "warning", /any broker is down/]],
     ["compacted", setting("cleanup.policy", "compact,delete"), [
       "cleanup policy",
       "failure",
-      /newest message alone/,
+      /only the newest message/,
     ]],
     ["kept for hours", setting("retention.ms", "3600000"), ["retention", "warning", /^1h: /]],
     ["bounded by size", setting("retention.bytes", "1000000"), [
@@ -95,7 +99,7 @@ Deno.test("kafkaFindings() judges the topic", async (t) => {
     ["kept for longer than readings may be old", setting("retention.ms", "-1"), [
       "age limit",
       "warning",
-      /for ever, and MAX_PAST_DAYS=3650/,
+      /forever, and MAX_PAST_DAYS=3650/,
     ]],
     ["producers' clocks", setting("message.timestamp.type", "CreateTime"), [
       "message time",
@@ -139,8 +143,8 @@ Deno.test("kafkaFindings() judges the topic", async (t) => {
 Deno.test("kafkaFindings() says to what retention compares", async (t) => {
   const cases: [env: Record<string, string>, retention: string, says: RegExp][] = [
     [{}, "604800000", /^7d, so retain .*older than REDIS_TTL_SECONDS=3600/],
-    [{ REDIS_TTL_SECONDS: "604800" }, "604800000", /^7d, .*Redis remembers as long/],
-    [{ MAX_PAST_DAYS: "0" }, "-1", /^for ever, so retain deletes nothing/],
+    [{ REDIS_TTL_SECONDS: "604800" }, "604800000", /^7d, .*Redis remembers readings as long/],
+    [{ MAX_PAST_DAYS: "0" }, "-1", /^forever, so retain deletes nothing/],
   ];
   for (const [env, retention, says] of cases) {
     await t.step(String(says), () => {
@@ -185,7 +189,7 @@ Deno.test("kafkaFindings() judges the group and the lag", async (t) => {
       [
         "group",
         "warning",
-        /sharing the partitions anew/,
+        /rebalancing/,
       ],
     ],
     ["more members than partitions", { group: { sight: sightOf(5) } }, ledger, [
@@ -212,19 +216,19 @@ Deno.test("kafkaFindings() judges the group and the lag", async (t) => {
     ["waiting for long", {}, [lineAt(0, 49), lineAt(1, 5)], [
       "lag",
       "warning",
-      /51 messages wait, in partitions 0 for more than half/,
+      /51 messages are waiting, in partitions 0 for more than half/,
     ]],
     [
       "waiting for long, by another program's offset",
       { group: { committedByOthers: new Map([[0, 20]]) } },
       [],
-      ["lag", "warning", /85 messages wait, in partitions 0/],
+      ["lag", "warning", /85 messages are waiting, in partitions 0/],
     ],
     [
       "made again: another program's offset counts no more",
       { group: { committedByOthers: new Map([[0, 95]]) } },
       [{ ...lineAt(0, 7), topic: { ...IDENTITY, topicId: "before" } }],
-      ["lag", "warning", /95 messages wait, in partitions 0/],
+      ["lag", "warning", /95 messages are waiting, in partitions 0/],
     ],
     ["the log has lost its end", { group: { sight: sightOf(0) } }, [lineAt(0, 101), lineAt(1, 5)], [
       "lag",
@@ -255,7 +259,7 @@ Deno.test("kafkaFindings() judges the group and the lag", async (t) => {
   });
   await t.step("the lag is the ledger's", () => {
     const found = kafkaFindings(KAFKA, { settings: DEFAULTS, ledger });
-    assert.match(found.at(-1)!.text, /^5 messages wait/);
+    assert.match(found.at(-1)!.text, /^5 messages are waiting/);
   });
 });
 
@@ -390,8 +394,12 @@ Deno.test("postgresFindings() judges server and tables", async (t) => {
     assertFound(withPooler("session"), undefined);
     assertFound(withPooler("transaction"), undefined);
     const found = withPooler("transaction").find(({ check }) => check === "pooler");
-    assert.equal(found?.text, "a pooler lends connections for one transaction each");
-    assertFound(withPooler("statement"), ["pooler", "failure", /one statement each. .*pool_mode/]);
+    assert.equal(found?.text, "a pooler lends its connections for one transaction at a time");
+    assertFound(withPooler("statement"), [
+      "pooler",
+      "failure",
+      /one statement at a time. .*pool_mode/,
+    ]);
     assertFound(withPooler(new Error("too many")), ["pooler", "warning", /look for one: too many/]);
   });
   await t.step("sizes", () => {
@@ -402,7 +410,7 @@ Deno.test("postgresFindings() judges server and tables", async (t) => {
       readFault: null,
     });
     const disk = found.find(({ check }) => check === "disk");
-    assert.match(disk?.text ?? "", /^the database has 3 GiB, 2\.5 GiB of it readings/);
+    assert.match(disk?.text ?? "", /^the database takes 3 GiB, readings 2\.5 GiB of it/);
   });
 });
 
@@ -418,18 +426,18 @@ Deno.test("redisFindings() judges the server", async (t) => {
     ["evicts everything", { ...allkeys, evictedKeys: 12 }, [
       "eviction",
       "failure",
-      /drops last values.*12 keys.*rebuild-last/,
+      /last values.*12 keys.*rebuild-last/,
     ]],
     ["would evict everything", { ...allkeys, memoryBytesMax: 0 }, [
       "eviction",
       "warning",
-      /once there is a maxmemory/,
+      /once maxmemory is set/,
     ]],
     ["a replica", { role: "slave" }, ["kind", "failure", /replica/]],
     ["last values of a data set that is gone", { lastValues: held("gone", null) }, [
       "last values",
       "warning",
-      /data set, gone, which nobody minds/,
+      /data set, gone, which has no consumer/,
     ]],
     ["last values of a neighbour", { lastValues: held("theirs", "theirs") }, [
       "last values",
@@ -444,12 +452,12 @@ Deno.test("redisFindings() judges the server", async (t) => {
     ["last values of nobody", { lastValues: held(null, null) }, undefined],
     ["a key of another program", {
       lastValues: { ...REDIS.lastValues, refusedKey: "last:s-88" },
-    }, ["keys", "warning", /last:s-88 holds something of another program.*REDIS_PREFIX/]],
+    }, ["keys", "warning", /last:s-88 belongs to another program.*REDIS_PREFIX/]],
     ["full", { memoryBytes: 95 * 1_024 ** 2 }, ["memory", "warning", /refuses to write/]],
     ["full, and evicts", { memoryBytes: 95 * 1_024 ** 2, evictionPolicy: "volatile-ttl" }, [
       "memory",
       "warning",
-      /drops keys/,
+      /evicts keys/,
     ]],
     ["unbounded", { memoryBytesMax: 0 }, undefined],
   ];
@@ -488,7 +496,7 @@ Deno.test("settingsFindings() names contradictions", async (t) => {
       KAFKA_SASL_MECHANISM: "plain",
       KAFKA_USER: "u",
       KAFKA_PASSWORD: "p",
-    }, ["Kafka log-in", "warning", /KAFKA_TLS=disable/]],
+    }, ["Kafka login", "warning", /KAFKA_TLS=disable/]],
     ["pages for everybody", { HTTP_HOST: "0.0.0.0" }, ["pages", "warning", /no HTTP_TOKEN/]],
     ["pages for whoever has the token", {
       HTTP_HOST: "0.0.0.0",
@@ -529,7 +537,7 @@ Deno.test("clockFindings() judges differences as far as they are certain", async
     ["Redis is an hour behind", { postgres: at(0), redis: at(-3_700_000) }, [
       "difference",
       "failure",
-      /good readings can become dead letters/,
+      /valid readings can become dead letters/,
     ]],
   ];
   for (const [name, times, want] of cases) {

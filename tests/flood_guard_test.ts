@@ -65,7 +65,7 @@ Deno.test("FloodGuard says once how many of the last messages are bad, why, and 
     reasons: "json 30, missing 15, utf8 10",
     see: "deno task dead-letters list",
   });
-  assert.match(String(message), /no readings.*kept as dead letters.*goes on/);
+  assert.match(String(message), /not valid readings.*kept as dead letters.*continues/);
   assert.deepEqual(more, []);
   assert.deepEqual(guarded.told.map((flood) => flood?.deadLetters), [60, 61]);
 });
@@ -132,7 +132,7 @@ Deno.test("consume() with nothing but bad messages says so, and stores what come
   await pipeline.until("rows", () => pipeline.store.readings.size === 5);
   await pipeline.stop(consumer);
   assert.equal(pipeline.store.deadLetters.length, 300);
-  const said = pipeline.logged.filter((line) => line.includes("no readings"));
+  const said = pipeline.logged.filter((line) => line.includes("not valid readings"));
   assert.equal(said.length, 1, pipeline.logged.join(""));
   assert.match(said[0]!, /ERROR .*json 200/);
 });

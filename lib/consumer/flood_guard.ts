@@ -83,7 +83,7 @@ export class FloodGuard {
     this.#saidMs = nowMs;
     const { deadLetters, messages, reasons } = flood;
     log.error(
-      "many messages are no readings; they are kept as dead letters, and the flow goes on",
+      "many messages are not valid readings; they are kept as dead letters, and the flow continues",
       {
         deadLetters,
         ofTheLast: messages,
@@ -97,7 +97,10 @@ export class FloodGuard {
     const { deadLetters, messages } = this.#window.describe();
     this.#isFlooded = false;
     this.#parts.observer?.flooded(undefined);
-    this.#parts.log.info("most messages are readings again", { deadLetters, ofTheLast: messages });
+    this.#parts.log.info("most messages are valid readings again", {
+      deadLetters,
+      ofTheLast: messages,
+    });
   }
 }
 

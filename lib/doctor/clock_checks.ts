@@ -45,19 +45,19 @@ export function clockFindings(
   );
   return [clocks.ok(
     "difference",
-    `${parts.join(", ")} against this computer; Kafka's cannot be asked`,
+    `${parts.join(", ")} from this computer; Kafka does not tell its time`,
   )];
 }
 
 function judge(pair: string, { aheadMs, toleranceMs }: ServerTime, wrongMs: number): Finding[] {
   const certainMs = Math.abs(aheadMs) - toleranceMs;
   const text = `${pair} differ by ${(Math.abs(aheadMs) / 1_000).toFixed(1)} s`;
-  const cure = "Keep all clocks in step, by NTP.";
+  const cure = "Synchronize all clocks by NTP.";
   if (certainMs > wrongMs) {
-    return [clocks.failure("difference", `${text}: good readings can become dead letters`, cure)];
+    return [clocks.failure("difference", `${text}: valid readings can become dead letters`, cure)];
   }
   if (certainMs > DIFFERENCE_MS_MAX) {
-    return [clocks.warning("difference", `${text}: ages and delays are wrong by as much`, cure)];
+    return [clocks.warning("difference", `${text}: ages and delays are off by as much`, cure)];
   }
   return [];
 }

@@ -23,7 +23,7 @@ import type { Finding } from "./finding.ts";
 export function addDoctor(cli: CommandLine, migrations: string): void {
   cli.command("doctor")
     .description(
-      "check settings, servers, topic and tables; exit code 1 if the consumer cannot work",
+      "check settings, servers, topic and tables; exit code 1 if a consumer could not work",
     )
     .option("--json", "print JSON")
     .action(async (flags: { json?: true }) => {

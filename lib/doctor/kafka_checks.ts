@@ -69,7 +69,7 @@ function topicFindings(
       ? [kafka.warning(
         "topic settings",
         describeError(topic.settings),
-        "Grant DESCRIBE_CONFIGS on the topic: retain asks for retention.ms, too.",
+        "Grant DESCRIBE_CONFIGS on the topic: retain needs retention.ms, too.",
       )]
       : settingsFindings(topic.settings, context.settings)),
   ];
@@ -81,8 +81,8 @@ function partitions({ partitions }: TopicFacts): Finding {
     const names = dead.map(({ partition }) => partition).join(", ");
     return kafka.failure(
       "partitions",
-      `nobody can read or write partitions ${names}: they have no leader. The others flow`,
-      "Start the brokers that hold them.",
+      `partitions ${names} cannot be read or written: they have no leader. The others work`,
+      "Start the brokers that host them.",
     );
   }
   const count = partitions.length;
@@ -102,7 +102,7 @@ function reach({ watermarks, partitions }: TopicFacts): Finding {
     isAnswered
       ? silent.map(([partition, reason]) => `partition ${partition}: ${reason}`).join("; ")
       : describeError(watermarks),
-    "Look whether advertised.listeners names the brokers as this computer can reach them.",
+    "Check that advertised.listeners names the brokers by addresses that this computer can reach.",
   );
 }
 
@@ -112,7 +112,9 @@ function openTransactions(
   { topic }: KafkaCheckSettings["kafka"],
 ): Finding {
   const [first] = heldBack;
-  if (first === undefined) return kafka.ok("transactions", "none that is open holds messages back");
+  if (first === undefined) {
+    return kafka.ok("transactions", "no open transaction holds messages back");
+  }
   return kafka.warning(
     "transactions",
     Array.from(heldBack, ([partition, held]) => heldBackText(partition, held)).join("; "),
@@ -134,7 +136,7 @@ function replication({ partitions, settings }: TopicFacts, brokers: number): Fin
   const minInSync = settings instanceof Error
     ? NaN
     : Number(settings.get("min.insync.replicas") ?? NaN);
-  const told = Number.isNaN(minInSync) ? "not told" : minInSync;
+  const told = Number.isNaN(minInSync) ? "unknown" : minInSync;
   const text = `${copies} copies, ${inSync} in sync, min.insync.replicas ${told}`;
   // A topic with fewer copies than that is written to when all of them are in sync.
   if (inSync < Math.min(minInSync, copies)) {
@@ -147,26 +149,26 @@ function replication({ partitions, settings }: TopicFacts, brokers: number): Fin
   if (copies === 1) {
     return kafka.warning(
       "replication",
-      "one copy: a broker's disk that fails takes along what is not stored yet",
+      "one copy: if the broker's disk fails, messages that are not stored yet are lost",
       brokers === 1
         ? "Run three brokers, with replication factor 3 and min.insync.replicas=2."
         : "Give the topic replication factor 3 and min.insync.replicas=2.",
     );
   }
   if (inSync < copies) {
-    return kafka.warning("replication", `${text}: a copy is behind`, "Look at the brokers.");
+    return kafka.warning("replication", `${text}: a copy is behind`, "Check the brokers.");
   }
   if (minInSync === 1) {
     return kafka.warning(
       "replication",
-      `${text}: one copy may acknowledge alone, and be the one that is lost`,
+      `${text}: a single copy may acknowledge a message, and be the one that is lost`,
       "Set min.insync.replicas=2.",
     );
   }
   if (minInSync === copies) {
     return kafka.warning(
       "replication",
-      `${text}: with any broker down nothing can be written`,
+      `${text}: if any broker is down, nothing can be written`,
       "Set min.insync.replicas one below the number of copies.",
     );
   }
@@ -180,8 +182,8 @@ function settingsFindings(
   if (!given.has("retention.ms")) {
     return [kafka.warning(
       "topic settings",
-      "the brokers do not tell them",
-      "Grant DESCRIBE_CONFIGS on the topic: retain asks for retention.ms, too.",
+      "the brokers do not reveal them",
+      "Grant DESCRIBE_CONFIGS on the topic: retain needs retention.ms, too.",
     )];
   }
   return [
@@ -200,7 +202,7 @@ function cleanup(given: ReadonlyMap<string, string>): Finding {
   if (!policy.includes("compact")) return kafka.ok("cleanup policy", policy);
   return kafka.failure(
     "cleanup policy",
-    `${policy}: of each sensor the topic keeps the newest message alone, and drops readings that ` +
+    `${policy}: the topic keeps only the newest message of each sensor, and drops readings that ` +
       "are not stored yet",
     "Set cleanup.policy=delete.",
   );
@@ -217,22 +219,22 @@ function retention(given: ReadonlyMap<string, string>, { redis }: KafkaCheckSett
   if (keptMs < DAY_MS) {
     return kafka.warning(
       "retention",
-      `${ageText(keptMs)}: a consumer that is away for longer loses messages`,
+      `${ageText(keptMs)}: a consumer that is down for longer loses messages`,
       "Raise retention.ms to a few days.",
     );
   }
   const kept = keptMs === Infinity
-    ? "for ever, so retain deletes nothing"
-    : `${ageText(keptMs)}, so retain takes windows from there on`;
+    ? "forever, so retain deletes nothing"
+    : `${ageText(keptMs)}, so retain accepts windows of that length or longer`;
   const remembered = redis.ttlSeconds * 1_000 < keptMs
-    ? `repeats older than REDIS_TTL_SECONDS=${redis.ttlSeconds} are found by PostgreSQL alone`
-    : "Redis remembers as long";
+    ? `duplicates older than REDIS_TTL_SECONDS=${redis.ttlSeconds} are found by PostgreSQL alone`
+    : "Redis remembers readings as long as that";
   return kafka.ok("retention", `${kept}; ${remembered}`);
 }
 
 function retentionSize(given: ReadonlyMap<string, string>): Finding {
   const bytes = Number(given.get("retention.bytes") ?? -1);
-  if (bytes < 0) return kafka.ok("retention size", "no bound");
+  if (bytes < 0) return kafka.ok("retention size", "unlimited");
   return kafka.warning(
     "retention size",
     `retention.bytes=${bytes}: a burst can push out messages that are not stored yet`,
@@ -244,14 +246,17 @@ function ageLimit(given: ReadonlyMap<string, string>, { limits }: KafkaCheckSett
   const { pastDaysMax } = limits;
   const keptMs = retentionMsOf(given);
   if (pastDaysMax === 0 || pastDaysMax * DAY_MS >= keptMs) {
-    return kafka.ok("age limit", `MAX_PAST_DAYS=${pastDaysMax} allows all that the topic keeps`);
+    return kafka.ok(
+      "age limit",
+      `MAX_PAST_DAYS=${pastDaysMax} allows everything that the topic keeps`,
+    );
   }
-  const kept = keptMs === Infinity ? "for ever" : `for ${ageText(keptMs)}`;
+  const kept = keptMs === Infinity ? "forever" : `for ${ageText(keptMs)}`;
   return kafka.warning(
     "age limit",
     `the topic keeps messages ${kept}, and MAX_PAST_DAYS=${pastDaysMax} refuses older readings: ` +
-      "read late or again they become dead letters",
-    "Raise MAX_PAST_DAYS, or set 0 for no bound.",
+      "when they are read late, or again, they become dead letters",
+    "Raise MAX_PAST_DAYS, or set it to 0 for no limit.",
   );
 }
 
@@ -260,7 +265,7 @@ function timestamps(given: ReadonlyMap<string, string>): Finding {
   if (type === "LogAppendTime") return kafka.ok("message time", type);
   return kafka.warning(
     "message time",
-    `${type}: producers' clocks decide when messages are deleted, and what a time means to --from, ` +
+    `${type}: producers' clocks decide when messages are deleted, and what a time means for --from, ` +
       "rewind and the lag in seconds",
     "Set message.timestamp.type=LogAppendTime.",
   );
@@ -276,14 +281,14 @@ function messageSize(
   return kafka.warning(
     "message size",
     `max.message.bytes=${bytesMax} is less than PRODUCER_BATCH_BYTES_MAX=${neededBytes}: the ` +
-      "topic refuses full batches of the producer",
+      "topic refuses the producer's full batches",
     "Raise max.message.bytes to 1048576, or lower PRODUCER_BATCH_BYTES_MAX.",
   );
 }
 
 function leaderElection(given: ReadonlyMap<string, string>): Finding {
   if (given.get("unclean.leader.election.enable") !== "true") {
-    return kafka.ok("leader election", "only copies that have everything");
+    return kafka.ok("leader election", "only in-sync replicas can become leaders");
   }
   return kafka.warning(
     "leader election",
@@ -324,8 +329,8 @@ function members(group: GroupFacts, topic: Answer<TopicFacts>, groupId: string):
   if (!isSettled) {
     return kafka.warning(
       "group",
-      `${members} members, sharing the partitions anew (${state})`,
-      "Ask again in some seconds; if it stays like this, members come and go: look at their logs.",
+      `${members} members, rebalancing (${state})`,
+      "Try again in a few seconds; if it stays like this, members keep joining and leaving: see their logs.",
     );
   }
   const partitions = topic instanceof Error ? Infinity : topic.partitions.length;
@@ -336,7 +341,10 @@ function members(group: GroupFacts, topic: Answer<TopicFacts>, groupId: string):
       "Run fewer consumers, or give the topic more partitions.",
     );
   }
-  return kafka.ok("group", members === 0 ? "no consumer runs" : `${members} members, ${state}`);
+  return kafka.ok(
+    "group",
+    members === 0 ? "no consumer is running" : `${members} members, ${state}`,
+  );
 }
 
 function groupOffsets(
@@ -388,16 +396,16 @@ function lag(
       "lag",
       `partitions ${shortened.join(", ")} end before the ledger: the brokers have lost their ` +
         "newest messages; what is left will be read again",
-      "Look at the brokers' disks and at min.insync.replicas.",
+      "Check the brokers' disks and min.insync.replicas.",
     );
   }
   if (aging.length > 0) {
     return kafka.warning(
       "lag",
-      `${waiting} messages wait, in partitions ${aging.join(", ")} for more than half of ` +
-        "retention.ms: soon they are deleted",
+      `${waiting} messages are waiting, in partitions ${aging.join(", ")} for more than half of ` +
+        "retention.ms: they will be deleted soon",
       "Start consumers, or raise retention.ms.",
     );
   }
-  return kafka.ok("lag", `${waiting} messages wait, by the ledger`);
+  return kafka.ok("lag", `${waiting} messages are waiting, by the ledger`);
 }

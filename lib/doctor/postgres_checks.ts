@@ -79,21 +79,21 @@ function writable({ isStandby, isReadOnly }: PostgresServerFacts): Finding {
     return postgres.failure(
       "writable",
       "this is a standby, which refuses to write",
-      "Let POSTGRES_HOST name the primary server.",
+      "Set POSTGRES_HOST to the primary server.",
     );
   }
   if (isReadOnly) {
     return postgres.failure(
       "writable",
       "default_transaction_read_only=on for this role or database",
-      "Log in as another role, or switch it off.",
+      "Log in as another role, or turn it off.",
     );
   }
   return postgres.ok("writable", "a primary server");
 }
 
 function role({ isSuperuser }: PostgresServerFacts): Finding {
-  if (!isSuperuser) return postgres.ok("role", "no superuser");
+  if (!isSuperuser) return postgres.ok("role", "not a superuser");
   return postgres.warning(
     "role",
     "POSTGRES_USER is a superuser, and may do more than it needs",
@@ -124,10 +124,14 @@ function connections(
 
 function lender(pooler: Answer<Pooler>): Finding {
   if (pooler instanceof Error) {
-    return postgres.warning("pooler", `could not look for one: ${describeError(pooler)}`, "");
+    return postgres.warning(
+      "pooler",
+      `cannot tell whether there is one: ${describeError(pooler)}`,
+      "",
+    );
   }
   if (pooler === "none") return postgres.ok("pooler", "none between this program and the server");
-  const text = `a pooler lends connections for one ${pooler} each`;
+  const text = `a pooler lends its connections for one ${pooler} at a time`;
   return pooler === "statement"
     ? postgres.failure("pooler", text, "Set its pool_mode to transaction or session.")
     : postgres.ok("pooler", text);
@@ -163,8 +167,10 @@ function durability(
   const off = [hasFsync ? "" : "fsync", hasFullPageWrites ? "" : "full_page_writes"];
   return postgres.failure(
     "durability",
-    `${off.filter(Boolean).join(" and ")} off: a crash of the computer can ruin the database`,
-    "Switch it on.",
+    `${
+      off.filter(Boolean).join(" and ")
+    } off: a crash of the server's computer can corrupt the database`,
+    "Turn it on.",
   );
 }
 
@@ -183,13 +189,13 @@ function migrations(pending: Answer<readonly string[]>): Finding {
 function disk({ databaseBytes }: PostgresServerFacts, { readingsBytes }: SchemaFacts): Finding {
   return postgres.ok(
     "disk",
-    `the database has ${bytesText(databaseBytes)}, ${bytesText(readingsBytes)} of it readings; ` +
-      "how much is free cannot be asked in SQL",
+    `the database takes ${bytesText(databaseBytes)}, readings ${bytesText(readingsBytes)} of it; ` +
+      "SQL cannot tell how much is free",
   );
 }
 
 function rights({ missingRights }: SchemaFacts): Finding {
-  if (missingRights.length === 0) return postgres.ok("rights", "those that run needs");
+  if (missingRights.length === 0) return postgres.ok("rights", "everything that run needs");
   return postgres.failure(
     "rights",
     `POSTGRES_USER lacks ${missingRights.join(", ")}`,
@@ -198,7 +204,7 @@ function rights({ missingRights }: SchemaFacts): Finding {
 }
 
 function readRole(fault: Error | null): Finding {
-  if (fault === null) return postgres.ok("read role", "POSTGRES_READ_USER reads the tables");
+  if (fault === null) return postgres.ok("read role", "POSTGRES_READ_USER can read the tables");
   return postgres.failure(
     "read role",
     describeError(fault),
@@ -207,11 +213,11 @@ function readRole(fault: Error | null): Finding {
 }
 
 function keys({ missingKeys }: SchemaFacts): Finding {
-  if (missingKeys.length === 0) return postgres.ok("unique keys", "there and valid");
+  if (missingKeys.length === 0) return postgres.ok("unique keys", "present and valid");
   return postgres.failure(
     "unique keys",
     `missing or not valid: ${missingKeys.join("; ")}`,
-    "Create them again: they are what keeps a reading from being stored twice.",
+    "Create them again: they keep readings from being stored twice.",
   );
 }
 
@@ -225,11 +231,11 @@ function crashSafety({ unloggedTables }: SchemaFacts): Finding {
 }
 
 function dataSet({ renewsDataSet }: SchemaFacts): Finding {
-  if (renewsDataSet) return postgres.ok("data set", "an emptied table gets a new name");
+  if (renewsDataSet) return postgres.ok("data set", "an emptied table counts as a new data set");
   return postgres.failure(
     "data set",
     "trigger renew_data_set of sensor_events is missing or disabled: once the table is emptied, " +
-      "marks in Redis would pass for rows",
+      "marks in Redis would be taken for rows",
     "ALTER TABLE sensor_events ENABLE TRIGGER renew_data_set.",
   );
 }

@@ -45,17 +45,17 @@ function cureOf(obstacle: Obstacle, subject: ServerSubject): string {
   const settings = ADDRESS_SETTINGS[subject];
   switch (obstacle) {
     case "refused":
-      return `Nobody listens there: start it, or correct ${settings}.`;
+      return `Nothing is listening there: start it, or correct ${settings}.`;
     case "no name":
-      return `No computer has this name: correct ${settings}.`;
+      return `No such host: correct ${settings}.`;
     case "no name server":
-      return `The name could not be looked up: check the network and its name server, or ${settings}.`;
+      return `The host name could not be resolved: check the network and its DNS server, or ${settings}.`;
     case "silent":
-      return `Nobody answers in time: check ${settings}, the firewall, and whether it hangs.`;
+      return `It does not answer in time: check ${settings}, the firewall, and whether it hangs.`;
     case "no socket":
-      return `There is no socket that this program may use: start it, or correct ${settings}.`;
+      return `There is no socket that this program may use: start the server, or correct ${settings}.`;
     case "dropped":
-      return `Somebody hung up: look at its log, and check ${settings}, and whether it wants TLS.`;
+      return `It closed the connection: look at its log, and check ${settings}, and whether it expects TLS.`;
   }
 }
 

@@ -29,7 +29,7 @@ export function redisFindings(
   { settings, dataSetId }: RedisContext,
 ): readonly Finding[] {
   return [
-    redis.ok("server", `Redis ${facts.version} answers, and runs our scripts`),
+    redis.ok("server", `Redis ${facts.version} answers and runs our scripts`),
     kind(facts),
     lastValues(facts, dataSetId),
     ...foreignKey(facts),
@@ -41,7 +41,11 @@ export function redisFindings(
 
 function kind({ role }: RedisFacts): Finding {
   if (role !== "master") {
-    return redis.failure("kind", "a replica, which refuses to write", "Name the primary server.");
+    return redis.failure(
+      "kind",
+      "a replica, which refuses to write",
+      "Set REDIS_HOST to the primary server.",
+    );
   }
   return redis.ok("kind", "one primary server");
 }
@@ -54,15 +58,15 @@ function lastValues({ lastValues: { owner, lease } }: RedisFacts, own: Answer<st
   if (lease !== null && lease !== own) {
     return redis.failure(
       "last values",
-      `of another data set, ${lease}, one of whose consumers was there a moment ago: ours, ${own}, ` +
+      `of another data set, ${lease}, which had a consumer a moment ago: ours, ${own}, ` +
         "are not written",
       "Give each data set its own REDIS_PREFIX or REDIS_DATABASE.",
     );
   }
   return redis.warning(
     "last values",
-    `of another data set, ${owner}, which nobody minds: the next consumer replaces them`,
-    "If that one is to come back, give each data set its own REDIS_PREFIX or REDIS_DATABASE.",
+    `of another data set, ${owner}, which has no consumer: the next consumer replaces them`,
+    "If you still need that data set, give each data set its own REDIS_PREFIX or REDIS_DATABASE.",
   );
 }
 
@@ -71,7 +75,7 @@ function foreignKey({ lastValues: { refusedKey } }: RedisFacts): readonly Findin
   return [
     redis.warning(
       "keys",
-      `${refusedKey} holds something of another program: its last value was left out within the ` +
+      `${refusedKey} belongs to another program: its last value was left out within the ` +
         "last hour",
       `${REFUSED_CURE}.`,
     ),
@@ -79,15 +83,15 @@ function foreignKey({ lastValues: { refusedKey } }: RedisFacts): readonly Findin
 }
 
 function eviction({ evictionPolicy: policy, memoryBytesMax, evictedKeys }: RedisFacts): Finding {
-  const drops = "it drops last values, which come back only with a newer reading, and marks";
-  const cure = "Set maxmemory-policy noeviction or volatile-ttl.";
+  const drops = "it evicts marks and last values, which come back only with a newer reading";
+  const cure = "Set maxmemory-policy to noeviction or volatile-ttl.";
   if (!policy.startsWith("allkeys")) {
     return redis.ok("eviction", `maxmemory-policy ${policy}`);
   }
   if (memoryBytesMax === 0) {
     return redis.warning(
       "eviction",
-      `maxmemory-policy ${policy}: once there is a maxmemory, ${drops}`,
+      `maxmemory-policy ${policy}: once maxmemory is set, ${drops}`,
       cure,
     );
   }
@@ -101,13 +105,13 @@ function eviction({ evictionPolicy: policy, memoryBytesMax, evictedKeys }: Redis
 function memory({ memoryBytes, memoryBytesMax, evictionPolicy }: RedisFacts): Finding {
   const used = bytesText(memoryBytes);
   if (memoryBytesMax === 0) {
-    return redis.ok("memory", `${used}, without a maxmemory: the computer is the bound`);
+    return redis.ok("memory", `${used}, and no maxmemory: only the computer's memory limits it`);
   }
   const text = `${used} of ${bytesText(memoryBytesMax)}`;
   if (memoryBytes <= memoryBytesMax * MEMORY_SHARE_MAX) return redis.ok("memory", text);
   const then = evictionPolicy === "noeviction"
     ? "soon it refuses to write, and PostgreSQL does all the work"
-    : "soon it drops keys before their time";
+    : "soon it evicts keys before they expire";
   return redis.warning(
     "memory",
     `${text}: ${then}`,

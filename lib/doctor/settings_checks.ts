@@ -19,9 +19,7 @@ const MARKS_PER_MS = 200;
 /** One finding for each contradiction, or one that says that there is none. */
 export function settingsFindings(settings: Settings): readonly Finding[] {
   const found = [...pace(settings), ...security(settings)];
-  return found.length > 0
-    ? found
-    : [settingsFinding.ok("contradictions", "none among the settings")];
+  return found.length > 0 ? found : [settingsFinding.ok("contradictions", "none")];
 }
 
 function pace({ kafka, postgres, redis, consumer }: Settings): readonly Finding[] {
@@ -30,7 +28,7 @@ function pace({ kafka, postgres, redis, consumer }: Settings): readonly Finding[
     found.push(settingsFinding.warning(
       "connections",
       `POSTGRES_POOL_MAX=${postgres.poolMax} is less than ` +
-        `BATCHES_CONCURRENT=${consumer.batchesConcurrent}: batches wait for each other`,
+        `BATCHES_CONCURRENT=${consumer.batchesConcurrent}: batches wait for connections`,
       "Raise POSTGRES_POOL_MAX, or lower BATCHES_CONCURRENT.",
     ));
   }
@@ -61,16 +59,16 @@ function security({ kafka, http }: Settings): readonly Finding[] {
   if (["plain", "oauthbearer"].includes(saslMechanism) && kafka.tls === "disable") {
     const sent = saslMechanism === "plain" ? "the password" : "the token";
     found.push(settingsFinding.warning(
-      "Kafka log-in",
-      `KAFKA_SASL_MECHANISM=${saslMechanism} sends ${sent}, and KAFKA_TLS=disable shows it to the network`,
+      "Kafka login",
+      `KAFKA_SASL_MECHANISM=${saslMechanism} sends ${sent}, and KAFKA_TLS=disable leaves it unencrypted`,
       "Set KAFKA_TLS=verify-full, or use scram-sha-512.",
     ));
   }
   if (http.port !== 0 && http.token === undefined && !isLoopback(http.host)) {
     found.push(settingsFinding.warning(
       "pages",
-      `HTTP_HOST=${http.host} serves the network, and there is no HTTP_TOKEN: whoever reaches it reads`,
-      "Set HTTP_TOKEN, or let HTTP_HOST be 127.0.0.1.",
+      `HTTP_HOST=${http.host} is reachable from the network, and there is no HTTP_TOKEN: anybody who reaches it can read`,
+      "Set HTTP_TOKEN, or set HTTP_HOST to 127.0.0.1.",
     ));
   }
   return found;

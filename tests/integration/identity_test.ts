@@ -103,7 +103,7 @@ Deno.test("certificates, tokens and rights on strict servers", async (t) => {
     [`${server}_TLS_KEY`]: "",
   });
   const wrong: readonly [name: string, server: Server, env: Environment, says: RegExp][] = [
-    ["none", "KAFKA", none("KAFKA"), /wants a certificate of ours/],
+    ["none", "KAFKA", none("KAFKA"), /requires a client certificate/],
     [
       "none",
       "POSTGRES",
@@ -131,7 +131,7 @@ Deno.test("certificates, tokens and rights on strict servers", async (t) => {
       "revoked",
       "POSTGRES",
       pick(servers.mutualEnv(certificates.revokedClient), "POSTGRES"),
-      /our certificate has been revoked.*Check POSTGRES_TLS_CERT/,
+      /our client certificate has been revoked.*Check POSTGRES_TLS_CERT/,
     ],
   ];
   for (const [name, server, env, says] of wrong) {

@@ -139,5 +139,5 @@ Deno.test("two consumers through a pooler that is started again in the middle", 
   assert.deepEqual(await pipeline.lastValueProblems(rows), []);
   await using doctor = pipeline.consumer(["doctor"]);
   const { stdout } = await doctor.ended(DONE_MS);
-  assert.match(stdout, /a pooler lends connections for one transaction each/);
+  assert.match(stdout, /a pooler lends its connections for one transaction at a time/);
 });
