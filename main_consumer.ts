@@ -52,7 +52,7 @@ addOperations(cli, { store: (program) => openStoreOf(program), member: openMembe
 await runCommandLine(cli);
 
 async function runMigrate(): Promise<void> {
-  const program = openProgram();
+  const program = openProgram(["postgres"]);
   // Half a file is rolled back, so that a stop need not wait for it.
   await using store = openStoreOf(program, program.signal);
   const { applied, already } = await migrate(store.pool, await loadMigrations(MIGRATIONS));
@@ -63,7 +63,7 @@ async function runMigrate(): Promise<void> {
 }
 
 async function runVerify(flags: { json?: true }): Promise<void> {
-  const program = openProgram();
+  const program = openProgram(["postgres"]);
   await using store = openStoreOf(program, program.signal);
   const report = await verifyLedger(store.pool);
   await print(flags.json ? JSON.stringify(report) : verifyText(report));
@@ -71,7 +71,7 @@ async function runVerify(flags: { json?: true }): Promise<void> {
 }
 
 async function runStatus(flags: { json?: true }): Promise<void> {
-  const program = openProgram();
+  const program = openProgram(["postgres", "kafka"]);
   await using store = openStoreOf(program, program.signal);
   await using member = await openMemberOf(program);
   const status = await readStatus({ member, store, clock: systemClock });
@@ -79,7 +79,7 @@ async function runStatus(flags: { json?: true }): Promise<void> {
 }
 
 async function runLast(sensorId: string): Promise<void> {
-  const program = openProgram();
+  const program = openProgram(["postgres", "redis"]);
   const { settings, log } = program;
   await using cache = openCache(settings.redis, { clock: systemClock, log });
   await cache.connected();
@@ -97,7 +97,7 @@ async function runLast(sensorId: string): Promise<void> {
 }
 
 /** False also if PostgreSQL does not say which data set is ours, or Redis not whose it has. */
-async function isNeighbours(program: Program, cache: Cache): Promise<boolean> {
+async function isNeighbours(program: Program<"postgres">, cache: Cache): Promise<boolean> {
   await using store = openStoreOf(program);
   try {
     const last = { dataSetId: await store.dataSetId(), values: [] };

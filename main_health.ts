@@ -21,8 +21,8 @@ const cli = new Command("health")
 await runCommandLine(cli);
 
 async function check(program: "consumer" | "producer"): Promise<void> {
-  const { host, port, producerPort } = openProgram().settings.http;
-  const address = { host, port: program === "consumer" ? port : producerPort };
+  const { settings } = openProgram(["http", program]);
+  const address = { host: settings.http.host, port: settings[program].httpPort };
   const answer = await checkHealth(address, systemClock);
   await print(answer.text);
   if (!answer.ok) process.exitCode = EXIT.failed;

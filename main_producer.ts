@@ -20,6 +20,7 @@ import type { MessageToSend } from "./lib/kafka/message.ts";
 import { LINE_BYTES_MAX, readMessages } from "./lib/producer/ndjson.ts";
 import { produce } from "./lib/producer/producer.ts";
 import { EXIT, openProgram, type Program, reach, runCommandLine, VERSION } from "./lib/program.ts";
+import { PRODUCER_GROUPS } from "./lib/settings/table.ts";
 import { print, writeError } from "./lib/standard_streams.ts";
 import { createProgress } from "./lib/producer/progress.ts";
 import { SENSORS_MAX, simulate } from "./lib/producer/simulator.ts";
@@ -36,6 +37,8 @@ const RATE_MAX = 1_000_000;
 const DEFAULT_SEED = 1;
 const SEED_MAX = 2 ** 32 - 1;
 const FILE_CHUNK_BYTES = 262_144;
+
+type ProducerProgram = Program<(typeof PRODUCER_GROUPS)[number]>;
 
 interface Flags {
   readonly rate?: number;
@@ -99,7 +102,7 @@ Examples:
 await runCommandLine(cli);
 
 async function run(flags: Flags): Promise<void> {
-  const program = openProgram();
+  const program: ProducerProgram = openProgram(PRODUCER_GROUPS);
   const { settings, log, signal } = program;
   const source = await openSource(flags, program);
   const writer = await reach(program, () => openWriter(flags, program));
@@ -117,7 +120,10 @@ async function run(flags: Flags): Promise<void> {
     log,
     writeToTerminal: process.stderr.isTTY ? writeError : undefined,
   });
-  await using site = await serveProducer(settings.http, { clock: systemClock, log });
+  await using site = await serveProducer({
+    ...settings.http,
+    port: settings.producer.httpPort,
+  }, { clock: systemClock, log });
   if (site !== undefined) log.info("metrics", { url: `${site.url}/metrics` });
   const shown = new AbortController();
   const showing = progress.show(shown.signal);
@@ -125,7 +131,7 @@ async function run(flags: Flags): Promise<void> {
     ...settings.producer,
     clock: systemClock,
     signal,
-    drainMs: settings.consumer.shutdownDeadlineMs,
+    drainMs: settings.stop.deadlineMs,
     batchMessagesMax: BATCH_MESSAGES_MAX,
     ratePerSecond,
     messagesMax: flags.count ?? Infinity,
@@ -140,7 +146,10 @@ async function run(flags: Flags): Promise<void> {
   if (sums.failed > 0) process.exitCode = EXIT.failed;
 }
 
-async function openWriter(flags: Flags, { settings, log }: Program): Promise<OpenTopicWriter> {
+async function openWriter(
+  flags: Flags,
+  { settings, log }: ProducerProgram,
+): Promise<OpenTopicWriter> {
   const { topic } = settings.kafka;
   const clientId = "sensor-ledger-producer";
   const kafka = openKafka({ ...settings.kafka, clientId, retries: CONNECT_RETRIES }, log);
@@ -165,11 +174,11 @@ interface Source {
   refused(): number;
 }
 
-function openSource(flags: Flags, program: Program): Source | Promise<Source> {
+function openSource(flags: Flags, program: ProducerProgram): Source | Promise<Source> {
   return flags.from === undefined ? openSimulation(flags, program) : openFile(flags.from, program);
 }
 
-function openSimulation(flags: Flags, { settings }: Program): Source {
+function openSimulation(flags: Flags, { settings }: ProducerProgram): Source {
   const { seed = DEFAULT_SEED, sensors, bad, late, conflicts } = flags;
   const usual = settings.producer.enableDuplicates ? DUPLICATES_OF_ENABLE_DUPLICATES : 0;
   const duplicate = flags.duplicates ?? usual;

@@ -72,7 +72,7 @@ function journalled(writer: TopicWriter, journal: JournalWriter, kill: KillSwitc
 }
 
 async function run(task: ProducerTask): Promise<void> {
-  const program = openProgram();
+  const program = openProgram(["kafka", "producer"]);
   const { settings, log, signal } = program;
   const kill = new KillSwitch(endAtOnce);
   void armFromInput(kill);
@@ -91,7 +91,7 @@ async function run(task: ProducerTask): Promise<void> {
       ...settings.producer,
       clock: systemClock,
       signal,
-      drainMs: settings.consumer.shutdownDeadlineMs,
+      drainMs: settings.stop.deadlineMs,
       batchMessagesMax: BATCH_MESSAGES_MAX,
       ratePerSecond: task.rate,
       observer: { acknowledged: (_, batch) => acknowledged += batch.length },

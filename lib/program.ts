@@ -11,7 +11,9 @@ import { isPermissionFault } from "./connect_fault.ts";
 import { ConfigurationError, describeError } from "./errors.ts";
 import { createLog, type Log, type LogOptions, sayOnChange } from "./log.ts";
 import { retryForever } from "./retry.ts";
-import { readSettings, secretsOf, type Settings } from "./settings.ts";
+import { readSettings } from "./settings/read.ts";
+import { secretsOf } from "./settings/secrets.ts";
+import type { Group, Settings } from "./settings/table.ts";
 import { flushErrors, printed, printRaw, sayLostLines, writeError } from "./standard_streams.ts";
 
 /** Exit codes: what a supervisor or a script can tell apart. */
@@ -35,10 +37,13 @@ export const VERSION = "0.1.0";
  */
 export type CommandLine = import("commander").Command;
 
-/** What an action of a program works with. */
-export interface Program {
-  /** All settings, checked. */
-  readonly settings: Settings;
+/** What each action of a program has, whatever settings it asks for. */
+export type BasicGroup = "stop" | "log";
+
+/** What an action of a program works with; it names the groups of settings that it needs. */
+export interface Program<Name extends Group = BasicGroup> {
+  /** The settings of these groups, checked. */
+  readonly settings: Settings<Name | BasicGroup>;
   /** Writes to standard error. */
   readonly log: Log;
   /** Aborts at the first SIGINT, SIGTERM or SIGHUP; a second one of the first two ends it at once. */
@@ -60,15 +65,15 @@ export const STOP_MARGIN_MS = 3_000;
 const OVERDUE_MS = 250;
 
 /**
- * Reads the settings and listens for signals.
+ * Reads the settings of some groups and no others, and listens for signals.
  *
  * @throws {ConfigurationError} if a setting is wrong; the text names all that are.
  */
-export function openProgram(): Program {
-  const settings = readSettings(
-    (name) => process.env[name],
-    (path) => readFileSync(path, "utf8"),
-  );
+export function openProgram<Name extends Group>(groups: readonly Name[]): Program<Name> {
+  const settings = readSettings<Name | BasicGroup>([...groups, "stop", "log"], {
+    env: (name) => process.env[name],
+    readFile: (path) => readFileSync(path, "utf8"),
+  });
   const options = {
     ...settings.log,
     isTerminal: process.stderr.isTTY === true,
@@ -78,7 +83,7 @@ export function openProgram(): Program {
   const log = createLog({ ...options, write: writeError });
   sayLostLines((lines) => lostLine(options, lines));
   const signal = stopSignal(log);
-  const overdue = boundStop(signal, settings.consumer.shutdownDeadlineMs, log);
+  const overdue = boundStop(signal, settings.stop.deadlineMs, log);
   return { settings, log, signal, overdue };
 }
 

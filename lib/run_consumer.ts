@@ -64,7 +64,14 @@ export async function runConsumer(
   { migrations, wrap = (ports) => ports }: RunParts,
 ): Promise<void> {
   const startFrom = parseStartFrom(flags.from);
-  const program = openProgram();
+  const program = openProgram([
+    "kafka",
+    "postgres",
+    "redis",
+    "limits",
+    "consumer",
+    "http",
+  ]);
   const { settings, log, signal } = program;
   await using store = openStoreOf(program);
   const isReady = await reach(program, () => requireMigrated(store, migrations));
@@ -90,6 +97,7 @@ export async function runConsumer(
     },
     {
       ...settings.consumer,
+      shutdownDeadlineMs: settings.stop.deadlineMs,
       limits: settings.limits,
       startFrom,
       until: flags.untilEnd ? "end" : "never",
@@ -106,12 +114,12 @@ export async function runConsumer(
  *
  * @param stop ends what is under way; absent: when the stop is overdue
  */
-export function openStoreOf(program: Program, stop = program.overdue): PostgresStore {
+export function openStoreOf(program: Program<"postgres">, stop = program.overdue): PostgresStore {
   return openStore(program.settings.postgres, stop);
 }
 
 /** Connects to the brokers as a member of the group that has not joined yet. */
-export function openMemberOf({ settings, log }: Program): Promise<OpenGroupMember> {
+export function openMemberOf({ settings, log }: Program<"kafka">): Promise<OpenGroupMember> {
   const connection = { ...settings.kafka, clientId: CONSUMER_CLIENT_ID };
   return openGroupMember(connection, settings.kafka, log);
 }
@@ -124,7 +132,7 @@ async function requireMigrated(store: PostgresStore, migrations: string): Promis
   );
 }
 
-function breakerOf({ settings, log }: Program, calls: string): Breaker {
+function breakerOf({ settings, log }: Program<"redis">, calls: string): Breaker {
   return new Breaker({
     clock: systemClock,
     budgetMs: settings.redis.budgetMs,

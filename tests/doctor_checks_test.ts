@@ -10,7 +10,8 @@ import type { Answer, GroupFacts, KafkaFacts, TopicFacts } from "../lib/kafka/ka
 import type { Pooler } from "../lib/postgres/pooler.ts";
 import type { PostgresServerFacts, SchemaFacts } from "../lib/postgres/postgres_facts.ts";
 import type { RedisFacts } from "../lib/redis/redis_facts.ts";
-import { readSettings, type Settings } from "../lib/settings.ts";
+import { readSettings } from "../lib/settings/read.ts";
+import { GROUPS, type Settings } from "../lib/settings/table.ts";
 import {
   GROUP,
   IDENTITY,
@@ -27,7 +28,7 @@ import {
 type Want = readonly [check: string, state: FindingState, says: RegExp];
 
 function settingsOf(env: Readonly<Record<string, string>>): Settings {
-  return readSettings((name) => env[name]);
+  return readSettings(GROUPS, { env: (name) => env[name] });
 }
 
 const DEFAULTS = settingsOf({});

@@ -11,11 +11,12 @@ import {
 import { type Finding, findingsOf } from "../lib/doctor/finding.ts";
 import { ConfigurationError, TransientError } from "../lib/errors.ts";
 import { createLog } from "../lib/log.ts";
-import { readSettings } from "../lib/settings.ts";
+import { readSettings } from "../lib/settings/read.ts";
+import { GROUPS } from "../lib/settings/table.ts";
 import { KAFKA, lineAt, POSTGRES, REDIS } from "./doctor_facts.ts";
 import { FakeClock } from "./fake_clock.ts";
 
-const SETTINGS = readSettings(() => undefined);
+const SETTINGS = readSettings(GROUPS, { env: () => undefined });
 
 const kafka = findingsOf("kafka");
 const FINDINGS: readonly Finding[] = [

@@ -1,23 +1,22 @@
 import assert from "node:assert/strict";
 import { makeCertificates } from "./integration/certificates.ts";
 import { ConfigurationError } from "../lib/errors.ts";
-import {
-  describeSettings,
-  envExample,
-  readSettings,
-  secretsOf,
-  SETTING_NAMES,
-  type Settings,
-  settingsMarkdown,
-} from "../lib/settings.ts";
+import { envExample, settingsMarkdown } from "../lib/settings/documents.ts";
+import { settingNames } from "../lib/settings/names.ts";
+import { readSettings } from "../lib/settings/read.ts";
+import { secretsOf } from "../lib/settings/secrets.ts";
+import { GROUPS, type Settings } from "../lib/settings/table.ts";
 
 type Variables = Readonly<Record<string, string>>;
 
 function read(variables: Variables, files: Variables = {}): Settings {
-  return readSettings((name) => variables[name], (path) => {
-    const content = files[path];
-    if (content === undefined) throw new Error("no such file");
-    return content;
+  return readSettings(GROUPS, {
+    env: (name) => variables[name],
+    readFile: (path) => {
+      const content = files[path];
+      if (content === undefined) throw new Error("no such file");
+      return content;
+    },
   });
 }
 
@@ -93,24 +92,24 @@ Deno.test("readSettings() gives every default", () => {
     consumer: {
       batchesConcurrent: 3,
       batchMessagesMax: 5_000,
-      shutdownDeadlineMs: 5_000,
       watchdogSeconds: 45,
       deadLetterAlarmShare: 0.2,
       deadLetterAlarmMessages: 1_000,
+      httpPort: 8_000,
     },
     producer: {
       enableDuplicates: true,
       lingerMs: 5,
       batchBytesMax: 524_288,
       bufferBytesMax: 16_777_216,
+      httpPort: 0,
     },
     http: {
       host: "127.0.0.1",
       allowedHosts: undefined,
-      port: 8_000,
-      producerPort: 0,
       token: undefined,
     },
+    stop: { deadlineMs: 5_000 },
     log: { level: "info", format: "auto" },
   });
 });
@@ -162,6 +161,12 @@ Deno.test("readSettings() refuses values, names the variable and what is allowed
       "a space",
       { REDIS_PREFIX: "p q" },
       'REDIS_PREFIX: "p q" is not 1 to 64 of A-Z a-z 0-9 . _ : / -',
+    ],
+    [
+      "what Kubernetes sets beside a Service of the same name",
+      { REDIS_PORT: "tcp://10.96.0.12:6379" },
+      `REDIS_PORT: "tcp://10.96.0.12:6379" is not a whole number from 1 to 65535. Kubernetes set ` +
+      "it for a Service named redis: set enableServiceLinks: false in the pod, or set REDIS_PORT there",
     ],
     ["letters", { REDIS_PORT: "abc" }, `REDIS_PORT: "abc" is not a whole number from 1 to 65535`],
     ["below", { REDIS_PORT: "0" }, `REDIS_PORT: "0" is not a whole number from 1 to 65535`],
@@ -271,12 +276,15 @@ Deno.test("readSettings() reads secrets from files", async (t) => {
   });
   await t.step("a file that cannot be read", () => {
     assert.deepEqual(faultsOf(path), [
-      `POSTGRES_PASSWORD_FILE: cannot read "/run/secrets/pg": no such file`,
+      `POSTGRES_PASSWORD_FILE: "/run/secrets/pg" cannot be read: no such file`,
     ]);
   });
   await t.step("a file that no one can read for us", () => {
     assert.throws(
-      () => readSettings((name) => name === "REDIS_PASSWORD_FILE" ? "/x" : undefined),
+      () =>
+        readSettings(["redis"], {
+          env: (name) => name === "REDIS_PASSWORD_FILE" ? "/x" : undefined,
+        }),
       { name: "ConfigurationError", message: /REDIS_PASSWORD_FILE: .*reads no files/ },
     );
   });
@@ -458,7 +466,7 @@ Deno.test("readSettings() reads certificates from the file that a setting names"
     assert.deepEqual(faultsOf(trusting, { "/ca.pem": "hello" }), [
       "KAFKA_TLS_CA: its value is not the path of a PEM file",
     ]);
-    assert.deepEqual(faultsOf(trusting), [`KAFKA_TLS_CA: cannot read "/ca.pem": no such file`]);
+    assert.deepEqual(faultsOf(trusting), [`KAFKA_TLS_CA: "/ca.pem" cannot be read: no such file`]);
   });
 });
 
@@ -589,14 +597,6 @@ Deno.test("readSettings() refuses settings that contradict each other", async (t
 
 Deno.test("settings never show a secret", async (t) => {
   const secrets = { POSTGRES_PASSWORD: "s3cret-pg", REDIS_PASSWORD: "s3cret-redis" };
-  await t.step("describeSettings()", () => {
-    const shown = describeSettings(read(secrets));
-    assert.equal(shown.POSTGRES_PASSWORD, "set");
-    assert.equal(shown.REDIS_PASSWORD, "set");
-    assert.equal(shown.KAFKA_BROKER, "localhost:9092");
-    assert.doesNotMatch(JSON.stringify(shown), /s3cret/);
-    assert.equal(describeSettings(read({})).REDIS_PASSWORD, "not set");
-  });
   await t.step("the text of a fault", () => {
     const [fault] = faultsOf({ POSTGRES_PASSWORD: `s3cret${"x".repeat(8_192)}` });
     assert.equal(fault, "POSTGRES_PASSWORD: its value is not 1 to 8192 characters");
@@ -624,13 +624,38 @@ Deno.test("settings never show a secret", async (t) => {
   });
 });
 
-Deno.test("SETTING_NAMES is exactly what readSettings() asks for", () => {
-  const asked: string[] = [];
-  readSettings((name) => {
-    asked.push(name);
-    return undefined;
-  });
-  assert.deepEqual([...SETTING_NAMES].sort(), [...new Set(asked)].sort());
+Deno.test("settingNames() is exactly what readSettings() asks for", async (t) => {
+  for (const groups of [...GROUPS.map((group) => [group]), GROUPS]) {
+    await t.step(groups.join(", "), () => {
+      const asked = new Set<string>();
+      readSettings(groups, {
+        env: (name) => {
+          asked.add(name);
+          return undefined;
+        },
+      });
+      assert.deepEqual([...settingNames(groups)].sort(), [...asked].sort());
+    });
+  }
+});
+
+Deno.test("readSettings() is not stopped by a fault in a group that it was not asked for", () => {
+  const variables: Variables = {
+    POSTGRES_PORT: "nonsense",
+    DATABASE_URL: "nonsense",
+    REDIS_PASSWORD_FILE: "/nowhere",
+    PRODUCER_LINGER_MS: "nonsense",
+    WATCHDOG_SECONDS: "1",
+  };
+  const { kafka, ...others } = readSettings(["kafka"], { env: (name) => variables[name] });
+  assert.equal(kafka.topic, "iot-sensor-data");
+  assert.deepEqual(others, {});
+  // What contradicts another group counts only beside it.
+  readSettings(["consumer"], { env: (name) => variables[name] });
+  assert.throws(
+    () => readSettings(["consumer", "kafka"], { env: (name) => variables[name] }),
+    { name: "ConfigurationError", message: /WATCHDOG_SECONDS must be longer than KAFKA_SESSION/ },
+  );
 });
 
 Deno.test("envExample() is the file in the repository, and changes no default", async (t) => {
@@ -643,7 +668,7 @@ Deno.test("envExample() is the file in the repository, and changes no default", 
       .map((line) => line.split("=") as [string, string]);
     assert.deepEqual(
       pairs.map(([name]) => name),
-      SETTING_NAMES.filter((name) => !name.endsWith("_FILE")),
+      settingNames().filter((name) => !name.endsWith("_FILE")),
     );
     assert.deepEqual(read(Object.fromEntries(pairs)), read({}));
   });
@@ -651,6 +676,6 @@ Deno.test("envExample() is the file in the repository, and changes no default", 
 
 Deno.test("settingsMarkdown() has a row of four cells for each setting", () => {
   const lines = settingsMarkdown().trimEnd().split("\n");
-  assert.equal(lines.length, 2 + SETTING_NAMES.filter((name) => !name.endsWith("_FILE")).length);
+  assert.equal(lines.length, 2 + settingNames().filter((name) => !name.endsWith("_FILE")).length);
   for (const line of lines) assert.equal(line.split("|").length, 6, line);
 });

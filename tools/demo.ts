@@ -49,7 +49,7 @@ const cli = new Command("demo")
 await runCommandLine(cli);
 
 async function run(flags: Flags): Promise<void> {
-  const { settings, signal } = openProgram();
+  const { settings, signal } = openProgram(["http", "consumer"]);
   const clock = systemClock;
   // Trouble alone: what goes well is on the line and on the page.
   const log = createLog({
@@ -60,7 +60,10 @@ async function run(flags: Flags): Promise<void> {
     clock,
   });
   const options = { ratePerSecond: flags.rate, sensors: flags.sensors, keepDir: flags.keep };
-  await using demo = await openAnywhere({ ...options, http: settings.http }, { clock, log });
+  await using demo = await openAnywhere({
+    ...options,
+    http: { ...settings.http, port: settings.consumer.httpPort },
+  }, { clock, log });
   await print(
     `${flags.sensors} sensors send ${flags.rate} messages/s: 10 % come twice, 2 % contradict an`,
   );

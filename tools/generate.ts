@@ -6,7 +6,7 @@
  */
 import growth from "../docs/growth.json" with { type: "json" };
 import { schemaDocument } from "../lib/reading/reading_schema.ts";
-import { envExample, settingsMarkdown } from "../lib/settings.ts";
+import { envExample, settingsMarkdown } from "../lib/settings/documents.ts";
 import { growthChart } from "./bench/growth_chart.ts";
 
 /** A file that is made from the code. */

@@ -10,18 +10,22 @@
  * @module
  */
 import { ConfigurationError, describeError } from "../lib/errors.ts";
-import { FILE_SETTING_NAMES, readSettings, type Settings } from "../lib/settings.ts";
+import { fileSettingNames } from "../lib/settings/names.ts";
+import { readSettings, type Source } from "../lib/settings/read.ts";
+import { type Group, GROUPS, PRODUCER_GROUPS, type Settings } from "../lib/settings/table.ts";
 import { print, writeError } from "../lib/standard_streams.ts";
 
 /** The sets of `deno.json` that belong to a program. */
 export type PermissionSet = "produce" | "consume";
 
+/** The settings that are read with each. */
+export const SET_GROUPS: Readonly<Record<PermissionSet, readonly Group[]>> = {
+  produce: PRODUCER_GROUPS,
+  consume: GROUPS,
+};
+
 /** What the flags are made from. */
-export interface PermissionSource {
-  /** All settings. */
-  readonly settings: Settings;
-  /** Gives a variable's value, for the paths of files. */
-  readonly env: (name: string) => string | undefined;
+export interface PermissionSource extends Source {
   /** Further files that the program is to read. */
   readonly files?: readonly string[];
 }
@@ -29,27 +33,32 @@ export interface PermissionSource {
 /**
  * The flags of `deno run`, each in the place of the same permission of the set.
  *
- * @throws {ConfigurationError} if a path holds a comma, which Deno would take for two paths.
+ * @throws {ConfigurationError} if a setting is wrong, or if a path holds a comma, which Deno would
+ * take for two paths.
  */
 export function permissionFlags(
   set: PermissionSet,
-  { settings, env, files = [] }: PermissionSource,
+  { files = [], ...source }: PermissionSource,
 ): readonly string[] {
-  const { kafka, postgres, redis, http } = settings;
-  const listen = set === "consume" ? http.port : http.producerPort;
-  const sockets = set === "consume" && postgres.host.startsWith("/")
+  const settings: Partial<Settings> & Settings<"kafka" | "producer" | "http"> = set === "produce"
+    ? readSettings(PRODUCER_GROUPS, source)
+    : readSettings(GROUPS, source);
+  const { kafka, producer, http, consumer, postgres, redis } = settings;
+  const listen = (consumer ?? producer).httpPort;
+  const sockets = postgres?.host.startsWith("/")
     ? [`${postgres.host}/.s.PGSQL.${postgres.port}`]
     : [];
-  const database = sockets.length === 0 ? [address(postgres)] : [];
   const hosts = [
     ...kafka.brokers,
     ...(kafka.oauthTokenUrl === undefined ? [] : [tokenServer(kafka.oauthTokenUrl)]),
-    ...(set === "consume" ? [...database, address(redis)] : []),
+    ...(postgres === undefined || sockets.length > 0 ? [] : [address(postgres)]),
+    ...(redis === undefined ? [] : [address(redis)]),
     ...(listen === 0 ? [] : [address({ host: http.host, port: listen })]),
   ];
   const paths = [
     ...(set === "consume" ? ["./migrations"] : []),
-    ...FILE_SETTING_NAMES.map((name) => env(name) ?? "").filter((path) => path !== ""),
+    ...fileSettingNames(SET_GROUPS[set]).map((name) => source.env(name) ?? "")
+      .filter((path) => path !== ""),
     ...sockets,
     ...files,
   ];
@@ -85,9 +94,11 @@ if (import.meta.main) {
     if (set !== "produce" && set !== "consume") {
       throw new ConfigurationError("usage: deno task -q permissions produce|consume [file…]");
     }
-    const env = (name: string): string | undefined => Deno.env.get(name);
-    const settings = readSettings(env, Deno.readTextFileSync);
-    const flags = permissionFlags(set, { settings, env, files });
+    const flags = permissionFlags(set, {
+      env: (name) => Deno.env.get(name),
+      readFile: Deno.readTextFileSync,
+      files,
+    });
     await print(flags.join(" "));
   } catch (error) {
     writeError(`${describeError(error)}\n`);

@@ -7,7 +7,7 @@
  * @module
  */
 import type { ServerTime } from "../server_time.ts";
-import type { Settings } from "../settings.ts";
+import type { Settings } from "../settings/table.ts";
 import { type Finding, findingsOf } from "./finding.ts";
 
 const clocks = findingsOf("clocks");
@@ -21,7 +21,7 @@ const WRONG_MS_MIN = 60_000;
 /** Judges the clocks that are known; one finding for each pair that differs. */
 export function clockFindings(
   times: { readonly postgres?: ServerTime; readonly redis?: ServerTime },
-  { limits }: Pick<Settings, "limits">,
+  { limits }: Settings<"limits">,
 ): readonly Finding[] {
   const { postgres, redis } = times;
   const known = [

@@ -16,8 +16,12 @@ import { type CommandLine, EXIT, openProgram, type Program } from "../program.ts
 import { print } from "../standard_streams.ts";
 import { openCache } from "../redis/client.ts";
 import { withTimeLimit } from "../time_limit.ts";
-import { doctorJson, doctorText, examine, isHealthy } from "./doctor.ts";
+import { GROUPS, type Settings } from "../settings/table.ts";
+import { doctorJson, doctorText, examine, type ExaminedSettings, isHealthy } from "./doctor.ts";
 import type { Finding } from "./finding.ts";
+
+/** A program whose servers can be examined. */
+export type ExaminedProgram = Omit<Program, "settings"> & { readonly settings: ExaminedSettings };
 
 /** Adds the command; `migrations` is the directory of the numbered files. */
 export function addDoctor(cli: CommandLine, migrations: string): void {
@@ -27,7 +31,7 @@ export function addDoctor(cli: CommandLine, migrations: string): void {
     )
     .option("--json", "print JSON")
     .action(async (flags: { json?: true }) => {
-      const findings = await examineServers(openProgram(), migrations);
+      const findings = await examineServers(openProgram(GROUPS), migrations);
       await print(flags.json ? doctorJson(findings) : doctorText(findings));
       if (!isHealthy(findings)) process.exitCode = EXIT.failed;
     });
@@ -40,7 +44,7 @@ const CLOSE_MS = 500;
  * Examines beside a consumer that starts, and logs what is not ok, a line each. The consumer does not
  * wait for it, and nothing that goes wrong here stops it. Disposing ends it.
  */
-export function examineAtStart(program: Program, migrations: string): AsyncDisposable {
+export function examineAtStart(program: ExaminedProgram, migrations: string): AsyncDisposable {
   const ending = new AbortController();
   const signal = AbortSignal.any([program.signal, ending.signal]);
   const done = examineServers({ ...program, signal }, migrations).then((findings) => {
@@ -69,7 +73,7 @@ export function logFindings(findings: readonly Finding[], log: Log): void {
 
 /** Asks on connections of its own, which are closed again: the flow's are left alone. */
 async function examineServers(
-  { settings, signal }: Program,
+  { settings, signal }: ExaminedProgram,
   migrations: string,
 ): Promise<readonly Finding[]> {
   // What the clients would say of a server that is away is a finding here.
@@ -95,7 +99,7 @@ async function examineServers(
 }
 
 /** Reads of every table that the dashboard shows, as the dashboard does. */
-async function readAsReader(settings: Program["settings"]["postgres"]): Promise<void> {
+async function readAsReader(settings: Settings["postgres"]): Promise<void> {
   const { readUser: user, readPassword: password } = settings;
   if (user === undefined || password === undefined) return;
   const pool = openPool({ ...settings, user, password, access: "read_only", poolMax: 1 });

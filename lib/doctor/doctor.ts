@@ -14,7 +14,7 @@ import type { Pooler } from "../postgres/pooler.ts";
 import type { PostgresFacts } from "../postgres/postgres_facts.ts";
 import { asciiJson, printable } from "../printable.ts";
 import type { RedisFacts } from "../redis/redis_facts.ts";
-import type { Settings } from "../settings.ts";
+import type { Settings } from "../settings/table.ts";
 import { table } from "../table.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { clockFindings } from "./clock_checks.ts";
@@ -49,13 +49,18 @@ export interface DoctorParts {
   readonly signal: AbortSignal;
 }
 
+/** The settings that are judged with the servers. Those of the producer may be unknown. */
+export type ExaminedSettings =
+  & Settings<"kafka" | "postgres" | "redis" | "limits" | "consumer" | "http">
+  & Partial<Settings<"producer">>;
+
 /** Longest wait for all answers of one server, ms. */
 export const ANSWERS_MS_MAX = 20_000;
 
 /** Asks and judges; the findings stand in the order in which a message meets the servers. */
 export async function examine(
   parts: DoctorParts,
-  settings: Settings,
+  settings: ExaminedSettings,
 ): Promise<readonly Finding[]> {
   const { clock, signal } = parts;
   const within = <T>(question: () => Promise<T>): Promise<Answer<T>> =>

@@ -17,11 +17,13 @@ import {
 } from "../kafka/message.ts";
 import { ageText } from "../operations/retain.ts";
 import { type LedgerLine, linesOf } from "../postgres/store.ts";
-import type { Settings } from "../settings.ts";
+import type { Settings } from "../settings/table.ts";
 import { type Finding, findingsOf } from "./finding.ts";
 
 /** Settings that the topic is compared with. */
-export type KafkaCheckSettings = Pick<Settings, "kafka" | "producer" | "redis" | "limits">;
+export type KafkaCheckSettings =
+  & Settings<"kafka" | "redis" | "limits">
+  & Partial<Settings<"producer">>;
 
 /** What the brokers' facts are compared with. */
 export interface KafkaContext {
@@ -192,7 +194,8 @@ function settingsFindings(
     retentionSize(given),
     ageLimit(given, settings),
     timestamps(given),
-    messageSize(given, settings),
+    // A consumer that starts does not know the producer's settings.
+    ...(settings.producer ? [messageSize(given, settings.producer)] : []),
     leaderElection(given),
   ];
 }
@@ -273,10 +276,9 @@ function timestamps(given: ReadonlyMap<string, string>): Finding {
 
 function messageSize(
   given: ReadonlyMap<string, string>,
-  { producer }: KafkaCheckSettings,
+  { batchBytesMax: neededBytes }: Settings["producer"],
 ): Finding {
   const bytesMax = Number(given.get("max.message.bytes"));
-  const neededBytes = producer.batchBytesMax;
   if (bytesMax >= neededBytes) return kafka.ok("message size", `max.message.bytes=${bytesMax}`);
   return kafka.warning(
     "message size",

@@ -11,14 +11,14 @@ import type {
   SchemaFacts,
 } from "../postgres/postgres_facts.ts";
 import type { Pooler } from "../postgres/pooler.ts";
-import type { Settings } from "../settings.ts";
+import type { Settings } from "../settings/table.ts";
 import { bytesText } from "./bytes_text.ts";
 import { type Finding, findingsOf } from "./finding.ts";
 
 /** What PostgreSQL's facts are compared with. */
 export interface PostgresContext {
   /** Those in force. */
-  readonly settings: Pick<Settings, "postgres" | "http">;
+  readonly settings: Settings<"postgres" | "consumer">;
   /** What lends connections. */
   readonly pooler: Answer<Pooler>;
   /** Migrations that have not been applied; an error: the database's past does not fit. */
@@ -103,9 +103,9 @@ function role({ isSuperuser }: PostgresServerFacts): Finding {
 
 function connections(
   server: PostgresServerFacts,
-  { postgres: { poolMax, readUser }, http }: PostgresContext["settings"],
+  { postgres: { poolMax, readUser }, consumer }: PostgresContext["settings"],
 ): Finding {
-  const needed = poolMax + (http.port === 0 ? 0 : SITE_CONNECTIONS);
+  const needed = poolMax + (consumer.httpPort === 0 ? 0 : SITE_CONNECTIONS);
   // Those of the dashboard can be another role's.
   const ownNeeded = readUser === undefined ? needed : poolMax;
   const { connections: used, connectionsMax, roleConnectionsMax } = server;

@@ -6,7 +6,7 @@
 import type { Answer } from "../kafka/kafka_facts.ts";
 import type { RedisFacts } from "../redis/redis_facts.ts";
 import { REFUSED_CURE } from "../redis/redis_fault.ts";
-import type { Settings } from "../settings.ts";
+import type { Settings } from "../settings/table.ts";
 import { bytesText } from "./bytes_text.ts";
 import { type Finding, findingsOf } from "./finding.ts";
 
@@ -18,7 +18,7 @@ const MEMORY_SHARE_MAX = 0.9;
 /** What Redis has to fit. */
 export interface RedisContext {
   /** How Redis is to be used. */
-  readonly settings: Pick<Settings, "redis">;
+  readonly settings: Settings<"redis">;
   /** The data set of the database, if it has told. */
   readonly dataSetId: Answer<string>;
 }

@@ -1,12 +1,15 @@
 /**
  * Finds settings that contradict each other and can be worked with all the same. Those that cannot
- * be meant are refused when they are read, see `settings.ts`.
+ * be meant are refused when they are read, see `settings/contradictions.ts`.
  *
  * @module
  */
 import { isLoopback } from "../loopback.ts";
-import type { Settings } from "../settings.ts";
+import type { Settings } from "../settings/table.ts";
 import { type Finding, findingsOf } from "./finding.ts";
+
+/** Settings that are compared with each other. */
+export type SettingsCheckSettings = Settings<"kafka" | "postgres" | "redis" | "consumer" | "http">;
 
 const settingsFinding = findingsOf("settings");
 
@@ -17,12 +20,12 @@ const settingsFinding = findingsOf("settings");
 const MARKS_PER_MS = 200;
 
 /** One finding for each contradiction, or one that says that there is none. */
-export function settingsFindings(settings: Settings): readonly Finding[] {
+export function settingsFindings(settings: SettingsCheckSettings): readonly Finding[] {
   const found = [...pace(settings), ...security(settings)];
   return found.length > 0 ? found : [settingsFinding.ok("contradictions", "none")];
 }
 
-function pace({ kafka, postgres, redis, consumer }: Settings): readonly Finding[] {
+function pace({ kafka, postgres, redis, consumer }: SettingsCheckSettings): readonly Finding[] {
   const found: Finding[] = [];
   if (postgres.poolMax < consumer.batchesConcurrent) {
     found.push(settingsFinding.warning(
@@ -53,7 +56,7 @@ function pace({ kafka, postgres, redis, consumer }: Settings): readonly Finding[
   return found;
 }
 
-function security({ kafka, http }: Settings): readonly Finding[] {
+function security({ kafka, http, consumer }: SettingsCheckSettings): readonly Finding[] {
   const found: Finding[] = [];
   const { saslMechanism } = kafka;
   if (["plain", "oauthbearer"].includes(saslMechanism) && kafka.tls === "disable") {
@@ -64,7 +67,7 @@ function security({ kafka, http }: Settings): readonly Finding[] {
       "Set KAFKA_TLS=verify-full, or use scram-sha-512.",
     ));
   }
-  if (http.port !== 0 && http.token === undefined && !isLoopback(http.host)) {
+  if (consumer.httpPort !== 0 && http.token === undefined && !isLoopback(http.host)) {
     found.push(settingsFinding.warning(
       "pages",
       `HTTP_HOST=${http.host} is reachable from the network, and there is no HTTP_TOKEN: anybody who reaches it can read`,

@@ -20,7 +20,7 @@ import { openPages } from "../postgres/pages.ts";
 import { openPool, type SqlPool } from "../postgres/pool.ts";
 import type { Cache, LastValueReader } from "../redis/cache.ts";
 import { openCache } from "../redis/client.ts";
-import type { Settings } from "../settings.ts";
+import type { Settings } from "../settings/table.ts";
 import { guarded } from "./access.ts";
 import { apiHandler } from "./api.ts";
 import { EventStreams } from "./event_stream.ts";
@@ -83,10 +83,11 @@ const READER_CONNECTIONS = 2;
  * @throws {ConfigurationError} if the readers' role cannot log in.
  */
 export async function serveConsumer(
-  settings: Pick<Settings, "http" | "postgres" | "redis">,
+  settings: Settings<"http" | "consumer" | "postgres" | "redis">,
   parts: Omit<ConsumerSiteParts, "cache" | "pools">,
 ): Promise<ConsumerSite | undefined> {
-  const { http, postgres, redis } = settings;
+  const { postgres, redis } = settings;
+  const http = { ...settings.http, port: settings.consumer.httpPort };
   if (http.port === 0) return undefined;
   await using opened = new AsyncDisposableStack();
   const pools = opened.use(openSitePools(postgres));

@@ -8,7 +8,7 @@ import { ConfigurationError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { METRICS_CONTENT_TYPE, ProducerMetrics } from "../metrics.ts";
 import type { ProduceObserver } from "../producer/producer.ts";
-import type { Settings } from "../settings.ts";
+import type { Settings } from "../settings/table.ts";
 import { guarded } from "./access.ts";
 import { healthHandler, metricsHandler } from "./probes.ts";
 import { openHttpServer } from "./server.ts";
@@ -29,10 +29,10 @@ export interface ProducerSite extends AsyncDisposable {
  * tells.
  */
 export async function serveProducer(
-  { host, allowedHosts, producerPort, token }: Settings["http"],
+  { host, allowedHosts, port, token }: Settings["http"] & { readonly port: number },
   parts: { readonly clock: Clock; readonly log: Log },
 ): Promise<ProducerSite | undefined> {
-  if (producerPort === 0) return undefined;
+  if (port === 0) return undefined;
   const observer = new ProducerMetrics(parts.clock);
   const health = healthHandler({
     // Who can answer is alive.
@@ -44,7 +44,7 @@ export async function serveProducer(
     metricsHandler({ contentType: METRICS_CONTENT_TYPE, text: () => observer.text() }),
   );
   try {
-    const server = await openHttpServer({ host, allowedHosts, port: producerPort }, {
+    const server = await openHttpServer({ host, allowedHosts, port }, {
       ...parts,
       handlers: [health, guarded(metrics, token)],
     });

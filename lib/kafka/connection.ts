@@ -8,7 +8,7 @@ import * as kafkajs from "kafkajs";
 import { systemClock } from "../clock.ts";
 import { ConfigurationError, NoAnswerError, TransientError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import type { SaslMechanism } from "../settings.ts";
+import type { Settings } from "../settings/table.ts";
 import { connectFault, settingsOf } from "../connect_fault.ts";
 import { tlsOptions, type TlsSettings } from "../tls.ts";
 import { tlsRefusal } from "../tls_sockets.ts";
@@ -47,7 +47,7 @@ export interface KafkaConnectionSettings extends TlsSettings, LoginByToken {
    *
    * @default "none"
    */
-  readonly saslMechanism?: SaslMechanism;
+  readonly saslMechanism?: Settings["kafka"]["saslMechanism"];
   /** User to log in as; required with a mechanism that has passwords. */
   readonly user?: string | undefined;
   /** Its password; required with a mechanism that has them. */

@@ -41,9 +41,9 @@ import { isMove, parseRewindTarget, planRewind, rewind, rewindText } from "./rew
 /** How a command reaches the servers. */
 export interface Opening {
   /** Opens the store. Nothing connects before the first call. */
-  readonly store: (program: Program) => PostgresStore;
+  readonly store: (program: Program<"postgres">) => PostgresStore;
   /** Connects to the brokers without joining the group. */
-  readonly member: (program: Program) => Promise<OpenGroupMember>;
+  readonly member: (program: Program<"kafka">) => Promise<OpenGroupMember>;
 }
 
 /** Adds the commands to the consumer's command line. */
@@ -111,7 +111,7 @@ async function runList(
   const filter = parseFilter(flags, flags.all ? "all" : "open");
   const limit = wholeNumber("--limit", flags.limit, LIST_LETTERS_MAX);
   const afterId = flags.before === undefined ? undefined : parseLetterId(flags.before);
-  await using store = opening.store(openProgram());
+  await using store = opening.store(openProgram(["postgres"]));
   const letters = await readDeadLetters(store.pool, filter, {
     order: "newest",
     afterId,
@@ -128,7 +128,7 @@ async function runList(
 
 async function runShow(text: string, flags: { json?: true }, opening: Opening): Promise<void> {
   const id = parseLetterId(text);
-  const program = openProgram();
+  const program = openProgram(["postgres", "limits"]);
   await using store = opening.store(program);
   const letter = await readDeadLetter(store.pool, id);
   if (letter === undefined) return fail(`There is no dead letter ${id}`);
@@ -155,7 +155,7 @@ async function runReplay(
     throw new ConfigurationError("Cannot use --edit: it mends one dead letter, so give one id");
   }
   const edited = flags.edit === undefined ? undefined : readEdited(flags.edit);
-  const program = openProgram();
+  const program = openProgram(["postgres", "redis", "limits"]);
   const { settings, log, signal } = program;
   await using store = opening.store(program);
   await using cache = await openReachableCache(program);
@@ -189,7 +189,7 @@ async function runReplay(
 }
 
 /** Redis may be away; then last values are told later, by `rebuild-last`. */
-async function openReachableCache({ settings, log }: Program): Promise<RedisCache> {
+async function openReachableCache({ settings, log }: Program<"redis">): Promise<RedisCache> {
   const cache = openCache(settings.redis, { clock: systemClock, log });
   await cache.connected().catch((error) => {
     log.warn("Redis is not there", { cause: describeError(error) });
@@ -225,7 +225,7 @@ async function runExport(
   opening: Opening,
 ): Promise<void> {
   const filter = parseFilter(flags, flags.all ? "all" : "open");
-  const program = openProgram();
+  const program = openProgram(["postgres"]);
   await using store = opening.store(program);
   for await (const page of deadLetterPages(store.pool, filter)) {
     if (program.signal.aborted) return fail("Stopped before the end");
@@ -242,7 +242,7 @@ async function runDiscard(
   const filter = parseSelection(texts, flags);
   const why = flags.reasonText.trim();
   if (why === "") throw new ConfigurationError("Cannot discard without a --reason-text");
-  const program = openProgram();
+  const program = openProgram(["postgres"]);
   await using store = opening.store(program);
   const missing = new Set(filter.ids);
   let discarded = 0;
@@ -265,7 +265,7 @@ async function runRewind(
   const partition = flags.partition === undefined
     ? undefined
     : wholeNumber("--partition", flags.partition, PARTITION_MAX, 0);
-  const program = openProgram();
+  const program = openProgram(["postgres", "kafka"]);
   await using store = opening.store(program);
   await using member = await opening.member(program);
   const plan = await planRewind({ member, store }, { target, partition });
@@ -281,7 +281,7 @@ async function runRewind(
 const PARTITION_MAX = 2 ** 31 - 1;
 
 async function runRebuildLast(opening: Opening): Promise<void> {
-  const program = openProgram();
+  const program = openProgram(["postgres", "redis"]);
   const { settings, log, signal } = program;
   await using store = opening.store(program);
   await using cache = openCache(settings.redis, { clock: systemClock, log });
@@ -325,7 +325,7 @@ async function runRetain(
     throw new ConfigurationError("Give --older-than, --dead-letters-older-than, or both");
   }
   const batchRowsMax = wholeNumber("--batch", flags.batch, BATCH_ROWS_MAX);
-  const program = openProgram();
+  const program = openProgram(["postgres", "kafka"]);
   await using store = opening.store(program);
   await using member = await opening.member(program);
   const progress = openProgress(program);

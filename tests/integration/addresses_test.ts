@@ -7,7 +7,8 @@ import { migrate } from "../../lib/postgres/migrate.ts";
 import { readPostgresFacts } from "../../lib/postgres/postgres_facts.ts";
 import { verifyLedger } from "../../lib/postgres/verify.ts";
 import { systemClock } from "../../lib/clock.ts";
-import { readSettings } from "../../lib/settings.ts";
+import { readSettings } from "../../lib/settings/read.ts";
+import { GROUPS } from "../../lib/settings/table.ts";
 import { batchOf, readingAt, TOPIC } from "../contracts/store.ts";
 import { projectMigrations } from "../sql_store.ts";
 import { type PrivateDatabase, withPrivateDatabase } from "./private_database.ts";
@@ -39,7 +40,10 @@ Deno.test("openStore() logs in with a password that has every special character"
   try {
     for (const [name, env] of ways) {
       await t.step(name, async () => {
-        const settings = readSettings((key) => env[key], () => `${SPECIAL}\n`);
+        const settings = readSettings(GROUPS, {
+          env: (key) => env[key],
+          readFile: () => `${SPECIAL}\n`,
+        });
         await using store = openStore(settings.postgres);
         const question = { action: "ask", text: "SELECT current_user AS name" };
         assert.deepEqual((await store.pool.query(question)).rows, [{ name: user }]);

@@ -6,7 +6,9 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { VERSION } from "../../lib/program.ts";
 import { STOP_MARGIN_MS } from "../../lib/program.ts";
-import { readSettings, SETTING_NAMES } from "../../lib/settings.ts";
+import { settingNames } from "../../lib/settings/names.ts";
+import { readSettings } from "../../lib/settings/read.ts";
+import { GROUPS } from "../../lib/settings/table.ts";
 import config from "../../deno.json" with { type: "json" };
 import { runProgram } from "../../tools/stack/program.ts";
 import { only, parseDockerfile } from "../dockerfile.ts";
@@ -131,20 +133,23 @@ Deno.test("kubernetes/ fits this project", async (t) => {
 
     await t.step(`${name}: its settings are ours, and its files are mounted`, () => {
       const env = environmentOf(container, settings, find);
-      assert.deepEqual(Object.keys(env).filter((each) => !SETTING_NAMES.includes(each)), []);
+      assert.deepEqual(Object.keys(env).filter((each) => !settingNames().includes(each)), []);
       const secrets = find("Secret", volumes[0]!.secret.secretName).stringData!;
       const { mountPath } = container.volumeMounts[0]!;
       // Deno lets the program read there, and nowhere else but in the migrations.
       assert(config.permissions.consume.read.some((path) => mountPath.startsWith(`${path}/`)));
-      const parsed = readSettings((each) => env[each], (path) => {
-        assert(path.startsWith(`${mountPath}/`), path);
-        const content = secrets[path.slice(mountPath.length + 1)];
-        assert(content !== undefined, `${path} is in no secret`);
-        return content;
+      const parsed = readSettings(GROUPS, {
+        env: (each) => env[each],
+        readFile: (path) => {
+          assert(path.startsWith(`${mountPath}/`), path);
+          const content = secrets[path.slice(mountPath.length + 1)];
+          assert(content !== undefined, `${path} is in no secret`);
+          return content;
+        },
       });
       assert.equal(parsed.postgres.tls, "verify-full");
       const graceMs = (template.spec.terminationGracePeriodSeconds ?? 30) * 1_000;
-      assert(graceMs > parsed.consumer.shutdownDeadlineMs + STOP_MARGIN_MS);
+      assert(graceMs > parsed.stop.deadlineMs + STOP_MARGIN_MS);
     });
 
     await t.step(`${name}: nobody, who changes nothing`, async () => {

@@ -1,7 +1,7 @@
 /** The programs with exactly the permissions that their settings call for, and with one less. */
 import assert from "node:assert/strict";
 import config from "../../deno.json" with { type: "json" };
-import { readSettings, SETTING_NAMES } from "../../lib/settings.ts";
+import { settingNames } from "../../lib/settings/names.ts";
 import { permissionFlags, type PermissionSet } from "../../tools/permissions.ts";
 import { type Ended, type Environment, Program } from "./processes.ts";
 import { DONE_MS, RealPipeline } from "./real_pipeline.ts";
@@ -20,7 +20,7 @@ Deno.test("the programs with exact permissions", async (t) => {
   await Deno.writeTextFile(passwordFile, POSTGRES_PASSWORD!);
   const env: Environment = { ...others, POSTGRES_PASSWORD_FILE: passwordFile, HTTP_PORT: "0" };
   const variable = (name: string): string | undefined => env[name];
-  const settings = readSettings(variable, Deno.readTextFileSync);
+  const source = { env: variable, readFile: Deno.readTextFileSync };
 
   const run = async (
     set: PermissionSet,
@@ -42,7 +42,7 @@ Deno.test("the programs with exact permissions", async (t) => {
   };
 
   for (const set of ["produce", "consume"] as const) {
-    const [net, read] = permissionFlags(set, { settings, env: variable }) as [string, string];
+    const [net, read] = permissionFlags(set, source) as [string, string];
 
     await t.step(`${set} needs no more`, async () => {
       const { code, stderr } = await run(set, [net, read]);
@@ -68,7 +68,7 @@ Deno.test("the programs with exact permissions", async (t) => {
     });
 
     const names: readonly string[] = config.permissions[set].env;
-    const missing = ["TOPIC_NAME", ...names.filter((name) => !SETTING_NAMES.includes(name))];
+    const missing = ["TOPIC_NAME", ...names.filter((name) => !settingNames().includes(name))];
     for (const name of missing) {
       await t.step(`${set} without the variable ${name}`, async () => {
         const flag = `--allow-env=${names.filter((other) => other !== name).join(",")}`;
@@ -82,24 +82,24 @@ Deno.test("the programs with exact permissions", async (t) => {
   }
 
   await t.step("doctor needs no more", async () => {
-    const flags = permissionFlags("consume", { settings, env: variable });
+    const flags = permissionFlags("consume", source);
     const { code, stderr, stdout } = await run("consume", flags, { args: ["doctor"] });
     assert.equal(code, 0, stdout + stderr);
   });
 
   await t.step("consume without the migrations", async () => {
-    const [net] = permissionFlags("consume", { settings, env: variable }) as [string];
+    const [net] = permissionFlags("consume", source) as [string];
     const ended = await run("consume", [net, `--allow-read=${passwordFile}`]);
     assert.equal(ended.code, 2);
     assertRefused(ended, "/migrations");
   });
 
   await t.step("a host that the settings do not name is denied", async () => {
-    const flags = permissionFlags("consume", { settings, env: variable });
+    const flags = permissionFlags("consume", source);
     assertRefused(await run("consume", flags, { changes: { POSTGRES_PORT: "9" } }), "127.0.0.1:9");
     const changes = { KAFKA_BROKER: "localhost:9" };
     assertRefused(await run("consume", flags, { changes }), "localhost");
-    const producer = permissionFlags("produce", { settings, env: variable });
+    const producer = permissionFlags("produce", source);
     assertRefused(await run("produce", producer, { changes }), "localhost");
   });
 

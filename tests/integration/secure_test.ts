@@ -1,7 +1,7 @@
 /** Strict servers: the programs run with exactly the rights of `security/`, and say what is wrong. */
 import assert from "node:assert/strict";
 import { openPool } from "../../lib/postgres/pool.ts";
-import { readSettings } from "../../lib/settings.ts";
+import { readSettings } from "../../lib/settings/read.ts";
 import { DONE_MS } from "./real_pipeline.ts";
 import { type Ended, type Environment, Program } from "./processes.ts";
 import { freePort } from "../../tools/stack/free_ports.ts";
@@ -233,7 +233,10 @@ Deno.test("the programs on strict servers", async (t) => {
 
   await t.step("connections of readers cannot write, whatever the role may do", async () => {
     const env = servers.env("consumer");
-    const { postgres } = readSettings((name) => env[name], Deno.readTextFileSync);
+    const { postgres } = readSettings(["postgres"], {
+      env: (name) => env[name],
+      readFile: Deno.readTextFileSync,
+    });
     const query = {
       action: "write",
       text: "INSERT INTO sensor_events SELECT * FROM sensor_events LIMIT 0",

@@ -4,14 +4,15 @@
  *
  * @module
  */
-import { readSettings, type Settings } from "../../lib/settings.ts";
+import { readSettings } from "../../lib/settings/read.ts";
+import { GROUPS, type Settings } from "../../lib/settings/table.ts";
 import { findStack, type StackServers } from "../../tools/stack/stack.ts";
 import { MARKER } from "../../tools/with_stack.ts";
 
 /** The settings of the private stack. */
 export function testSettings(): Settings {
   stackDir();
-  return readSettings((name) => Deno.env.get(name));
+  return readSettings(GROUPS, { env: (name) => Deno.env.get(name) });
 }
 
 /** The servers of the private stack, to be stopped and started. */

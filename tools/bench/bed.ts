@@ -15,7 +15,8 @@ import { partitionOf } from "../../lib/kafka/partitioner.ts";
 import { createLog } from "../../lib/log.ts";
 import { loadMigrations, migrate } from "../../lib/postgres/migrate.ts";
 import { openPool, type PostgresSettings, type SqlPool } from "../../lib/postgres/pool.ts";
-import { readSettings, type Settings } from "../../lib/settings.ts";
+import { readSettings } from "../../lib/settings/read.ts";
+import { GROUPS, type Settings } from "../../lib/settings/table.ts";
 import { exchange } from "../stack/exchange.ts";
 import type { PostgresServer } from "../stack/postgres.ts";
 import { startServer, stopServer } from "../stack/server.ts";
@@ -66,7 +67,11 @@ export async function prepareBed(): Promise<Bed> {
   });
   await stopServer(postgres);
   await startServer(postgres);
-  return { settings: readSettings((name) => Deno.env.get(name)), postgres, dir: stackDir };
+  return {
+    settings: readSettings(GROUPS, { env: (name) => Deno.env.get(name) }),
+    postgres,
+    dir: stackDir,
+  };
 }
 
 /**

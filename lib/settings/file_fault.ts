@@ -1,0 +1,24 @@
+/**
+ * What is wrong with a file that a setting names.
+ *
+ * @module
+ */
+import { isPermissionFault } from "../connect_fault.ts";
+import { describeError } from "../errors.ts";
+
+const TEXTS: ReadonlyMap<string, string> = new Map([
+  ["ENOENT", "does not exist"],
+  ["ENOTDIR", "does not exist: a part of the path is not a directory"],
+  ["EACCES", "may not be read by the user that this program runs as"],
+  ["EISDIR", "is a directory"],
+]);
+
+/** The end of a sentence that begins with the file's path. */
+export function fileFault(error: unknown): string {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  const text = TEXTS.get(code);
+  if (text !== undefined) return text;
+  return isPermissionFault(error)
+    ? "is outside of what this program was started with the permission to read (--allow-read)"
+    : `cannot be read: ${describeError(error)}`;
+}
