@@ -60,13 +60,6 @@ Deno.test("the programs with exact permissions", async (t) => {
       });
     }
 
-    await t.step(`${set} without the file of the password`, async () => {
-      const flag = set === "consume" ? "--allow-read=migrations" : "--deny-read";
-      const ended = await run(set, [net, flag]);
-      assert.equal(ended.code, 2);
-      assert(ended.stderr.includes("POSTGRES_PASSWORD_FILE: cannot read"), ended.stderr);
-    });
-
     const names: readonly string[] = config.permissions[set].env;
     const missing = ["TOPIC_NAME", ...names.filter((name) => !settingNames().includes(name))];
     for (const name of missing) {
@@ -80,6 +73,13 @@ Deno.test("the programs with exact permissions", async (t) => {
       });
     }
   }
+
+  await t.step("consume without the file of the password", async () => {
+    const [net] = permissionFlags("consume", source) as [string];
+    const ended = await run("consume", [net, "--allow-read=migrations"]);
+    assert.equal(ended.code, 2);
+    assert.match(ended.stderr, /POSTGRES_PASSWORD_FILE: .*password" is outside of what/);
+  });
 
   await t.step("doctor needs no more", async () => {
     const flags = permissionFlags("consume", source);
