@@ -15,6 +15,7 @@ import { Command, InvalidArgumentError } from "commander";
 import { describeError } from "../lib/errors.ts";
 import { createRandom } from "../lib/producer/random.ts";
 import { print, printed } from "../lib/standard_streams.ts";
+import { listenForStop } from "../lib/stop_signal.ts";
 import { type CampaignReport, runCampaign } from "./campaign.ts";
 import type { Fault } from "./fault.ts";
 import { CONSUMER_KILL_POINTS } from "./kill_points.ts";
@@ -114,26 +115,19 @@ async function runRound(flags: Flags, round: number, signal: AbortSignal): Promi
 
 async function main(): Promise<boolean> {
   const flags = parseFlags(Deno.args);
-  const stop = new AbortController();
-  const onSignal = (): void => {
-    say("ends after this fault, with a report; once more to stop at once");
-    Deno.removeSignalListener("SIGINT", onSignal);
-    stop.abort();
-  };
   // The second one ends it at once; the servers are then left to `deno task stack down --dir`.
-  Deno.addSignalListener("SIGINT", onSignal);
-  for (const name of ["SIGTERM", "SIGHUP"] as const) {
-    Deno.addSignalListener(name, () => stop.abort());
-  }
+  const signal = listenForStop(() =>
+    say("ends after this fault, with a report; once more to stop at once")
+  );
   const endMs = Date.now() + (flags.long ?? 0) * 3_600_000;
   let isKept = true;
   let round = 0;
   do {
-    const report = await runRound(flags, round++, stop.signal);
+    const report = await runRound(flags, round++, signal);
     await Deno.writeTextFile(flags.page, proofPage(report));
     say(`\n${reportText(report)}\n\npage: ${flags.page}`);
     isKept &&= brokenPromises(report).length === 0;
-  } while (Date.now() < endMs && !stop.signal.aborted);
+  } while (Date.now() < endMs && !signal.aborted);
   return isKept;
 }
 

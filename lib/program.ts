@@ -15,6 +15,7 @@ import { readSettings } from "./settings/read.ts";
 import { secretsOf } from "./settings/secrets.ts";
 import type { Group, Settings } from "./settings/table.ts";
 import { flushErrors, printed, printRaw, sayLostLines, writeError } from "./standard_streams.ts";
+import { INTERRUPTED, listenForStop } from "./stop_signal.ts";
 
 /** Exit codes: what a supervisor or a script can tell apart. */
 export const EXIT = {
@@ -24,7 +25,7 @@ export const EXIT = {
   /** A flag, a setting, or an answer of a server that only a person can mend. */
   misconfigured: 2,
   /** Ended by a second signal, without waiting. */
-  interrupted: 130,
+  interrupted: INTERRUPTED,
 } as const;
 
 /** The version that `--version` prints. */
@@ -46,7 +47,7 @@ export interface Program<Name extends Group = BasicGroup> {
   readonly settings: Settings<Name | BasicGroup>;
   /** Writes to standard error. */
   readonly log: Log;
-  /** Aborts at the first SIGINT, SIGTERM or SIGHUP; a second one of the first two ends it at once. */
+  /** Aborts at the first SIGINT, SIGTERM or SIGHUP, see {@linkcode listenForStop}. */
   readonly signal: AbortSignal;
   /**
    * Aborts a moment after `SHUTDOWN_DEADLINE_MS` have passed since {@linkcode Program.signal}: what is
@@ -82,7 +83,9 @@ export function openProgram<Name extends Group>(groups: readonly Name[]): Progra
   };
   const log = createLog({ ...options, write: writeError });
   sayLostLines((lines) => lostLine(options, lines));
-  const signal = stopSignal(log);
+  const signal = listenForStop((name) =>
+    log.info("stopping; once more to stop at once", { signal: name })
+  );
   const overdue = boundStop(signal, settings.stop.deadlineMs, log);
   return { settings, log, signal, overdue };
 }
@@ -93,19 +96,6 @@ function lostLine(options: Omit<LogOptions, "write">, lines: number): string {
   createLog({ ...options, write: (line) => text = line })
     .error("log lines could not be written", { lines });
   return text;
-}
-
-/** Its answer to a second signal is the end, but for SIGHUP: a terminal that closes sends two. */
-function stopSignal(log: Log): AbortSignal {
-  const stop = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.on(name, () => {
-      if (!stop.signal.aborted) log.info("stopping; once more to stop at once", { signal: name });
-      else if (name !== "SIGHUP") process.exit(EXIT.interrupted);
-      stop.abort();
-    });
-  }
-  return stop.signal;
 }
 
 /** The deadline is that of the process, whatever it does and waits for. */

@@ -11,6 +11,7 @@
  */
 import { Command, InvalidArgumentError } from "commander";
 import { print, printed } from "../lib/standard_streams.ts";
+import { endAtStop } from "../lib/stop_signal.ts";
 import { PLANTED_BUGS } from "./planted_bugs.ts";
 import { openWorker, runJobOn, type SeedSummary } from "./run_seeds.ts";
 import { runWorld } from "./world.ts";
@@ -130,6 +131,7 @@ async function main(): Promise<boolean> {
 }
 
 if (import.meta.main) {
+  endAtStop();
   const isGood = await main();
   await printed();
   Deno.exit(isGood ? 0 : 1);

@@ -13,6 +13,7 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { ConfigurationError, describeError } from "../lib/errors.ts";
 import { writeError } from "../lib/standard_streams.ts";
+import { endAtStop } from "../lib/stop_signal.ts";
 
 interface Target {
   /** Name of the program, and of its permissions in `deno.json`. */
@@ -108,6 +109,7 @@ function tell(line: string): void {
 }
 
 if (import.meta.main) {
+  endAtStop();
   const program = new Command("compile")
     .description("Make dist/producer and dist/consumer.")
     .option("--check", "put the parts together without the download, look, and throw them away")

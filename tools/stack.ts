@@ -9,6 +9,7 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { describeError } from "../lib/errors.ts";
 import { print, writeError } from "../lib/standard_streams.ts";
+import { endAtStop } from "../lib/stop_signal.ts";
 import { serverState, stopServer } from "./stack/server.ts";
 import {
   allServers,
@@ -139,6 +140,9 @@ function tell(line: string): void {
 }
 
 if (import.meta.main) {
+  endAtStop(() =>
+    tell('interrupted; servers that run already are ended by "deno task stack down"')
+  );
   try {
     await commandLine((code) => Deno.exitCode = code).parseAsync(Deno.args, { from: "user" });
   } catch (error) {

@@ -8,6 +8,7 @@
  */
 import { join } from "node:path";
 import { flushErrors, writeError } from "../lib/standard_streams.ts";
+import { INTERRUPTED, onStopSignals } from "../lib/stop_signal.ts";
 import { freePorts } from "./stack/free_ports.ts";
 import { startStack } from "./stack/stack.ts";
 
@@ -22,19 +23,33 @@ async function runWithStack(command: readonly string[]): Promise<number> {
   const [program, ...args] = command;
   if (program === undefined) throw new Error("Cannot run nothing: give a command after --");
   const dir = join(import.meta.dirname!, "..", ".stack", `private-${Deno.pid}`);
+  let child: Deno.ChildProcess | undefined;
+  let isStopped = false;
+  // Whatever is asked, the servers are ended and their data removed: they would outlive us.
+  onStopSignals({
+    stop: () => {
+      isStopped = true;
+      signalChild(child, "SIGTERM");
+    },
+    end: () => signalChild(child, "SIGKILL"),
+  });
   const stack = await startStack({ dir, ports: freePorts(), report: reportLine });
   try {
-    const child = new Deno.Command(program, {
-      args,
-      env: { ...stack.settings, [MARKER]: dir },
-    }).spawn();
-    const forward = (): void => child.kill("SIGTERM");
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-      Deno.addSignalListener(signal, forward);
-    }
+    if (isStopped) return INTERRUPTED;
+    const env = { ...stack.settings, [MARKER]: dir };
+    child = new Deno.Command(program, { args, env }).spawn();
     return (await child.status).code;
   } finally {
     await stack.remove();
+  }
+}
+
+/** It may have ended already, for the terminal has sent it Ctrl-C, too. */
+function signalChild(child: Deno.ChildProcess | undefined, signal: Deno.Signal): void {
+  try {
+    child?.kill(signal);
+  } catch (error) {
+    if (!(error instanceof TypeError) && !(error instanceof Deno.errors.NotFound)) throw error;
   }
 }
 
