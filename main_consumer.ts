@@ -25,11 +25,11 @@ const cli = new Command("consumer")
   .description("Stores sensor readings from Kafka in PostgreSQL, each once.")
   .version(VERSION);
 cli.command("run", { isDefault: true })
-  .description("read the topic until stopped (the default)")
-  .option("--until-end", "stop when everything that is in the topic now is stored")
+  .description("store what is in the topic, until stopped (the default)")
+  .option("--until-end", "stop once everything that is in the topic now is stored")
   .option(
     "--from <start>",
-    "where to begin a topic that the ledger does not know: beginning, a date or a time " +
+    "where to start in a topic that is not in the ledger yet: beginning, a date or a time " +
       "(default: the group's committed offsets, else the beginning)",
   )
   .action((flags: RunFlags) => runConsumer(flags, { migrations: MIGRATIONS }));
@@ -43,7 +43,7 @@ cli.command("status")
   .option("--json", "print JSON")
   .action(runStatus);
 cli.command("last")
-  .description("print the last reading of a sensor, as Redis has it")
+  .description("print the last reading of a sensor, from Redis")
   .argument("<sensor_id>")
   .action(runLast);
 addDoctor(cli, MIGRATIONS);
@@ -59,7 +59,7 @@ async function runMigrate(): Promise<void> {
   for (const name of applied) await print(`applied ${name}`);
   const takeOver = applied.includes(TAKE_OVER_MIGRATION) && await readTakeOver(store.pool);
   if (takeOver) await print(takeOverText(takeOver));
-  await print(`${applied.length} applied, ${already} already there`);
+  await print(`${applied.length} applied, ${already} already applied`);
 }
 
 async function runVerify(flags: { json?: true }): Promise<void> {
@@ -85,11 +85,11 @@ async function runLast(sensorId: string): Promise<void> {
   await cache.connected();
   const text = await cache.lastValue(sensorId);
   if (text === null) {
-    writeError(`No last value of sensor ${sensorId}\n`);
+    writeError(`There is no last value for sensor ${sensorId}\n`);
     process.exitCode = EXIT.failed;
   } else if (await isNeighbours(program, cache)) {
     writeError(
-      "Cannot show a last value: Redis holds those of another data set, or of nobody. Give each its " +
+      "Cannot show a last value: Redis holds those of another data set. Give each data set its " +
         "own REDIS_PREFIX or REDIS_DATABASE\n",
     );
     process.exitCode = EXIT.failed;

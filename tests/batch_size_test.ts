@@ -105,7 +105,7 @@ Deno.test("consume() halves batches that are too much for the database, and grow
   await pipeline.until("it grows", () => pipeline.store.readings.size === 700);
   assert.equal(Math.max(...tried.slice(-2)), 100);
   await pipeline.stop(consumer);
-  assert.equal(pipeline.logged.filter((line) => line.includes("too much")).length, 1);
+  assert.equal(pipeline.logged.filter((line) => line.includes("too large")).length, 1);
 });
 
 Deno.test("consume() halves the batches of one partition and leaves the others as they are", async () => {

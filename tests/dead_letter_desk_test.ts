@@ -157,7 +157,7 @@ Deno.test("parseSelection() wants ids or a flag, and not both", () => {
       [["1"], { reason: "json" }, /Cannot combine/],
       [["0"], {}, /"0": an id is a number/],
       [["1; DROP"], {}, /an id is a number/],
-      [[], { reason: "jason" }, /"jason": there are tombstone, /],
+      [[], { reason: "jason" }, /"jason": the reasons are tombstone, /],
       [[], { until: "yesterday" }, /--until "yesterday": give a date/],
     ] as const
   ) {

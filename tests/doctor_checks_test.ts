@@ -201,7 +201,7 @@ Deno.test("kafkaFindings() judges the group and the lag", async (t) => {
     ["a stranger", { group: { sight: WITH_STRANGER } }, ledger, [
       "group",
       "failure",
-      /\(rdkafka at 127\.0\.0\.9\)\. Nobody stores partitions 1\. Stop it, or choose another/,
+      /\(rdkafka at 127\.0\.0\.9\)\. No consumer stores partitions 1\. Stop it, or choose another/,
     ]],
     [
       "offsets that a tool has set",
@@ -401,7 +401,11 @@ Deno.test("postgresFindings() judges server and tables", async (t) => {
       "failure",
       /one statement at a time. .*pool_mode/,
     ]);
-    assertFound(withPooler(new Error("too many")), ["pooler", "warning", /look for one: too many/]);
+    assertFound(withPooler(new Error("too many")), [
+      "pooler",
+      "warning",
+      /cannot tell whether there is one: too many/,
+    ]);
   });
   await t.step("sizes", () => {
     const found = postgresFindings(POSTGRES, {

@@ -70,7 +70,7 @@ Deno.test("guarded() asks a browser for a password, tells nothing of what is the
         response.headers.get("www-authenticate")!,
         /^Basic realm="[^"]+", charset="UTF-8"$/,
       );
-      assert.match((await response.json()).error, /^show HTTP_TOKEN/);
+      assert.match((await response.json()).error, /^send HTTP_TOKEN/);
     }
     assert.deepEqual(await (await ask("/healthz")).json(), { ok: true });
   });

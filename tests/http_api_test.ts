@@ -297,14 +297,14 @@ Deno.test("apiHandler() gives pages, histories and dead letters", async (t) => {
 Deno.test("apiHandler() refuses what it does not know", async (t) => {
   await withSite(async (site) => {
     const rows: readonly [url: string, status: number, error: RegExp][] = [
-      ["/api/nothing", 404, /nothing here/],
+      ["/api/nothing", 404, /not found/],
       ["/api/sensors?limit=501", 400, /limit must be a whole number from 1 to 500/],
-      ["/api/sensors?limit=1&limit=2", 400, /limit is there twice/],
+      ["/api/sensors?limit=1&limit=2", 400, /limit is given twice/],
       ["/api/sensors?after=elsewhere", 400, /after must be/],
       [`/api/sensors?search=${"x".repeat(65)}`, 400, /search must have at most 64/],
-      ["/api/sensors/%ff/readings", 400, /not well escaped/],
-      ["/api/sensors/a%20b/readings", 400, /a sensor's id is/],
-      [`/api/sensors/${"x".repeat(65)}/readings`, 400, /a sensor's id is/],
+      ["/api/sensors/%ff/readings", 400, /not percent-encoded/],
+      ["/api/sensors/a%20b/readings", 400, /a sensor's id has/],
+      [`/api/sensors/${"x".repeat(65)}/readings`, 400, /a sensor's id has/],
       ["/api/sensors/s/readings?points=2001", 400, /points must be .* 2 to 2000/],
       ["/api/sensors/s/readings?from=yesterday", 400, /from must be a time/],
       ["/api/sensors/s/readings?from=2026-11-24&to=2026-11-24", 400, /from must be before to/],

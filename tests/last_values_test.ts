@@ -263,7 +263,10 @@ Deno.test("LastValuesUpkeep waits for a data set that may be alive, and says so 
     await upkeep.repair(NEVER);
   }
   assert.equal(logged.length, 1);
-  assert.match(logged[0]!, /ERROR.*not written.*owner=another.*REDIS_PREFIX or REDIS_DATABASE/i);
+  assert.match(
+    logged[0]!,
+    /ERROR.*not being written.*owner=another.*REDIS_PREFIX or REDIS_DATABASE/i,
+  );
   assert.deepEqual(told, ["another"]);
   assert.deepEqual([...cache.lastValues.keys()], ["gone"]);
   await clock.advance(LEASE_MS);

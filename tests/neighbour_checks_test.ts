@@ -47,13 +47,13 @@ Deno.test("findIntrusion() counts the partitions that nobody of ours has", async
       "a stranger of another topic: what is left is nobody's",
       sightOf([["self", [0]], ["stranger", []]]),
       [1, 2],
-      /Nobody stores partitions 1, 2/,
+      /No consumer stores partitions 1, 2/,
     ],
     [
       "a stranger with none",
       sightOf([["self", [0, 1, 2]], ["stranger", []]]),
       [],
-      /stranger at h\)\. It can get partitions/,
+      /stranger at h\)\. It can be assigned partitions/,
     ],
   ];
   for (const [name, sight, want, says] of rows) {
@@ -128,7 +128,7 @@ Deno.test("the loop notices a stranger in its group within 30 s, and that it has
   pipeline.kafka.setStrangers(GROUP, ["rdkafka at h"]);
   await pipeline.clock.advance(30_000);
   assert.deepEqual(statistics.orphans, [1]);
-  assert.match(statistics.notices[0]!.text, /rdkafka at h\)\. Nobody stores partitions 1/);
+  assert.match(statistics.notices[0]!.text, /rdkafka at h\)\. No consumer stores partitions 1/);
   assert.equal(
     pipeline.logged.filter((line) => /another program is in the group/.test(line)).length,
     1,

@@ -153,7 +153,7 @@ Deno.test("rewind() of a line that moved meanwhile says so and leaves it", async
   });
   await assert.rejects(rewind(plan, pipeline.store), {
     name: "TransientError",
-    message: /moved meanwhile/,
+    message: /moved in the meantime/,
   });
   assert.equal((await pipeline.line(0))?.next, 2);
 });

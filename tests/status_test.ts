@@ -57,7 +57,7 @@ Deno.test("readStatus() tells what open transactions hold back beside the lag", 
   assert.deepEqual([lagMessages, end, heldBack], [2, 2, { offset: 2, messages: 6 }]);
   assert.match(
     statusText(status),
-    /\npartition 0: 6 messages wait behind a transaction that is open since offset 2$/,
+    /\npartition 0: 6 messages wait behind a transaction that has been open since offset 2$/,
   );
 });
 

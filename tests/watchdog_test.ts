@@ -10,26 +10,26 @@ const END_MS_MAX = 60_000;
 Deno.test("findStuck() counts from the last sign of life and from the first message", async (t) => {
   const rows: [string, Partial<Sight>, string | undefined][] = [
     ["nothing waits and nothing is done", { behind: new Map() }, undefined],
-    ["nothing was fetched for long", {}, "nothing is fetched"],
+    ["nothing was fetched for long", {}, "nothing is being fetched"],
     ["the message came lately", { behind: waitingSince(60_000) }, undefined],
     ["something ended lately", { signMs: 60_000 }, undefined],
     ["one short of the limit", { nowMs: 44_999 }, undefined],
-    ["just at the limit", { nowMs: 45_000 }, "nothing is fetched"],
+    ["just at the limit", { nowMs: 45_000 }, "nothing is being fetched"],
     [
       "a batch hangs while others end",
       { signMs: 99_000, works: [{ on: 1, signMs: 99_000 }, { on: 0, signMs: 1 }] },
-      "a batch of partition 0 does not come to an end",
+      "a batch of partition 0 does not finish",
     ],
     [
       "a batch hangs of a partition that others read now",
       { signMs: 99_000, works: [{ on: 7, signMs: 1 }], behind: new Map() },
-      "a batch of partition 7 does not come to an end",
+      "a batch of partition 7 does not finish",
     ],
     ["a batch goes on", { signMs: 99_000, works: [{ on: 0, signMs: 90_000 }] }, undefined],
     [
       "placing hangs before a message waits",
       { signMs: 99_000, works: [{ on: "placing", signMs: 1 }], behind: new Map() },
-      "placing partitions does not come to an end",
+      "placing partitions does not finish",
     ],
     [
       "placing hangs on brokers that have answered again for a short time",
@@ -51,7 +51,7 @@ Deno.test("findStuck() says how much waits where, and for how long", () => {
     [1, { sinceMs: 10_000, messages: 2 }],
   ]);
   assert.deepEqual(findStuck({ ...QUIET, behind, nowMs: 50_000 }, 45_000), {
-    what: "nothing is fetched",
+    what: "nothing is being fetched",
     partitions: [1, 4],
     lagMessages: 7,
     quietMs: 47_000,
@@ -164,7 +164,7 @@ Deno.test("consume() ends within a minute when the member has silently stopped t
   consumer.member.pause([0]);
   await pipeline.clock.advance(1_000);
   pipeline.append(0, messageTexts(11, 10));
-  await assertEndsStuck(pipeline, consumer, /nothing is fetched/);
+  await assertEndsStuck(pipeline, consumer, /nothing is being fetched/);
 });
 
 Deno.test("consume() ends within a minute when placing does not come to an end", async (t) => {
@@ -188,7 +188,7 @@ Deno.test("consume() ends within a minute when placing does not come to an end",
       parts.member.start = hang;
       return parts;
     });
-    await assertEndsStuck(pipeline, consumer, /nothing is fetched/);
+    await assertEndsStuck(pipeline, consumer, /nothing is being fetched/);
   });
 });
 

@@ -186,11 +186,13 @@ class Consumer {
         const { member, log } = this.#parts;
         this.#end = await this.#seeEnds(new EndOffsets());
         for (const [partition, held] of await member.heldBack()) {
-          log.warn(`${heldBackText(partition, held)}: they are left to a later run`);
+          log.warn(`${heldBackText(partition, held)}: left for a later run`);
         }
         const partitions = this.#end.unseen.join(",");
         if (partitions !== "") {
-          log.warn("the run ends when these partitions have been read, too", { partitions });
+          log.warn("these partitions cannot be read yet; the run ends once they have been", {
+            partitions,
+          });
         }
       }
       if (this.#options.watchdogSeconds > 0) void this.#keepWatch();
@@ -224,7 +226,7 @@ class Consumer {
     if (this.#stuck === undefined) return;
     const { what, partitions, lagMessages, quietMs } = this.#stuck;
     this.#parts.log.error(
-      "stuck: it makes no progress, and ends so that its supervisor starts it anew",
+      "stuck: no progress is being made; exiting so that the supervisor restarts this consumer",
       { what, seconds: Math.round(quietMs / 1_000), lagMessages, partitions: partitions.join(",") },
     );
     this.#stop.abort();
@@ -377,9 +379,11 @@ class Consumer {
       if (!givenUp.aborted) await member.stop();
     });
     if (!drained && this.#stuck === undefined) {
-      log.error("a batch did not finish in time; its next owner repeats it");
+      log.error("a batch did not finish in time; the partition's next owner will repeat it");
     }
-    if (!left) log.warn("the brokers did not answer in time to a commit or to leaving the group");
+    if (!left) {
+      log.warn("the brokers did not confirm the last commit, or leaving the group, in time");
+    }
     await this.#repairAtEnd();
     log.info("stopped", { ...this.#intake.totals });
     if (this.#stuck !== undefined) return "stuck";
@@ -398,7 +402,7 @@ class Consumer {
     const { state } = this.#upkeep;
     if (repaired && state.kind === "complete") return;
     const why = state.kind === "foreign" ? { heldBy: `data set ${state.owner}` } : {};
-    this.#parts.log.warn("last values are not up to date; a later run repairs them", why);
+    this.#parts.log.warn("last values are not up to date; a later run will repair them", why);
   }
 
   async #within(

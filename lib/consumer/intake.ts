@@ -208,7 +208,7 @@ export class Intake {
     const wasWhole = size.isWhole;
     size.wasTooMuch(messages.length, tookMs);
     if (!wasWhole) return;
-    this.#parts.log.warn("a batch was too much for the database: smaller ones for now", {
+    this.#parts.log.warn("a batch was too large for the database: using smaller ones for now", {
       partition,
       messages: messages.length,
       seconds: Math.round(tookMs / 1_000),
@@ -220,7 +220,7 @@ export class Intake {
     const wasWhole = size.isWhole;
     size.wasStored(messages.length, tookMs);
     if (size.isWhole && !wasWhole) {
-      this.#parts.log.info("batches of full size again", { partition });
+      this.#parts.log.info("batches have their full size again", { partition });
     }
   }
 
@@ -243,7 +243,7 @@ export class Intake {
       commits.note(batch.partition, batch.nextOffset);
       return true;
     }
-    log.warn("batch refused by the ledger, placing the partition anew", {
+    log.warn("the ledger refused a batch: placing the partition again", {
       partition: batch.partition,
       fromOffset: batch.fromOffset,
       ...outcome,

@@ -95,7 +95,7 @@ export async function repairLastValues(
 
 function lostMeanwhile(): TransientError {
   return new TransientError(
-    "Cannot repair last values: Redis was emptied, or given to another data set, meanwhile",
+    "Cannot repair last values: meanwhile, Redis was emptied or taken over by another data set",
   );
 }
 

@@ -158,10 +158,11 @@ export class LastValuesUpkeep {
   #tellNeighbour(owner: string): void {
     const { log, observer } = this.#parts;
     observer?.neighboured(owner === "" ? undefined : owner);
-    if (owner === "") log.info("last values are written again: Redis has no other data set's now");
-    else {
+    if (owner === "") {
+      log.info("last values are being written again: Redis no longer holds another data set's");
+    } else {
       log.error(
-        "last values are not written: Redis holds those of another data set, which is alive",
+        "last values are not being written: Redis holds those of another data set in use",
         {
           dataSetId: this.#ownId,
           owner,

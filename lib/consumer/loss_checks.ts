@@ -39,7 +39,7 @@ export async function checkIdentity(
   if (givenUp.aborted) return;
   const strangers = [...placer.places].filter(([, place]) => !isSameTopic(place.topic, topic));
   if (strangers.length === 0) return;
-  log.error("the topic was deleted and made again: reading it from its beginning");
+  log.error("the topic was deleted and created again: reading it from the beginning");
   placer.placeAnew(strangers.map(([partition]) => partition));
 }
 
@@ -65,7 +65,7 @@ export async function checkLedger(
     else if (next > place.position && place.working === undefined) passed.push(partition);
   }
   if (lost.length > 0) {
-    log.error("the database has lost what was stored: reading it again", {
+    log.error("the database has lost stored readings: reading them again", {
       partitions: lost.join(","),
     });
   }

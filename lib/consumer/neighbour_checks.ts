@@ -29,7 +29,7 @@ export interface Intrusion {
 
 /** What to do about strangers. */
 export const STRANGERS_CURE =
-  "Stop it, or choose another KAFKA_GROUP_ID: what is stored stays, for the ledger decides";
+  "Stop it, or choose another KAFKA_GROUP_ID: stored readings are kept, because the ledger decides";
 
 /** Looks for strangers in the group, and for partitions that nobody of ours has. */
 export async function checkNeighbours(
@@ -61,8 +61,8 @@ export function findIntrusion(
   const orphans = partitions.filter((partition) => !kept.has(partition)).sort((a, b) => a - b);
   const names = strangers.map(({ name }) => name).join(", ");
   const taken = orphans.length === 0
-    ? "It can get partitions at any time"
-    : `Nobody stores partitions ${orphans.join(", ")}`;
+    ? "It can be assigned partitions at any time"
+    : `No consumer stores partitions ${orphans.join(", ")}`;
   return {
     text: `another program is in the group (${names}). ${taken}. ${STRANGERS_CURE}`,
     orphans,
@@ -86,5 +86,5 @@ export function foreignOffsetsText(
   if (moved.length === 0) return undefined;
   const places = moved.map(([partition, offset]) => `${partition} to ${offset}`).join(", ");
   return `another program has set the group's offsets (partition ${places}). They have no effect, ` +
-    "for the ledger decides. To read again, stop the consumers and run: deno task rewind";
+    "because the ledger decides. To read again, stop the consumers and run: deno task rewind";
 }

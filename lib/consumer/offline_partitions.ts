@@ -27,8 +27,8 @@ export class OfflinePartitions {
     for (const partition of back) this.#told.delete(partition);
     if (lost.length > 0) {
       this.#log.warn(
-        "partitions cannot be read: their messages wait in Kafka, the others flow. " +
-          "Start the brokers that hold them",
+        "partitions cannot be read: their messages wait in Kafka, and the others continue. " +
+          "Start the brokers that host them",
         { partitions: lost.join(","), reason: offline.get(lost[0]!) },
       );
     }

@@ -64,7 +64,9 @@ export class OpenTransactions {
     const before = this.#seen.get(partition);
     if (before !== undefined && before.offset !== held?.offset) {
       this.#seen.delete(partition);
-      if (before.isTold) log.info("a transaction has ended, its partition goes on", { partition });
+      if (before.isTold) {
+        log.info("a transaction has ended; its partition is read again", { partition });
+      }
     }
     if (held === undefined) return;
     const seen = this.#seen.get(partition) ??

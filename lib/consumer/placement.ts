@@ -99,7 +99,7 @@ export function parseStartFrom(text: string | undefined): StartFrom {
   const timestampMs = parseInstant(text);
   if (timestampMs === undefined) {
     throw new ConfigurationError(
-      `Cannot start from "${text}": give beginning, a date (2026-11-24), or a time with its zone ` +
+      `Cannot start from "${text}": give beginning, a date (2026-11-24), or a time with a zone ` +
         "(2026-11-24T10:00:00Z)",
     );
   }

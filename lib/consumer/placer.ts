@@ -358,13 +358,13 @@ export class Placer {
     this.#losses.set(partition, { found, answers });
     if (answers >= REWIND_ANSWERS) return;
     throw new TransientError(
-      `Cannot go on at offset ${placement.fromOffset} of partition ${partition}: the brokers say ` +
-        `that its log ${endText(facts)}. They are asked again before anything is read again`,
+      `Cannot continue at offset ${placement.fromOffset} of partition ${partition}: the brokers say ` +
+        `that its log ${endText(facts)}. They are asked again before anything is read twice`,
     );
   }
 
   #tellWrongEnd(partition: number, position: number, { watermarks, end }: LogFacts): void {
-    this.#parts.log.warn("a broker named a wrong end of the log, and was not believed", {
+    this.#parts.log.warn("a broker reported a wrong end of the log, which was ignored", {
       partition,
       ledgerOffset: position,
       named: watermarks.high,
@@ -415,7 +415,7 @@ export class Placer {
       const start = starts.get(partition);
       // Its leader went away in between. From the beginning would be too much; so it waits.
       if (start === undefined) {
-        throw new TransientError(`Cannot find where partition ${partition} begins`);
+        throw new TransientError(`Cannot find where to start in partition ${partition}`);
       }
       const facts = { watermarks: marks, end: undefined };
       await this.#moveLine(topic, partition, decidePlacement(undefined, facts, start));
@@ -442,14 +442,14 @@ export class Placer {
     if (!await store.moveLedgerLine(topic, partition, move)) return;
     this.#losses.delete(partition);
     if (placement.kind === "gap") {
-      log.error("messages were deleted by the brokers before they were read", {
+      log.error("the brokers deleted messages before they were read", {
         partition,
         fromOffset,
         toOffset: offset,
         messages: offset - fromOffset,
       });
     } else {
-      log.error("the brokers lost the end of the log: reading again what they have now", {
+      log.error("the brokers lost the end of the log: reading what they have now again", {
         partition,
         ledgerOffset: fromOffset,
         toOffset: offset,

@@ -107,13 +107,13 @@ export function findStuck(sight: Sight, quietMsMax: number): Stuck | undefined {
   }
   if (waiting.length === 0) return undefined;
   const firstMs = Math.min(...waiting.map(({ sinceMs }) => sinceMs));
-  return found("nothing is fetched", Math.max(firstMs, signMs));
+  return found("nothing is being fetched", Math.max(firstMs, signMs));
 }
 
 function describe(on: WorkPlace): string {
   return on === "placing"
-    ? "placing partitions does not come to an end"
-    : `a batch of partition ${on} does not come to an end`;
+    ? "placing partitions does not finish"
+    : `a batch of partition ${on} does not finish`;
 }
 
 /** Collects signs of life and looks, until it finds the consumer stuck. */

@@ -23,7 +23,10 @@ export function guarded(handler: HttpHandler, token: string | undefined): HttpHa
     const shown = shownToken(request.header("authorization") ?? "");
     // Digests have one length, so that the time says nothing of the token.
     if (shown !== undefined && timingSafeEqual(digest(shown), wanted)) return handler(request);
-    throw new HttpError(401, "show HTTP_TOKEN as a bearer, or as the password of any name");
+    throw new HttpError(
+      401,
+      "send HTTP_TOKEN as a bearer token, or as the password of any user name",
+    );
   };
 }
 

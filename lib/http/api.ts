@@ -88,12 +88,12 @@ function sensorIdOf(escaped: string): string {
   try {
     sensorId = decodeURIComponent(escaped);
   } catch {
-    throw new HttpError(400, "the sensor's id is not well escaped");
+    throw new HttpError(400, "the sensor's id is not percent-encoded correctly");
   }
   if (/^[A-Za-z0-9._:-]+$/.test(sensorId) && sensorId.length <= SENSOR_ID_LENGTH_MAX) {
     return sensorId;
   }
-  throw new HttpError(400, "a sensor's id is 1 to 64 of A-Z a-z 0-9 . _ : -");
+  throw new HttpError(400, "a sensor's id has 1 to 64 characters of A-Z a-z 0-9 . _ : -");
 }
 
 async function sensors(request: HttpRequest, parts: ApiParts): Promise<HttpAnswer> {
@@ -137,7 +137,9 @@ function placeText({ silentAtMs, sensorId }: SensorPlace): string {
 function placeOf(text: string | undefined): SensorPlace | undefined {
   if (text === undefined) return undefined;
   const match = /^(-?\d{1,16}(?:\.\d{1,6})?|):(.+)$/.exec(text);
-  if (match === null) throw new HttpError(400, "after must be what a page before gave as next");
+  if (match === null) {
+    throw new HttpError(400, "after must be the value of next from an earlier page");
+  }
   return { silentAtMs: match[1] === "" ? Infinity : Number(match[1]), sensorId: match[2]! };
 }
 
@@ -146,7 +148,7 @@ function rangeOf(parameters: Parameters, clock: Clock): TimeRange {
   const fromMs = parameters.timeMs("from", Math.max(0, toMs - HISTORY_MS));
   if (fromMs >= toMs) throw new HttpError(400, "from must be before to");
   if (toMs - fromMs > SPAN_MS_MAX) {
-    throw new HttpError(400, "from and to are 400 days apart at most");
+    throw new HttpError(400, "from and to must be at most 400 days apart");
   }
   return { fromMs, toMs };
 }
@@ -186,7 +188,7 @@ async function deadLetters(request: HttpRequest, { pages }: ApiParts): Promise<H
   const limit = parameters.whole("limit", { fallback: PAGE_ROWS, min: 1, max: PAGE_ROWS_MAX });
   const before = parameters.text("before", 19);
   if (before !== undefined && !/^\d{1,18}$/.test(before)) {
-    throw new HttpError(400, "before must be what a page before gave as next");
+    throw new HttpError(400, "before must be the value of next from an earlier page");
   }
   const reason = parameters.choice("reason", REJECTION_REASONS);
   // One more says whether there is another page.

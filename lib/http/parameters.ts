@@ -22,7 +22,7 @@ export class Parameters {
       if (!known.includes(name)) {
         throw new HttpError(400, `unknown parameter ${shown(name)}; known: ${known.join(", ")}`);
       }
-      if (query.getAll(name).length > 1) throw new HttpError(400, `${name} is there twice`);
+      if (query.getAll(name).length > 1) throw new HttpError(400, `${name} is given twice`);
     }
   }
 

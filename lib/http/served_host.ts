@@ -32,13 +32,15 @@ export function hostCheck(
 ): (headers: readonly string[]) => void {
   const names = new Set(["localhost", host, ...allowedHosts].map((name) => name.toLowerCase()));
   return (headers) => {
-    if (headers.length !== 1) throw new HttpError(400, "a question names one host");
+    if (headers.length !== 1) {
+      throw new HttpError(400, "a request must have exactly one Host header");
+    }
     const name = nameOf(headers[0]!);
-    if (name === undefined) throw new HttpError(400, "the host is not well written");
+    if (name === undefined) throw new HttpError(400, "the Host header is malformed");
     if (isIP(name) === 0 && !names.has(name)) {
       throw new HttpError(
         421,
-        "this host is not served here; HTTP_ALLOWED_HOSTS names those that are",
+        "this host name is not allowed; add it to HTTP_ALLOWED_HOSTS",
       );
     }
   };

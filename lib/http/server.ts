@@ -147,7 +147,7 @@ async function respond(
     await send(answer, { request, response, signal: gone.signal });
   } catch (error) {
     // Only sending can get here: half an answer is out, and cannot be taken back.
-    context.parts.log.debug("an answer was broken off", { error });
+    context.parts.log.debug("a response was cut off", { error });
     response.destroy();
   } finally {
     request.socket?.setTimeout(context.idleMs);
@@ -170,16 +170,19 @@ async function answerTo(
       const answer = await handler({ path: url.pathname, query: url.searchParams, header, signal });
       if (answer !== undefined) return answer;
     }
-    throw new HttpError(404, "there is nothing here");
+    throw new HttpError(404, "not found");
   } catch (error) {
     if (error instanceof HttpError) return refusal(error.status, error.message);
     // Texts of servers can name hosts and users: they go to the log and not to the client.
     if (error instanceof TransientError) {
-      parts.log.debug("a question could not be answered", { error });
-      return refusal(503, "a server that is needed for this does not answer in time");
+      parts.log.debug("a request failed", { error });
+      return refusal(
+        503,
+        "a server that is needed for this does not answer in time; try again in a second",
+      );
     }
-    parts.log.error("a question could not be answered", { error: describeError(error) });
-    return refusal(500, "this is a fault of the server; its log says more");
+    parts.log.error("a request failed", { error: describeError(error) });
+    return refusal(500, "the server failed to answer this; see its log");
   }
 }
 
@@ -189,16 +192,16 @@ function refuse(
 ): void {
   const { method, url = "/", headers } = request;
   if (!rate.admits(request.socket?.remoteAddress ?? "")) {
-    throw new HttpError(429, "too many questions; ask again in a second");
+    throw new HttpError(429, "too many requests; try again in a second");
   }
   if (method !== "GET" && method !== "HEAD") throw new HttpError(405, "GET and HEAD only");
   if (url.length > URL_LENGTH_MAX) {
-    throw new HttpError(414, `an address has at most ${URL_LENGTH_MAX} characters`);
+    throw new HttpError(414, `a URL must have at most ${URL_LENGTH_MAX} characters`);
   }
   const hasBody = headers["transfer-encoding"] !== undefined ||
     (headers["content-length"] ?? "0") !== "0";
-  if (hasBody) throw new HttpError(413, "questions have no body");
-  if (!url.startsWith("/")) throw new HttpError(400, "an address begins with a slash");
+  if (hasBody) throw new HttpError(413, "a request must have no body");
+  if (!url.startsWith("/")) throw new HttpError(400, "the request target must begin with a slash");
   checkHost(request.headersDistinct.host ?? []);
 }
 

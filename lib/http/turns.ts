@@ -31,7 +31,7 @@ export class Turns {
       try {
         await nextTurn();
         // Whoever has gone while it waited is not worked for.
-        if (request.signal.aborted) throw new HttpError(503, "nobody waits for this");
+        if (request.signal.aborted) throw new HttpError(503, "the client is gone");
         return await handler(request);
       } finally {
         this.#end();
@@ -45,7 +45,7 @@ export class Turns {
       return;
     }
     if (this.#waiting.length >= WAITING_MAX) {
-      throw new HttpError(503, "too many questions at once; ask again in a second");
+      throw new HttpError(503, "too many requests at once; try again in a second");
     }
     // The turn is handed over: nobody who comes later takes it.
     await new Promise<void>((resolve) => this.#waiting.push(resolve));

@@ -101,13 +101,13 @@ export interface HeldBack {
 
 /** In words: which messages wait, behind what. */
 export function heldBackText(partition: number, { offset, messages }: HeldBack): string {
-  return `partition ${partition}: ${messages} messages wait behind a transaction that is open since ` +
+  return `partition ${partition}: ${messages} messages wait behind a transaction that has been open since ` +
     `offset ${offset}`;
 }
 
 /** What a person does about a transaction that stays open. */
 export function heldBackCure(topic: string, partition: number, { offset }: HeldBack): string {
-  return "Its producer ends it, or the brokers do after its transaction.timeout.ms. If it stays: " +
+  return "Its producer ends it, or the brokers do after its transaction.timeout.ms. If it stays open: " +
     `kafka-transactions.sh --bootstrap-server … abort --topic ${topic} --partition ${partition} ` +
     `--start-offset ${offset}`;
 }

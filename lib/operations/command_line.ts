@@ -50,57 +50,60 @@ export interface Opening {
 export function addOperations(cli: CommandLine, opening: Opening): void {
   addDeadLetters(cli, opening);
   cli.command("rewind")
-    .description("go back in the topic and read it again; only while no consumer runs")
+    .description("go back in the topic and read it again; only while no consumer is running")
     .requiredOption("--to <place>", "beginning, a date or a time, or an offset")
-    .option("--partition <number>", "this partition alone (default: all of them)")
-    .option("--dry-run", "say what would be done")
+    .option("--partition <number>", "only this partition (default: all)")
+    .option("--dry-run", "show what would be done")
     .option("--json", "print JSON")
     .action((flags) => runRewind(flags, opening));
   cli.command("rebuild-last")
-    .description("fill the last values in Redis from PostgreSQL")
+    .description("refill the last values in Redis from PostgreSQL")
     .action(() => runRebuildLast(opening));
   cli.command("retain")
-    .description("delete what is older than a window, in batches with pauses")
+    .description("delete old rows, in batches with pauses")
     .option("--older-than <window>", "readings older than this: 90d, 12h")
     .option("--dead-letters-older-than <window>", "resolved dead letters older than this")
-    .option("--batch <rows>", `most rows of one batch, 1 to ${BATCH_ROWS_MAX}`, "10000")
-    .option("--dry-run", "count and delete nothing")
+    .option("--batch <rows>", `rows per batch, 1 to ${BATCH_ROWS_MAX}`, "10000")
+    .option("--dry-run", "count, but delete nothing")
     .option("--json", "print JSON")
     .action((flags) => runRetain(flags, opening));
 }
 
 function addDeadLetters(cli: CommandLine, opening: Opening): void {
   const letters = cli.command("dead-letters")
-    .description("look at messages that were no readings, mend them or give them up");
+    .description("list bad messages, replay them, or discard them");
   const chosen = (name: string, description: string): CommandLine =>
     letters.command(name).description(description)
-      .option("--reason <reason>", "those of this reason")
-      .option("--since <time>", "those stored at this date or time, or later")
-      .option("--until <time>", "those stored before this date or time")
-      .option("--sensor <id>", "those of this sensor, as far as the message tells");
-  chosen("list", "show those that are open, the newest first")
-    .option("--all", "show resolved ones, too")
-    .option("--limit <count>", `most lines, 1 to ${LIST_LETTERS_MAX}`, "50")
-    .option("--before <id>", "only older ones than this one")
+      .option("--reason <reason>", "only those with this reason")
+      .option("--since <time>", "only those stored at or after this date or time")
+      .option("--until <time>", "only those stored before this date or time")
+      .option("--sensor <id>", "only those of this sensor, as far as the message names one");
+  chosen("list", "list open dead letters, newest first")
+    .option("--all", "include resolved ones")
+    .option("--limit <count>", `how many at most, 1 to ${LIST_LETTERS_MAX}`, "50")
+    .option("--before <id>", "only those older than this one")
     .option("--json", "print a JSON array")
     .action((flags) => runList(flags, opening));
   letters.command("show").argument("<id>")
-    .description("show all about one, and what a replay would do today")
+    .description("show one in full, and what a replay would do")
     .option("--json", "print JSON")
     .action((id, flags) => runShow(id, flags, opening));
-  chosen("replay", "store those that are valid today; the others stay. Exit code 1 if any stays")
+  chosen("replay", "parse again and store what is valid now; exit code 1 if any stays open")
     .argument("[ids...]")
-    .option("--edit <file>", "use the message in this file for one id; - is standard input")
-    .option("--dry-run", "say what would be done")
-    .option("--json", "print a JSON object a line")
+    .option(
+      "--edit <file>",
+      "with one id: use the message in this file instead (- for standard input)",
+    )
+    .option("--dry-run", "show what would be done")
+    .option("--json", "print one JSON object per line")
     .action((ids, flags) => runReplay(ids, flags, opening));
-  chosen("export", "print them as JSON, one a line, the oldest first")
-    .option("--all", "resolved ones, too")
+  chosen("export", "print dead letters as JSON, one per line, oldest first")
+    .option("--all", "include resolved ones")
     .action((flags) => runExport(flags, opening));
-  chosen("discard", "mark them as given up; they are kept")
+  chosen("discard", "mark as given up; the rows are kept")
     .argument("[ids...]")
-    .requiredOption("--reason-text <text>", "why, for whoever looks later")
-    .option("--dry-run", "say what would be done")
+    .requiredOption("--reason-text <text>", "why, for the record")
+    .option("--dry-run", "show what would be done")
     .action((ids, flags) => runDiscard(ids, flags, opening));
 }
 
@@ -131,7 +134,7 @@ async function runShow(text: string, flags: { json?: true }, opening: Opening): 
   const program = openProgram(["postgres", "limits"]);
   await using store = opening.store(program);
   const letter = await readDeadLetter(store.pool, id);
-  if (letter === undefined) return fail(`There is no dead letter ${id}`);
+  if (letter === undefined) return fail(`Cannot find dead letter ${id}`);
   const found = await examine(letter, store.pool, {
     nowMs: systemClock.now(),
     ...program.settings.limits,
@@ -152,7 +155,9 @@ async function runReplay(
 ): Promise<void> {
   const filter = parseSelection(texts, flags);
   if (flags.edit !== undefined && filter.ids?.length !== 1) {
-    throw new ConfigurationError("Cannot use --edit: it mends one dead letter, so give one id");
+    throw new ConfigurationError(
+      "Cannot use --edit: it replaces the message of one dead letter. Give exactly one id",
+    );
   }
   const edited = flags.edit === undefined ? undefined : readEdited(flags.edit);
   const program = openProgram(["postgres", "redis", "limits"]);
@@ -192,7 +197,9 @@ async function runReplay(
 async function openReachableCache({ settings, log }: Program<"redis">): Promise<RedisCache> {
   const cache = openCache(settings.redis, { clock: systemClock, log });
   await cache.connected().catch((error) => {
-    log.warn("Redis is not there", { cause: describeError(error) });
+    log.warn("Redis does not answer; rebuild-last will update the last values later", {
+      cause: describeError(error),
+    });
   });
   return cache;
 }
@@ -254,7 +261,7 @@ async function runDiscard(
   }
   await print(flags.dryRun ? `would discard ${discarded}` : `discarded ${discarded}`);
   if (program.signal.aborted) return fail("Stopped before the end");
-  if (missing.size > 0) fail(`There is no dead letter ${[...missing].join(", ")}`);
+  if (missing.size > 0) fail(`Cannot find dead letter ${[...missing].join(", ")}`);
 }
 
 async function runRewind(
@@ -295,15 +302,15 @@ async function runRebuildLast(opening: Opening): Promise<void> {
   progress.clear();
   if (repaired.kind === "foreign") throw neighbourError(repaired);
   const { sensors } = repaired;
-  if (signal.aborted) return fail(`Stopped after ${sensors} sensors; start it again for the rest`);
-  await print(`looked at the last values of ${sensors} sensors`);
+  if (signal.aborted) return fail(`Stopped after ${sensors} sensors; run it again for the rest`);
+  await print(`checked the last values of ${sensors} sensors`);
 }
 
 function neighbourError({ dataSetId, leaseMs }: Extract<Repaired, { kind: "foreign" }>): Error {
   return new ConfigurationError(
-    `Cannot write last values: Redis holds those of another data set, ${dataSetId}, one of whose ` +
-      "consumers was there a moment ago. Give each data set its own REDIS_PREFIX or " +
-      `REDIS_DATABASE; if that one is gone for good, try again in ${Math.ceil(leaseMs / 1_000)} s`,
+    `Cannot write last values: Redis holds those of another data set, ${dataSetId}, which had ` +
+      "a consumer a moment ago. Give each data set its own REDIS_PREFIX or REDIS_DATABASE; if that " +
+      `data set is no longer used, try again in ${Math.ceil(leaseMs / 1_000)} s`,
   );
 }
 

@@ -51,7 +51,7 @@ export function parseFilter(
   const { reason } = flags;
   if (reason !== undefined && !(REJECTION_REASONS as readonly string[]).includes(reason)) {
     throw new ConfigurationError(
-      `Cannot use --reason "${reason}": there are ${REJECTION_REASONS.join(", ")}`,
+      `Cannot use --reason "${reason}": the reasons are ${REJECTION_REASONS.join(", ")}`,
     );
   }
   return {
@@ -68,7 +68,7 @@ function timeOf(flag: string, text: string | undefined): number | undefined {
   const timestampMs = parseInstant(text);
   if (timestampMs !== undefined) return timestampMs;
   throw new ConfigurationError(
-    `Cannot use ${flag} "${text}": give a date (2026-11-24), or a time with its zone ` +
+    `Cannot use ${flag} "${text}": give a date (2026-11-24), or a time with a zone ` +
       "(2026-11-24T10:00:00Z)",
   );
 }
@@ -83,7 +83,9 @@ export function parseSelection(ids: readonly string[], flags: FilterFlags): Dead
   const isFiltered =
     Object.values(parseFilter(flags, "open")).filter((value) => value !== undefined).length > 1;
   if (ids.length > 0 && isFiltered) {
-    throw new ConfigurationError("Cannot combine ids with --reason, --since, --until or --sensor");
+    throw new ConfigurationError(
+      "Cannot combine ids with --reason, --since, --until or --sensor: give one or the other",
+    );
   }
   if (ids.length > 0) return { ids: [...new Set(ids.map(parseLetterId))], state: "all" };
   if (!isFiltered) {
@@ -245,15 +247,15 @@ export function outcomeText(outcome: ReplayOutcome): string {
     case "inserted":
       return `inserted as reading ${outcome.readingId}`;
     case "duplicate":
-      return `duplicate: reading ${outcome.readingId} is stored already, with the same content`;
+      return `duplicate: reading ${outcome.readingId} is already stored with the same content`;
     case "conflict":
       return `conflict: reading ${outcome.readingId} is stored with other content`;
     case "rejected":
       return `rejected, ${outcome.rejection.reason}: ${outcome.rejection.detail}`;
     case "resolved":
-      return "resolved before; nothing to do";
+      return "already resolved; nothing to do";
     case "absent":
-      return "there is no such dead letter";
+      return "no such dead letter";
   }
 }
 

@@ -173,7 +173,7 @@ async function tellCache(
     }
   } catch (error) {
     if (!(error instanceof TransientError)) throw error;
-    log.warn("Redis was not told of a last value; rebuild-last makes up for it", {
+    log.warn("a last value could not be written to Redis; run rebuild-last later", {
       sensorId: reading.sensor_id,
       cause: describeError(error),
     });

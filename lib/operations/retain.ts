@@ -131,7 +131,7 @@ function requireLongerThanTopic(windowMs: number, retentionMs: number): void {
   throw new ConfigurationError(
     `Cannot delete what is older than ${ageText(windowMs)}: the topic keeps its messages ${kept} ` +
       "(retention.ms), and reading it again would bring the rows back. Choose a longer window, or " +
-      "let the topic forget sooner",
+      "lower the topic's retention.ms",
   );
 }
 
@@ -197,9 +197,9 @@ export function retainText(summary: RetainSummary, mode: RetainOptions["mode"]):
   const verb = mode === "count" ? "would delete" : "deleted";
   return [
     `${verb} ${readings} readings and ${deadLetters} dead letters`,
-    ...(deadLettersOpen === 0
-      ? []
-      : [`${deadLettersOpen} old dead letters are open and stay: replay or discard them`]),
-    ...(isComplete ? [] : ["stopped before the end; start it again for the rest"]),
+    ...(deadLettersOpen === 0 ? [] : [
+      `${deadLettersOpen} old dead letters are still open and were kept: replay or discard them`,
+    ]),
+    ...(isComplete ? [] : ["stopped before the end; run it again for the rest"]),
   ].join("\n");
 }

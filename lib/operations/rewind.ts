@@ -77,7 +77,7 @@ export function parseRewindTarget(text: string): RewindTarget {
   if (timestampMs !== undefined) return { kind: "time", timestampMs };
   throw new ConfigurationError(
     `Cannot rewind to "${text}": give beginning, an offset, a date (2026-11-24), or a time with ` +
-      "its zone (2026-11-24T10:00:00Z)",
+      "a zone (2026-11-24T10:00:00Z)",
   );
 }
 
@@ -153,7 +153,7 @@ export async function rewind(plan: RewindPlan, store: RewindParts["store"]): Pro
   for (const step of steps.filter(isMove)) {
     if (await store.moveLedgerLine(topic, step.partition, step)) continue;
     throw new TransientError(
-      `Cannot rewind partition ${step.partition}: its line moved meanwhile. Stop all consumers`,
+      `Cannot rewind partition ${step.partition}: its line moved in the meantime. Stop all consumers`,
     );
   }
 }

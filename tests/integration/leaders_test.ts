@@ -124,7 +124,7 @@ Deno.test("producer and consumer with a broker killed that has the only copy of 
       ["run", "--until-end"],
       { ...env, KAFKA_GROUP_ID: `${topic}-to-end` },
     );
-    await toEnd.until("it says so", () => toEnd.said(/the run ends when/) > 0, FLOW_MS_MAX);
+    await toEnd.until("it says so", () => toEnd.said(/the run ends once/) > 0, FLOW_MS_MAX);
     toEnd.signal("SIGTERM");
     await toEnd.ended(FLOW_MS_MAX);
   });

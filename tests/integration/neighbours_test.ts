@@ -87,11 +87,12 @@ Deno.test("a member of the new group protocol takes partitions: told, and counte
     {
       await using neighbour = await Neighbour.join("new", pipeline);
       await consumer.until("it has partitions", () => neighbour.partitions.length > 0, NOTICED_MS);
-      const says = /another program is in the group \(neighbour at .*\)\. Nobody stores partitions/;
+      const says =
+        /another program is in the group \(neighbour at .*\)\. No consumer stores partitions/;
       await consumer.until("the log says so", () => consumer.said(says) > 0, NOTICED_MS);
       const { ok, reasons } = await ready();
       assert.equal(ok, false);
-      assert.match(reasons.join(), /Nobody stores.*Stop it, or choose another KAFKA_GROUP_ID/);
+      assert.match(reasons.join(), /No consumer stores.*Stop it, or choose another KAFKA_GROUP_ID/);
       assert.match(await doctorSays(pipeline), /^failure +kafka +group .*neighbour at/m);
 
       await pipeline.send(generate(40, PLAIN, 1));

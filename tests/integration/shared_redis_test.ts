@@ -25,7 +25,7 @@ Deno.test("two data sets on one Redis: the second one is refused, and nothing of
     await second.reached(refused, 300);
     await refused.until(
       "it has seen that the neighbour is alive",
-      () => Promise.resolve(/last values are not written.*REDIS_PREFIX/.test(refused.stderr)),
+      () => Promise.resolve(/last values are not being written.*REDIS_PREFIX/.test(refused.stderr)),
       NOTICE_MS,
     );
     refused.signal("SIGTERM");

@@ -157,7 +157,7 @@ Deno.test("main_consumer.ts says what a transaction of a dead producer holds bac
   await pipeline.send(behind);
 
   const { stderr } = await pipeline.run("run", "--until-end");
-  assert.match(stderr, /partition 0: 3 messages wait .* offset 1: they are left to a later run/);
+  assert.match(stderr, /partition 0: 3 messages wait .* offset 1: left for a later run/);
   const status = JSON.parse((await pipeline.run("status", "--json")).stdout);
   const { lagMessages, end, heldBack } = status.partitions[0];
   assert.deepEqual([lagMessages, end, heldBack], [0, 1, { offset: 1, messages: 3 }]);

@@ -26,8 +26,8 @@ Deno.test("runConsumer() ends with exit code 1 when a call never returns", async
   const { code, stderr } = await hanging.ended(END_MS_MAX);
   assert.equal(code, 1, stderr);
   const [said, ...more] = hanging.log.filter(({ level }) => level === "error");
-  assert.match(String(said?.message), /^stuck: .* its supervisor starts it anew$/);
-  assert.match(String(said?.what), /^a batch of partition \d does not come to an end$/);
+  assert.match(String(said?.message), /^stuck: .* the supervisor restarts this consumer$/);
+  assert.match(String(said?.what), /^a batch of partition \d does not finish$/);
   assert.ok(Number(said?.lagMessages) > 0, stderr);
   assert.deepEqual(more, []);
   assert.ok(await pipeline.passed() < sent.length, "the rest is left");
