@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { makeCertificates } from "./integration/certificates.ts";
 import { ConfigurationError } from "../lib/errors.ts";
-import { envExample, settingsMarkdown } from "../lib/settings/documents.ts";
+import { envExample, settingsPage } from "../lib/settings/documents.ts";
 import { settingNames } from "../lib/settings/names.ts";
 import { readSettings } from "../lib/settings/read.ts";
 import { secretsOf } from "../lib/settings/secrets.ts";
@@ -417,15 +417,15 @@ Deno.test("readSettings() takes the parameters of a database URL, or names the o
       "postgres://h/d?connect_timeout=0",
       /connect_timeout is not a number of seconds from 1 to 60$/,
     ],
-    ["postgres://h/d?options=-cwork_mem%3D1", /options: only -csearch_path=… is taken$/],
+    ["postgres://h/d?options=-cwork_mem%3D1", /options: only -csearch_path=… is supported$/],
     [
       "postgres://h/d?sslrootcert=%2Fca",
-      /: sslrootcert is not taken: set POSTGRES_TLS_CA instead$/,
+      /: sslrootcert is not supported: set POSTGRES_TLS_CA instead$/,
     ],
-    ["postgres://h/d?target_session_attrs=primary", /: target_session_attrs is not taken$/],
-    ["postgres://h/d?schema=a&options=-csearch_path%3Db", /options says again/],
+    ["postgres://h/d?target_session_attrs=primary", /: target_session_attrs is not supported$/],
+    ["postgres://h/d?schema=a&options=-csearch_path%3Db", /options repeats/],
     ["postgres://h1:1,h2:2/d", /its host or port cannot be read/],
-    ["postgres://u:p%@h/d", /a % begins no encoded character. Write .*%25/],
+    ["postgres://u:p%@h/d", /a % that does not begin an encoded character. Write .*%25/],
     ["postgres://u:p#@h/d", /it has a #.*%23|cannot be read/],
     ["h/d", /it does not begin with postgres:\/\/ or postgresql:\/\/$/],
     ["postgres:///d", /it names no host$/],
@@ -509,7 +509,7 @@ Deno.test("readSettings() reads a certificate of our own together with its key",
         [
           "a certificate in the place of the key",
           { [`${server}_TLS_KEY`]: "/cert.pem" },
-          `${server}_TLS_KEY: its value is not the path of a PEM file with a key that is not encrypted`,
+          `${server}_TLS_KEY: its value is not the path of a PEM file with an unencrypted key`,
         ],
       ];
       for (const [name, changed, want] of rows) {
@@ -564,7 +564,7 @@ Deno.test("readSettings() refuses settings that contradict each other", async (t
     ],
     [
       { ...BY_TOKEN, KAFKA_USER: "u" },
-      "KAFKA_USER and KAFKA_PASSWORD are not for KAFKA_SASL_MECHANISM=oauthbearer: leave them out",
+      "KAFKA_USER and KAFKA_PASSWORD do not apply to KAFKA_SASL_MECHANISM=oauthbearer: remove them",
     ],
     [
       { ...BY_TOKEN, KAFKA_OAUTH_CLIENT_ID: "" },
@@ -582,7 +582,7 @@ Deno.test("readSettings() refuses settings that contradict each other", async (t
     ],
     [
       { KAFKA_SESSION_TIMEOUT_MS: "45000" },
-      "WATCHDOG_SECONDS must be longer than KAFKA_SESSION_TIMEOUT_MS: the group waits that long",
+      "WATCHDOG_SECONDS must be longer than KAFKA_SESSION_TIMEOUT_MS: the group may wait that long",
     ],
     [
       { WATCHDOG_SECONDS: "13", POSTGRES_CONNECT_TIMEOUT_MS: "5000" },
@@ -674,8 +674,8 @@ Deno.test("envExample() is the file in the repository, and changes no default", 
   });
 });
 
-Deno.test("settingsMarkdown() has a row of four cells for each setting", () => {
-  const lines = settingsMarkdown().trimEnd().split("\n");
-  assert.equal(lines.length, 2 + settingNames().filter((name) => !name.endsWith("_FILE")).length);
-  for (const line of lines) assert.equal(line.split("|").length, 6, line);
+Deno.test("settingsPage() has a row of four cells for each setting", () => {
+  const rows = settingsPage().split("\n").filter((line) => line.startsWith("| `"));
+  assert.equal(rows.length, settingNames().filter((name) => !name.endsWith("_FILE")).length);
+  for (const row of rows) assert.equal(row.split("|").length, 6, row);
 });

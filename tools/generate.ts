@@ -1,12 +1,12 @@
 /**
- * Writes every file that is made from the code: `.env.example`, `docs/reading.schema.json`, `docs/settings.md`,
- * and the chart of `docs/growth.json`. A test finds a file that is out of date.
+ * Writes every file that is made from the code: `.env.example`, `docs/reading.schema.json`,
+ * `docs/settings.md`, and the chart of `docs/growth.json`. A test finds a file that is out of date.
  *
  * @module
  */
 import growth from "../docs/growth.json" with { type: "json" };
 import { schemaDocument } from "../lib/reading/reading_schema.ts";
-import { envExample, settingsMarkdown } from "../lib/settings/documents.ts";
+import { envExample, settingsPage } from "../lib/settings/documents.ts";
 import { growthChart } from "./bench/growth_chart.ts";
 
 /** A file that is made from the code. */
@@ -27,18 +27,6 @@ export const GENERATED_FILES: readonly GeneratedFile[] = [
   { path: "docs/settings.md", make: settingsPage },
   { path: "docs/growth.svg", make: () => growthChart(growth.points) },
 ];
-
-function settingsPage(): string {
-  return `# Settings
-
-All settings are environment variables. \`.env\` is read, too; what the environment sets wins.
-\`.env.example\` lists every setting with its default. Wrong settings are all reported at once. A secret can be
-read from a file: \`POSTGRES_PASSWORD_FILE=/run/secrets/postgres_password\`.
-
-<!-- Made by deno task generate. -->
-
-${settingsMarkdown()}`;
-}
 
 /** Where a path from the top of the project is. */
 export function fileUrl(path: string): URL {

@@ -62,7 +62,7 @@ function kafkaContradictions(kafka: Settings["kafka"]): readonly string[] {
     ],
     [
       byToken && hasPasswordPart,
-      "KAFKA_USER and KAFKA_PASSWORD are not for KAFKA_SASL_MECHANISM=oauthbearer: leave them out",
+      "KAFKA_USER and KAFKA_PASSWORD do not apply to KAFKA_SASL_MECHANISM=oauthbearer: remove them",
     ],
     [
       byToken && tokenParts.includes(undefined),
@@ -109,7 +109,7 @@ function watchdogContradictions(
   return textsOf([
     [
       watchdogMs <= (kafka?.sessionTimeoutMs ?? 0),
-      "WATCHDOG_SECONDS must be longer than KAFKA_SESSION_TIMEOUT_MS: the group waits that long",
+      "WATCHDOG_SECONDS must be longer than KAFKA_SESSION_TIMEOUT_MS: the group may wait that long",
     ],
     [
       watchdogMs <= batchMs,

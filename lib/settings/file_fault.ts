@@ -9,7 +9,7 @@ import { describeError } from "../errors.ts";
 const TEXTS: ReadonlyMap<string, string> = new Map([
   ["ENOENT", "does not exist"],
   ["ENOTDIR", "does not exist: a part of the path is not a directory"],
-  ["EACCES", "may not be read by the user that this program runs as"],
+  ["EACCES", "cannot be read by the user that this program runs as"],
   ["EISDIR", "is a directory"],
 ]);
 
@@ -19,6 +19,6 @@ export function fileFault(error: unknown): string {
   const text = TEXTS.get(code);
   if (text !== undefined) return text;
   return isPermissionFault(error)
-    ? "is outside of what this program was started with the permission to read (--allow-read)"
+    ? "is not among the files that this program may read (--allow-read)"
     : `cannot be read: ${describeError(error)}`;
 }

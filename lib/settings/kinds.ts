@@ -211,7 +211,7 @@ export function certificates(name: string, about: string): Setting<string | unde
 /** A file with a private key; it may be left out. */
 export function privateKey(name: string, about: string): Setting<string | undefined> {
   return pemFile(name, about, {
-    allowed: "the path of a PEM file with a key that is not encrypted",
+    allowed: "the path of a PEM file with an unencrypted key",
     label: /-----BEGIN (EC |RSA )?PRIVATE KEY-----/,
   });
 }
@@ -231,7 +231,7 @@ function pemFile(
 
 /** The address of a token server. A client secret goes there: in clear text to this computer alone. */
 export function tokenUrl(name: string, about: string): Setting<string | undefined> {
-  const allowed = "https://…, or http://… of this computer, without user and password";
+  const allowed = "https://…, or http://… on this computer, without user and password";
   const parse = (given: string): string | Fault => {
     const url = URL.parse(given);
     const isSafe = url?.protocol === "https:" ||

@@ -61,7 +61,7 @@ export function redisUrlParts(text: string): SettingParts | UrlFault {
   if (url instanceof UrlFault) return url;
   if (url.search !== "") return new UrlFault(`it has parameters. ${ESCAPE}`);
   const database = /^\/?([0-9]{0,6})$/.exec(url.pathname)?.[1];
-  if (database === undefined) return new UrlFault("its database is no number");
+  if (database === undefined) return new UrlFault("its database is not a number");
   return present([
     ["REDIS_HOST", hostOf(url)],
     ["REDIS_PORT", url.port],
@@ -120,12 +120,13 @@ const PARAMETERS: Readonly<Record<string, readonly [setting: string, read: Reade
   ],
   options: ["POSTGRES_SCHEMA", (text) => {
     const found = /^\s*(?:-c\s*|--)search_path=(\S+)\s*$/.exec(text)?.[1];
-    return found ?? new UrlFault("options: only -csearch_path=… is taken");
+    return found ?? new UrlFault("options: only -csearch_path=… is supported");
   }],
   // For poolers nothing has to be done.
   pgbouncer: [
     "",
-    (text) => /^(true|false)$/.test(text) ? "" : new UrlFault("pgbouncer is no flag"),
+    (text) =>
+      /^(true|false)$/.test(text) ? "" : new UrlFault("pgbouncer is neither true nor false"),
   ],
 };
 
@@ -143,7 +144,7 @@ const NOT_TAKEN: Readonly<Record<string, string>> = {
 /** The settings that a URL's parameters stand for. */
 function parametersOf(url: URL): SettingParts | UrlFault {
   // Then what is behind the ? began as a password.
-  if (url.search.includes("@")) return new UrlFault(`an @ stands behind its ?. ${ESCAPE}`);
+  if (url.search.includes("@")) return new UrlFault(`it has an @ after the ?. ${ESCAPE}`);
   const parts: [setting: string, value: string][] = [];
   for (const parameter of url.search.slice(1).split("&")) {
     if (parameter === "") continue;
@@ -156,7 +157,7 @@ function parametersOf(url: URL): SettingParts | UrlFault {
     const value = read(at === -1 ? "" : decode(parameter.slice(at + 1)));
     if (value instanceof UrlFault) return value;
     if (parts.some((part) => part[0] === setting)) {
-      return new UrlFault(`${name} says again what another parameter says`);
+      return new UrlFault(`${name} repeats what another parameter says`);
     }
     parts.push([setting, value]);
   }
@@ -168,7 +169,9 @@ function notTaken(name: string): UrlFault {
     return new UrlFault(`it has a parameter that this program does not know. ${ESCAPE}`);
   }
   const instead = NOT_TAKEN[name];
-  return new UrlFault(`${name} is not taken${instead === "" ? "" : `: set ${instead} instead`}`);
+  return new UrlFault(
+    `${name} is not supported${instead === "" ? "" : `: set ${instead} instead`}`,
+  );
 }
 
 function parse(text: string, protocols: readonly string[]): URL | UrlFault {
@@ -178,7 +181,9 @@ function parse(text: string, protocols: readonly string[]): URL | UrlFault {
       `it does not begin with ${protocols.map((each) => `${each}//`).join(" or ")}`,
     );
   }
-  if (!isEncoded(text)) return new UrlFault(`a % begins no encoded character. ${ESCAPE}`);
+  if (!isEncoded(text)) {
+    return new UrlFault(`it has a % that does not begin an encoded character. ${ESCAPE}`);
+  }
   const url = URL.parse(text);
   if (url === null) return new UrlFault(`its host or port cannot be read. ${ESCAPE}`);
   if (url.hash !== "") return new UrlFault(`it has a #. ${ESCAPE}`);

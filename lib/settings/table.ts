@@ -39,10 +39,10 @@ import {
 
 const KIB = 1_024;
 const MIB = 1_024 * KIB;
-const CA_ABOUT = "Certificates to trust instead of the system's";
+const CA_ABOUT = "CA certificates to trust instead of the system's";
 const CERTIFICATE_ABOUT =
-  "Our own certificate, for a server that wants one (mutual TLS), and those between it and its authority";
-const KEY_ABOUT = "Its key";
+  "Client certificate for mutual TLS, followed by any intermediate certificates";
+const KEY_ABOUT = "Private key of the client certificate";
 
 /** Names as SQL writes them, quoted or not. */
 const SCHEMAS =
@@ -51,12 +51,12 @@ const SCHEMAS =
 const KAFKA = {
   brokers: brokers(
     "KAFKA_BROKER",
-    "Brokers to ask first, separated by commas. Without a port: 9092",
+    "Brokers to connect to first, separated by commas. The default port is 9092",
     "localhost:9092",
   ),
   tls: choice(
     "KAFKA_TLS",
-    "Encrypts the way to the brokers. verify-full: their certificate must be trusted and name them",
+    "Encrypts connections to the brokers. verify-full also checks their certificates and host names",
     { values: ["disable", "verify-full"], fallback: "disable" },
   ),
   ca: certificates("KAFKA_TLS_CA", CA_ABOUT),
@@ -64,83 +64,87 @@ const KAFKA = {
   key: privateKey("KAFKA_TLS_KEY", KEY_ABOUT),
   saslMechanism: choice(
     "KAFKA_SASL_MECHANISM",
-    "How to log in to the brokers. plain and oauthbearer show a secret: use them with TLS only",
+    "How to authenticate to the brokers. plain and oauthbearer send a secret: use them only with TLS",
     {
       values: ["none", "plain", "scram-sha-256", "scram-sha-512", "oauthbearer"],
       fallback: "none",
     },
   ),
-  user: optional(identifier("KAFKA_USER", "User to log in as, with a mechanism", "")),
-  password: secret("KAFKA_PASSWORD", "Its password"),
+  user: optional(identifier("KAFKA_USER", "User name, for the mechanisms with a password", "")),
+  password: secret("KAFKA_PASSWORD", "Password of KAFKA_USER"),
   oauthTokenUrl: tokenUrl(
     "KAFKA_OAUTH_TOKEN_URL",
-    "Where oauthbearer gets its tokens, by client credentials. KAFKA_TLS_CA counts there, too",
+    "Token endpoint for oauthbearer (client credentials grant). KAFKA_TLS_CA applies there, too",
   ),
-  oauthClientId: optional(text("KAFKA_OAUTH_CLIENT_ID", "Who we are there", {
+  oauthClientId: optional(text("KAFKA_OAUTH_CLIENT_ID", "Client id at the token endpoint", {
     fallback: "",
     allowed: "1 to 255 printable characters",
     pattern: /^[^\p{C}\p{Z}]{1,255}$/u,
   })),
-  oauthClientSecret: secret("KAFKA_OAUTH_CLIENT_SECRET", "Its secret"),
+  oauthClientSecret: secret("KAFKA_OAUTH_CLIENT_SECRET", "Client secret at the token endpoint"),
   oauthScope: optional(
-    text("KAFKA_OAUTH_SCOPE", "What the token is for, if the token server wants to know", {
+    text("KAFKA_OAUTH_SCOPE", "Scope to request, if the token endpoint requires one", {
       fallback: "",
       allowed: "scopes separated by single spaces",
       // Those of RFC 6749, 3.3.
       pattern: /^(?=.{1,1024}$)[!#-[\]-~]+( [!#-[\]-~]+)*$/,
     }),
   ),
-  topic: text("TOPIC_NAME", "The topic that carries the readings", {
+  topic: text("TOPIC_NAME", "Topic of the readings", {
     fallback: "iot-sensor-data",
     allowed: "1 to 249 of A-Z a-z 0-9 . _ -",
     pattern: /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/,
   }),
-  groupId: text("KAFKA_GROUP_ID", "The consumers that share the topic's partitions", {
+  groupId: text("KAFKA_GROUP_ID", "Consumer group: its members share the topic's partitions", {
     fallback: "iot-consumer-group",
     allowed: "1 to 249 printable characters",
     pattern: /^[^\p{C}\p{Z}]{1,249}$/u,
   }),
   sessionTimeoutMs: whole(
     "KAFKA_SESSION_TIMEOUT_MS",
-    "A consumer that is silent for this long loses its partitions to the others",
+    "After this long without a heartbeat, a consumer's partitions go to the others",
     { fallback: 10_000, min: 6_000, max: 300_000, unit: "ms" },
   ),
   fetchWaitMs: whole(
     "KAFKA_FETCH_WAIT_MS",
-    "How long a broker may hold a fetch when there is nothing to read",
+    "How long a broker waits for new messages before it answers a fetch",
     { fallback: 100, min: 1, max: 5_000, unit: "ms" },
   ),
   fetchPartitionBytes: whole(
     "KAFKA_FETCH_PARTITION_BYTES",
-    "Largest answer to one fetch for one partition. More costs memory",
+    "Largest fetch from one partition. Larger values take more memory",
     { fallback: MIB, min: 64 * KIB, max: 16 * MIB, unit: "bytes" },
   ),
 };
 
 const POSTGRES = {
-  url: secret("DATABASE_URL", "All of the database in one. What it names wins over POSTGRES_…", {
-    form: POSTGRES_URL_FORM,
-    fault: (url) => urlFault(postgresUrlParts(url)),
-  }),
-  host: text("POSTGRES_HOST", "Where PostgreSQL is", {
+  url: secret(
+    "DATABASE_URL",
+    "Full connection URL; overrides the POSTGRES_… settings for everything that it names",
+    {
+      form: POSTGRES_URL_FORM,
+      fault: (url) => urlFault(postgresUrlParts(url)),
+    },
+  ),
+  host: text("POSTGRES_HOST", "Host of PostgreSQL", {
     fallback: "localhost",
     allowed: "a host name or address, or the directory of a Unix socket",
     pattern: /^(?:[A-Za-z0-9._:-]{1,253}|\/[^\p{C},]{0,90})$/u,
   }),
-  port: port("POSTGRES_PORT", "Its TCP port, also part of a socket's name", 5_432),
-  database: identifier("POSTGRES_DB", "Name of the database", "iotdb"),
+  port: port("POSTGRES_PORT", "Port of PostgreSQL, also used in the name of a Unix socket", 5_432),
+  database: identifier("POSTGRES_DB", "Database name", "iotdb"),
   user: identifier("POSTGRES_USER", "Role to log in as", "iotuser"),
   password: withDefault(
-    secret("POSTGRES_PASSWORD", "Its password. Choose your own"),
+    secret("POSTGRES_PASSWORD", "Password of POSTGRES_USER. Choose your own"),
     "iotpassword",
   ),
   readUser: optional(
-    identifier("POSTGRES_READ_USER", "Role of the dashboard and its API, if another one", ""),
+    identifier("POSTGRES_READ_USER", "Separate role for the dashboard and the read API", ""),
   ),
-  readPassword: secret("POSTGRES_READ_PASSWORD", "Its password"),
+  readPassword: secret("POSTGRES_READ_PASSWORD", "Password of POSTGRES_READ_USER"),
   tls: choice(
     "POSTGRES_TLS",
-    "Encrypts. verify-full: the certificate must be trusted and name the host; require: any will do",
+    "Encrypts connections. verify-full checks the server's certificate and host name, require does not",
     { values: ["disable", "require", "verify-full"], fallback: "disable" },
   ),
   ca: certificates("POSTGRES_TLS_CA", CA_ABOUT),
@@ -148,22 +152,22 @@ const POSTGRES = {
   key: privateKey("POSTGRES_TLS_KEY", KEY_ABOUT),
   channelBinding: choice(
     "POSTGRES_CHANNEL_BINDING",
-    "require: the server must prove by the password, too, that this encrypted connection is its own",
+    "require: binds the login to the encrypted connection (SCRAM-SHA-256-PLUS)",
     { values: ["disable", "require"], fallback: "disable" },
   ),
   schema: optional(
-    text("POSTGRES_SCHEMA", "Where the tables are, if the role's search_path does not say so", {
+    text("POSTGRES_SCHEMA", "Schema of the tables, if it is not the role's search_path", {
       fallback: "",
       allowed: "a schema, or several separated by commas, as in search_path",
       pattern: SCHEMAS,
     }),
   ),
-  applicationName: text("POSTGRES_APPLICATION_NAME", "How pg_stat_activity calls us", {
+  applicationName: text("POSTGRES_APPLICATION_NAME", "Name shown in pg_stat_activity", {
     fallback: "sensor-ledger",
     allowed: "1 to 63 printable ASCII characters",
     pattern: /^[ -~]{1,63}$/,
   }),
-  poolMax: whole("POSTGRES_POOL_MAX", "Most connections of one program at the same time", {
+  poolMax: whole("POSTGRES_POOL_MAX", "Maximum number of connections per program", {
     fallback: 4,
     min: 1,
     max: 50,
@@ -171,10 +175,10 @@ const POSTGRES = {
   }),
   statementTimeoutMs: whole(
     "POSTGRES_STATEMENT_TIMEOUT_MS",
-    "The server ends a statement that runs longer; a batch is tried again in smaller ones",
+    "Time limit of a statement; a batch that exceeds it is split and tried again",
     { fallback: 8_000, min: 1_000, max: 600_000, unit: "ms" },
   ),
-  connectTimeoutMs: whole("POSTGRES_CONNECT_TIMEOUT_MS", "Longest wait for a connection", {
+  connectTimeoutMs: whole("POSTGRES_CONNECT_TIMEOUT_MS", "Time limit for connecting", {
     fallback: 5_000,
     min: 100,
     max: 60_000,
@@ -183,17 +187,21 @@ const POSTGRES = {
 };
 
 const REDIS = {
-  url: secret("REDIS_URL", "All of Redis in one. What it names wins over REDIS_…", {
-    form: REDIS_URL_FORM,
-    fault: (url) => urlFault(redisUrlParts(url)),
-  }),
-  host: host("REDIS_HOST", "Where Redis is", "localhost"),
-  port: port("REDIS_PORT", "Its TCP port", 6_379),
-  user: optional(identifier("REDIS_USER", "ACL user to log in as, if not the default one", "")),
-  password: secret("REDIS_PASSWORD", "Its password, if it asks for one"),
+  url: secret(
+    "REDIS_URL",
+    "Full connection URL; overrides the REDIS_… settings for everything that it names",
+    {
+      form: REDIS_URL_FORM,
+      fault: (url) => urlFault(redisUrlParts(url)),
+    },
+  ),
+  host: host("REDIS_HOST", "Host of Redis", "localhost"),
+  port: port("REDIS_PORT", "Port of Redis", 6_379),
+  user: optional(identifier("REDIS_USER", "ACL user, if not the default user", "")),
+  password: secret("REDIS_PASSWORD", "Password, if Redis requires one"),
   tls: choice(
     "REDIS_TLS",
-    "Encrypts the way to Redis. verify-full: its certificate must be trusted and name the host",
+    "Encrypts connections. verify-full checks the server's certificate and host name",
     { values: ["disable", "verify-full"], fallback: "disable" },
   ),
   ca: certificates("REDIS_TLS_CA", CA_ABOUT),
@@ -201,12 +209,12 @@ const REDIS = {
   key: privateKey("REDIS_TLS_KEY", KEY_ABOUT),
   database: whole(
     "REDIS_DATABASE",
-    "Number of the database in Redis. Each data set needs one, or a prefix, of its own",
+    "Database number. Each data set needs its own number or its own prefix",
     { fallback: 0, min: 0, max: 999_999, unit: "" },
   ),
   prefix: optional(text(
     "REDIS_PREFIX",
-    "Stands before every key in Redis: production: makes production:last:index of last:index",
+    "Prefix of every key: with production: the key last:index becomes production:last:index",
     {
       fallback: "",
       allowed: "1 to 64 of A-Z a-z 0-9 . _ : / -",
@@ -215,12 +223,12 @@ const REDIS = {
   )),
   ttlSeconds: whole(
     "REDIS_TTL_SECONDS",
-    "How long a stored reading is remembered as seen. It saves work; the database decides",
+    "How long stored readings are remembered. This only saves work; the database decides",
     { fallback: 3_600, min: 1, max: 2_592_000, unit: "s" },
   ),
   budgetMs: whole(
     "REDIS_BUDGET_MS",
-    "Longest that the flow waits for one call to Redis before it goes on without",
+    "Longest wait for one call to Redis; after that, the flow continues without it",
     { fallback: 250, min: 10, max: 5_000, unit: "ms" },
   ),
 };
@@ -228,12 +236,12 @@ const REDIS = {
 const LIMITS = {
   futureSkewSecondsMax: whole(
     "MAX_FUTURE_SKEW_SECONDS",
-    "A reading whose time is further ahead of now becomes a dead letter",
+    "A reading whose timestamp is further in the future becomes a dead letter",
     { fallback: 3_600, min: 0, max: 31_536_000, unit: "s" },
   ),
   pastDaysMax: whole(
     "MAX_PAST_DAYS",
-    "A reading whose time is older becomes a dead letter. 0: no bound",
+    "A reading whose timestamp is older becomes a dead letter. 0: no limit",
     { fallback: 3_650, min: 0, max: 36_500, unit: "days" },
   ),
 };
@@ -241,10 +249,10 @@ const LIMITS = {
 const CONSUMER = {
   batchesConcurrent: whole(
     "BATCHES_CONCURRENT",
-    "Most transactions of one consumer at the same time, each of another partition",
+    "Maximum number of concurrent transactions per consumer, each for another partition",
     { fallback: 3, min: 1, max: 8, unit: "batches" },
   ),
-  batchMessagesMax: whole("BATCH_MESSAGES_MAX", "Most messages in one transaction", {
+  batchMessagesMax: whole("BATCH_MESSAGES_MAX", "Maximum number of messages per transaction", {
     fallback: 5_000,
     min: 1,
     max: 10_000,
@@ -252,17 +260,17 @@ const CONSUMER = {
   }),
   watchdogSeconds: whole(
     "WATCHDOG_SECONDS",
-    "A consumer that makes no progress for this long although messages wait and the servers are " +
-      "there ends with exit code 1, so that its supervisor starts it anew. 0: never",
+    "A consumer that makes no progress for this long, although messages are waiting and the servers " +
+      "answer, exits with code 1, so that its supervisor restarts it. 0: off",
     { fallback: 45, min: 0, max: 3_600, unit: "s" },
   ),
   deadLetterAlarmShare: share(
     "DEAD_LETTER_ALARM_SHARE",
-    "More dead letters than this share of the last messages are an alarm in log, metrics and " +
-      "dashboard. 0: never",
+    "Share of dead letters among the last messages above which log, metrics and dashboard raise an " +
+      "alarm. 0: off",
     "0.2",
   ),
-  deadLetterAlarmMessages: whole("DEAD_LETTER_ALARM_MESSAGES", "How many the last messages are", {
+  deadLetterAlarmMessages: whole("DEAD_LETTER_ALARM_MESSAGES", "Size of the alarm window", {
     fallback: 1_000,
     min: 1,
     max: 100_000,
@@ -278,10 +286,10 @@ const CONSUMER = {
 const PRODUCER = {
   enableDuplicates: flag(
     "ENABLE_DUPLICATES",
-    "Whether simulated messages repeat earlier ids, as a faulty sensor does",
+    "Whether the simulator sends duplicates, as a faulty sensor does",
     true,
   ),
-  lingerMs: whole("PRODUCER_LINGER_MS", "How long a batch waits to fill. 0: not at all", {
+  lingerMs: whole("PRODUCER_LINGER_MS", "How long a batch waits for more messages. 0: not at all", {
     fallback: 5,
     min: 0,
     max: 1_000,
@@ -289,12 +297,12 @@ const PRODUCER = {
   }),
   batchBytesMax: whole(
     "PRODUCER_BATCH_BYTES_MAX",
-    "Largest batch. The topic's max.message.bytes must allow it",
+    "Largest batch. It must not exceed the topic's max.message.bytes",
     { fallback: 512 * KIB, min: 64 * KIB, max: 1_000_000, unit: "bytes" },
   ),
   bufferBytesMax: whole(
     "PRODUCER_BUFFER_BYTES_MAX",
-    "Most that waits for the brokers. When it is full the source waits",
+    "Buffer for unacknowledged messages. When it is full, the source is paused",
     { fallback: 16 * MIB, min: 4 * MIB, max: 1_024 * MIB, unit: "bytes" },
   ),
   httpPort: ownPort(
@@ -307,15 +315,15 @@ const PRODUCER = {
 const HTTP = {
   host: host(
     "HTTP_HOST",
-    "Where the pages are served. Without HTTP_TOKEN keep it local",
+    "Address to listen on. Keep it local unless HTTP_TOKEN is set",
     "127.0.0.1",
   ),
   allowedHosts: hostNames(
     "HTTP_ALLOWED_HOSTS",
-    "Names under which the pages are asked for, a proxy's above all. Addresses, localhost and " +
-      "HTTP_HOST need not be named",
+    "Host names that requests may use, such as that of a proxy. IP addresses, localhost and " +
+      "HTTP_HOST are always allowed",
   ),
-  token: secret("HTTP_TOKEN", "Whoever looks must show it, except at health", {
+  token: secret("HTTP_TOKEN", "Token required for every endpoint except health", {
     form: "16 to 200 of A-Z a-z 0-9 . _ ~ + / = -",
     fault: (token) => /^[A-Za-z0-9._~+/=-]{16,200}$/.test(token) ? undefined : "",
   }),
@@ -324,18 +332,18 @@ const HTTP = {
 const STOP = {
   deadlineMs: whole(
     "SHUTDOWN_DEADLINE_MS",
-    "How long a stop may wait for what is under way before it ends it, at the server, too, and " +
-      "leaves it to the next owner. The process ends within 3 s more",
+    "How long a stop waits for work in progress before it is cancelled, also at the server. The " +
+      "process exits at most 3 s later",
     { fallback: 5_000, min: 1_000, max: 300_000, unit: "ms" },
   ),
 };
 
 const LOG = {
-  level: choice("LOG_LEVEL", "Events below this level are dropped", {
+  level: choice("LOG_LEVEL", "Log entries below this level are dropped", {
     values: LOG_LEVELS,
     fallback: "info",
   }),
-  format: choice("LOG_FORMAT", "auto: text on a terminal, else one JSON object a line", {
+  format: choice("LOG_FORMAT", "auto: text on a terminal, otherwise one JSON object per line", {
     values: ["auto", "json", "text"],
     fallback: "auto",
   }),
@@ -355,11 +363,11 @@ export const TABLE = {
   kafka: { title: "Kafka", rows: KAFKA },
   postgres: { title: "PostgreSQL", rows: POSTGRES },
   redis: { title: "Redis", rows: REDIS },
-  limits: { title: "What a reading may be", rows: LIMITS },
+  limits: { title: "Limits for readings", rows: LIMITS },
   consumer: { title: "Consumer", rows: CONSUMER },
   producer: { title: "Producer", rows: PRODUCER },
-  http: { title: "Pages, metrics and health", rows: HTTP },
-  stop: { title: "Stop", rows: STOP },
+  http: { title: "Dashboard, metrics and health", rows: HTTP },
+  stop: { title: "Shutdown", rows: STOP },
   log: { title: "Log", rows: LOG },
 };
 
