@@ -7,13 +7,15 @@
 import process from "node:process";
 import { Command } from "commander";
 import { systemClock } from "./lib/clock.ts";
+import { runCommandLine } from "./lib/command_line.ts";
 import { addDoctor } from "./lib/doctor/command.ts";
 import { addOperations } from "./lib/operations/command_line.ts";
 import { loadMigrations, migrate } from "./lib/postgres/migrate.ts";
 import { readTakeOver, TAKE_OVER_MIGRATION, takeOverText } from "./lib/postgres/take_over.ts";
 import { verifyLedger, verifyText } from "./lib/postgres/verify.ts";
-import { EXIT, openProgram, type Program, runCommandLine, VERSION } from "./lib/program.ts";
-import { print, writeError } from "./lib/standard_streams.ts";
+import { EXIT, openProgram, type Program, VERSION } from "./lib/program.ts";
+import { spacedJson } from "./lib/printable.ts";
+import { outputColumns, print, printJson, printText, tell } from "./lib/standard_streams.ts";
 import { openMemberOf, openStoreOf, runConsumer, type RunFlags } from "./lib/run_consumer.ts";
 import type { Cache } from "./lib/redis/cache.ts";
 import { openCache } from "./lib/redis/client.ts";
@@ -56,17 +58,18 @@ async function runMigrate(): Promise<void> {
   // Half a file is rolled back, so that a stop need not wait for it.
   await using store = openStoreOf(program, program.signal);
   const { applied, already } = await migrate(store.pool, await loadMigrations(MIGRATIONS));
-  for (const name of applied) await print(`applied ${name}`);
+  for (const name of applied) await printText(`applied ${name}`);
   const takeOver = applied.includes(TAKE_OVER_MIGRATION) && await readTakeOver(store.pool);
-  if (takeOver) await print(takeOverText(takeOver));
-  await print(`${applied.length} applied, ${already} already applied`);
+  if (takeOver) await printText(takeOverText(takeOver));
+  await printText(`${applied.length} applied, ${already} already applied`);
 }
 
 async function runVerify(flags: { json?: true }): Promise<void> {
   const program = openProgram(["postgres"]);
   await using store = openStoreOf(program, program.signal);
   const report = await verifyLedger(store.pool);
-  await print(flags.json ? JSON.stringify(report) : verifyText(report));
+  if (flags.json) await printJson(report);
+  else await printText(verifyText(report, outputColumns()));
   if (!report.ok) process.exitCode = EXIT.failed;
 }
 
@@ -75,7 +78,8 @@ async function runStatus(flags: { json?: true }): Promise<void> {
   await using store = openStoreOf(program, program.signal);
   await using member = await openMemberOf(program);
   const status = await readStatus({ member, store, clock: systemClock });
-  await print(flags.json ? JSON.stringify(status) : statusText(status));
+  if (flags.json) await printJson(status);
+  else await printText(statusText(status, outputColumns()));
 }
 
 async function runLast(sensorId: string): Promise<void> {
@@ -85,15 +89,16 @@ async function runLast(sensorId: string): Promise<void> {
   await cache.connected();
   const text = await cache.lastValue(sensorId);
   if (text === null) {
-    writeError(`There is no last value for sensor ${sensorId}\n`);
+    tell(`There is no last value for sensor ${sensorId}`);
     process.exitCode = EXIT.failed;
   } else if (await isNeighbours(program, cache)) {
-    writeError(
+    tell(
       "Cannot show a last value: Redis holds those of another data set. Give each data set its " +
-        "own REDIS_PREFIX or REDIS_DATABASE\n",
+        "own REDIS_PREFIX or REDIS_DATABASE",
     );
     process.exitCode = EXIT.failed;
-  } else await print(text);
+  } else if (outputColumns() === undefined) await print(text);
+  else await printText(spacedJson(text));
 }
 
 /** False also if PostgreSQL does not say which data set is ours, or Redis not whose it has. */

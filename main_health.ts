@@ -8,8 +8,9 @@
 import process from "node:process";
 import { Argument, Command } from "commander";
 import { systemClock } from "./lib/clock.ts";
+import { runCommandLine } from "./lib/command_line.ts";
 import { checkHealth } from "./lib/http/health_check.ts";
-import { EXIT, openProgram, runCommandLine, VERSION } from "./lib/program.ts";
+import { EXIT, openProgram, VERSION } from "./lib/program.ts";
 import { print } from "./lib/standard_streams.ts";
 
 const cli = new Command("health")

@@ -8,6 +8,7 @@ import { open } from "node:fs/promises";
 import process from "node:process";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { systemClock } from "./lib/clock.ts";
+import { runCommandLine, whole } from "./lib/command_line.ts";
 import { ConfigurationError, describeError } from "./lib/errors.ts";
 import { serveProducer, tellBoth } from "./lib/http/producer_site.ts";
 import { openKafka } from "./lib/kafka/connection.ts";
@@ -19,7 +20,7 @@ import {
 import type { MessageToSend } from "./lib/kafka/message.ts";
 import { LINE_BYTES_MAX, readMessages } from "./lib/producer/ndjson.ts";
 import { produce } from "./lib/producer/producer.ts";
-import { EXIT, openProgram, type Program, reach, runCommandLine, VERSION } from "./lib/program.ts";
+import { EXIT, openProgram, type Program, reach, VERSION } from "./lib/program.ts";
 import { PRODUCER_GROUPS } from "./lib/settings/table.ts";
 import { print, writeError } from "./lib/standard_streams.ts";
 import { createProgress } from "./lib/producer/progress.ts";
@@ -219,14 +220,6 @@ async function openChunks(path: string): Promise<AsyncIterable<Uint8Array>> {
   } catch (error) {
     throw new ConfigurationError(`Cannot read ${path}`, { cause: error });
   }
-}
-
-function whole(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = numberOf(text);
-    if (Number.isInteger(value) && value >= min && value <= max) return value;
-    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
-  };
 }
 
 function ratio(text: string): number {

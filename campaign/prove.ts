@@ -12,9 +12,12 @@
  */
 import { join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
-import { describeError } from "../lib/errors.ts";
+import process from "node:process";
+import { runCommandLine, whole } from "../lib/command_line.ts";
+import { ConfigurationError } from "../lib/errors.ts";
 import { createRandom } from "../lib/producer/random.ts";
-import { print, printed } from "../lib/standard_streams.ts";
+import { EXIT } from "../lib/program.ts";
+import { outputColumns, printText } from "../lib/standard_streams.ts";
 import { listenForStop } from "../lib/stop_signal.ts";
 import { type CampaignReport, runCampaign } from "./campaign.ts";
 import type { Fault } from "./fault.ts";
@@ -33,38 +36,45 @@ import { SERVER_FAULTS } from "./server_faults.ts";
 /** Each of the eleven points comes about so often: three times, and nine times. */
 const POINT_KILLS_MIN = { short: 33, long: 96 } as const;
 const SEED_MAX = 2 ** 32 - 1;
+const HOURS_MAX = 1_000;
+const RATE_MAX = 1_000_000;
+const TIMES_MAX = 10_000;
 
 interface Flags {
   readonly short?: true;
   readonly long?: number;
   readonly seed: number;
   readonly rate: number;
-  readonly only?: string;
+  readonly only?: RegExp;
   readonly times: number;
   readonly bounds: boolean;
   readonly page: string;
   readonly keep?: string;
 }
 
-function parseFlags(args: readonly string[]): Flags {
-  const command = new Command("prove")
+function commandLine(): Command {
+  return new Command("prove")
     .description("Hurt real servers and programs while readings flow, and look for every reading")
     .option("--short", "each fault for seconds, not minutes, and fewer kills")
-    .option("--long <hours>", "schedule after schedule for so many hours", wholeNumber)
-    .option("--seed <n>", "draws order, victims and times", wholeNumber, randomSeed())
-    .option("--rate <n>", "messages per second", wholeNumber, 300)
-    .option("--only <pattern>", "only faults whose name matches this regular expression")
-    .option("--times <n>", "play the schedule so many times in a row", wholeNumber, 1)
+    .option("--long <hours>", "schedule after schedule for so many hours", whole(1, HOURS_MAX))
+    .option("--seed <n>", "draws order, victims and times", whole(0, SEED_MAX), randomSeed())
+    .option("--rate <n>", "messages per second", whole(1, RATE_MAX), 300)
+    .option("--only <pattern>", "only faults whose name matches this regular expression", pattern)
+    .option("--times <n>", "play the schedule so many times in a row", whole(1, TIMES_MAX), 1)
     .option("--no-bounds", "leave out the backlog of a million messages at the end")
     .option("--page <file>", "where the page goes", "docs/proof.html")
-    .option("--keep <dir>", "keep logs and journals here, which must not exist");
-  command.parse([...args], { from: "user" });
-  return command.opts<Flags>();
+    .option("--keep <dir>", "keep logs and journals here, which must not exist")
+    .action(async (flags: Flags) => {
+      if (!await prove(flags)) process.exitCode = EXIT.failed;
+    });
 }
 
-function wholeNumber(text: string): number {
-  if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError("give a whole number");
-  return Number(text);
+function pattern(text: string): RegExp {
+  try {
+    return new RegExp(text);
+  } catch {
+    throw new InvalidArgumentError("It must be a regular expression.");
+  }
 }
 
 function randomSeed(): number {
@@ -72,7 +82,7 @@ function randomSeed(): number {
 }
 
 function say(line: string): void {
-  void print(line);
+  void printText(line);
 }
 
 function scheduleOf({ seed, only, times, short }: Flags, round: number): readonly Fault[] {
@@ -82,16 +92,14 @@ function scheduleOf({ seed, only, times, short }: Flags, round: number): readonl
     pointKillsMin: POINT_KILLS_MIN[short ? "short" : "long"],
     killedAt: consumersKilledAt,
   }, createRandom(seed, round));
-  const chosen = only === undefined
-    ? schedule
-    : schedule.filter(({ name }) => new RegExp(only).test(name));
+  const chosen = only === undefined ? schedule : schedule.filter(({ name }) => only.test(name));
   return Array.from({ length: times }, () => chosen).flat();
 }
 
 async function runRound(flags: Flags, round: number, signal: AbortSignal): Promise<CampaignReport> {
   const schedule = scheduleOf(flags, round);
   if (schedule.length === 0 && !flags.bounds) {
-    throw new Error(`Cannot play "${flags.only}": there is no such fault`);
+    throw new ConfigurationError(`Cannot play "${flags.only?.source}": there is no such fault`);
   }
   const dir = flags.keep ?? await Deno.makeTempDir({ prefix: "prove-" });
   await Deno.mkdir(dir, { recursive: true });
@@ -113,8 +121,7 @@ async function runRound(flags: Flags, round: number, signal: AbortSignal): Promi
   }
 }
 
-async function main(): Promise<boolean> {
-  const flags = parseFlags(Deno.args);
+async function prove(flags: Flags): Promise<boolean> {
   // The second one ends it at once; the servers are then left to `deno task stack down --dir`.
   const signal = listenForStop(() =>
     say("ends after this fault, with a report; once more to stop at once")
@@ -125,19 +132,10 @@ async function main(): Promise<boolean> {
   do {
     const report = await runRound(flags, round++, signal);
     await Deno.writeTextFile(flags.page, proofPage(report));
-    say(`\n${reportText(report)}\n\npage: ${flags.page}`);
+    say(`\n${reportText(report, outputColumns())}\n\npage: ${flags.page}`);
     isKept &&= brokenPromises(report).length === 0;
   } while (Date.now() < endMs && !signal.aborted);
   return isKept;
 }
 
-if (import.meta.main) {
-  try {
-    Deno.exitCode = await main() ? 0 : 1;
-  } catch (error) {
-    say(describeError(error));
-    Deno.exitCode = 1;
-  }
-  await printed();
-  Deno.exit();
-}
+if (import.meta.main) await runCommandLine(commandLine());

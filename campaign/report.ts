@@ -103,8 +103,8 @@ function atMost(findings: number): readonly string[] {
   return findings > FINDINGS_MAX ? [`and ${findings - FINDINGS_MAX} more`] : [];
 }
 
-/** The whole report as text. */
-export function reportText(report: CampaignReport): string {
+/** The whole report as text; `columns` are those of the terminal, if there is one. */
+export function reportText(report: CampaignReport, columns?: number): string {
   const { ending, kills, seed, durationMs, bounds } = report;
   const { oracle } = ending;
   const faults = summarize(report);
@@ -121,7 +121,7 @@ export function reportText(report: CampaignReport): string {
   ]);
   const broken = brokenPromises(report);
   return [
-    ...table([TABLE_HEAD, ...rows]),
+    ...table(TABLE_HEAD, rows, { columns }),
     "",
     `seed ${seed}, ${Math.round(durationMs / 60_000)} min, ${kills} processes killed`,
     `${oracle.acknowledged} acknowledged messages looked for, ${oracle.unacknowledged} without an ` +

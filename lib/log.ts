@@ -5,6 +5,7 @@
  */
 import type { Clock } from "./clock.ts";
 import { describeError } from "./errors.ts";
+import { wrapped } from "./text_columns.ts";
 
 /** Levels from the least to the most urgent. */
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
@@ -39,6 +40,12 @@ export interface LogOptions {
   readonly isTerminal?: boolean;
   /** Takes one line, line feed included. It must not throw. */
   readonly write: (line: string) => void;
+  /**
+   * The width of the terminal, in which lines of text wrap; undefined: there is none.
+   *
+   * @default none
+   */
+  readonly columns?: () => number | undefined;
   /** Gives each event its time. */
   readonly clock: Clock;
   /** Texts that must not appear, passwords above all. Empty ones are ignored. */
@@ -53,9 +60,9 @@ export const REDACTED = "[redacted]";
 
 /** Makes the log of a program. */
 export function createLog(options: LogOptions): Log {
-  const { level, format, isTerminal = false, write, clock, secrets = [] } = options;
+  const { level, format, isTerminal = false, write, clock, columns, secrets = [] } = options;
   const asText = format === "text" || (format === "auto" && isTerminal);
-  const lineOf = asText ? textLine : jsonLine;
+  const lineOf = asText ? textLines(columns ?? (() => undefined)) : jsonLine;
   const clean = cleaner(secrets);
   const lowest = LOG_LEVELS.indexOf(level);
 
@@ -153,13 +160,22 @@ function jsonLine(time: string, level: LogLevel, message: string, fields: PlainF
   return `${escapeControls(JSON.stringify(event))}\n`;
 }
 
-function textLine(time: string, level: LogLevel, message: string, fields: PlainFields): string {
-  const tail = Object.entries(fields)
-    .filter(([, value]) => value !== undefined)
-    .map(([key, value]) => `  ${key}=${fieldText(value)}`)
-    .join("");
-  return `${escapeControls(`${time} ${level.toUpperCase().padEnd(5)} ${message}${tail}`)}\n`;
+/** Makes lines for people. What goes on in a next line is indented, so that events stand out. */
+function textLines(columnsOfTerminal: () => number | undefined): typeof jsonLine {
+  return (time, level, message, fields) => {
+    const tail = Object.entries(fields)
+      .filter(([, value]) => value !== undefined)
+      .map(([key, value]) => `  ${key}=${fieldText(value)}`)
+      .join("");
+    const line = escapeControls(`${time} ${level.toUpperCase().padEnd(5)} ${message}${tail}`);
+    const columns = columnsOfTerminal();
+    const lines = columns === undefined ? [line] : wrapped(line, columns, TEXT_INDENT);
+    return `${lines.join("\n")}\n`;
+  };
 }
+
+/** Of what goes on in a next line: the message's own column would leave a narrow terminal too little. */
+const TEXT_INDENT = 4;
 
 function fieldText(value: unknown): string {
   return typeof value === "string" && /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value);

@@ -39,10 +39,22 @@ export function utf8Of(bytes: Uint8Array): string | undefined {
   }
 }
 
-/** JSON in printable ASCII, on one line: what is outside of it stands inside a string, escaped. */
-export function asciiJson(value: unknown): string {
-  return JSON.stringify(value).replace(
-    /[^\x20-\x7e]/g,
+/**
+ * JSON with a space behind each comma outside of strings and nowhere else, so that it can wrap. It is
+ * not parsed, for numbers would lose digits.
+ */
+export function spacedJson(text: string): string {
+  const spaced = text.replace(
+    /("(?:[^"\\]|\\.)*")|\s+|(,)/g,
+    (_, string: string = "", comma: string = "") => comma === "" ? string : ", ",
+  );
+  return printable(spaced);
+}
+
+/** JSON in printable ASCII: what is outside of it stands inside a string, escaped. */
+export function asciiJson(value: unknown, form: "one line" | "indented" = "one line"): string {
+  return JSON.stringify(value, undefined, form === "one line" ? 0 : 2).replace(
+    /[^\x20-\x7e\n]/g,
     (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }

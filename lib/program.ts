@@ -5,16 +5,14 @@
  */
 import { readFileSync } from "node:fs";
 import process from "node:process";
-import * as commander from "commander";
 import { systemClock } from "./clock.ts";
-import { isPermissionFault } from "./connect_fault.ts";
-import { ConfigurationError, describeError } from "./errors.ts";
+import { describeError } from "./errors.ts";
 import { createLog, type Log, type LogOptions, sayOnChange } from "./log.ts";
 import { retryForever } from "./retry.ts";
 import { readSettings } from "./settings/read.ts";
 import { secretsOf } from "./settings/secrets.ts";
 import type { Group, Settings } from "./settings/table.ts";
-import { flushErrors, printed, printRaw, sayLostLines, writeError } from "./standard_streams.ts";
+import { errorColumns, flushErrors, sayLostLines, writeError } from "./standard_streams.ts";
 import { INTERRUPTED, listenForStop } from "./stop_signal.ts";
 
 /** Exit codes: what a supervisor or a script can tell apart. */
@@ -30,13 +28,6 @@ export const EXIT = {
 
 /** The version that `--version` prints. */
 export const VERSION = "0.1.0";
-
-/**
- * A command line with its commands and flags, as the library has it.
- *
- * @internal
- */
-export type CommandLine = import("commander").Command;
 
 /** What each action of a program has, whatever settings it asks for. */
 export type BasicGroup = "stop" | "log";
@@ -78,6 +69,7 @@ export function openProgram<Name extends Group>(groups: readonly Name[]): Progra
   const options = {
     ...settings.log,
     isTerminal: process.stderr.isTTY === true,
+    columns: errorColumns,
     clock: systemClock,
     secrets: secretsOf(settings),
   };
@@ -149,59 +141,5 @@ export async function reach<T>(
     throw error;
   } finally {
     signal.removeEventListener("abort", stop);
-  }
-}
-
-/**
- * Runs a command line and ends the process.
- *
- * The process is ended and not left to end by itself: a library's timer, or a connection to a
- * server that no longer answers, must not keep a finished program alive.
- *
- * @param cli its actions set `process.exitCode` for anything but success
- */
-export async function runCommandLine(cli: CommandLine): Promise<never> {
-  configure(cli);
-  const code = await exitCodeOf(cli);
-  await flushErrors();
-  process.exit(code);
-}
-
-async function exitCodeOf(cli: CommandLine): Promise<number | string> {
-  try {
-    refuseUnknownCommand(cli, process.argv[2]);
-    await parse(cli);
-    await printed();
-    return process.exitCode ?? EXIT.ok;
-  } catch (error) {
-    if (error instanceof commander.CommanderError) return EXIT.misconfigured;
-    writeError(`${describeError(error)}\n`);
-    const isForPerson = error instanceof ConfigurationError || isPermissionFault(error);
-    return isForPerson ? EXIT.misconfigured : EXIT.failed;
-  }
-}
-
-/** Runs the action. Help and the version were asked for: that the library ends there is no fault. */
-async function parse(cli: CommandLine): Promise<void> {
-  try {
-    await cli.parseAsync(process.argv);
-  } catch (error) {
-    if (!(error instanceof commander.CommanderError) || error.exitCode !== 0) throw error;
-  }
-}
-
-/** Faults of flags become exceptions, and name the nearest flag that exists. */
-function configure(command: CommandLine): void {
-  command.exitOverride().showSuggestionAfterError().showHelpAfterError("(see --help)");
-  command.configureOutput({ writeErr: writeError, writeOut: (text) => void printRaw(text) });
-  for (const child of command.commands) configure(child);
-}
-
-/** With a default command, commander would take a mistyped one for an argument of the default. */
-function refuseUnknownCommand(cli: CommandLine, word: string | undefined): void {
-  const names = cli.commands.map((command) => command.name());
-  if (names.length === 0 || word === undefined || word.startsWith("-")) return;
-  if (word !== "help" && !names.includes(word)) {
-    cli.error(`error: unknown command '${word}'; there are: ${names.join(", ")}`);
   }
 }

@@ -5,8 +5,11 @@
  *
  * @module
  */
+import process from "node:process";
 import { systemClock } from "./clock.ts";
 import { codeOf, LineQueue, writeAll } from "./line_queue.ts";
+import { asciiJson } from "./printable.ts";
+import { cutTo, wrapped } from "./text_columns.ts";
 
 /** How long a program that ends waits for whoever reads its standard error, ms. */
 const FLUSH_MS_MAX = 1_000;
@@ -19,6 +22,56 @@ const standardError = new LineQueue({
 });
 let printing: Promise<void> = Promise.resolve();
 let isClosed = false;
+/** Whether the last line on the terminal is one that moves. */
+let isLive = false;
+
+/** Columns of a terminal that does not say how many it has. */
+const COLUMNS_DEFAULT = 80;
+
+/** Fewer than this are no terminal that somebody reads. */
+const COLUMNS_MIN = 20;
+
+/** Takes the line away on which the cursor is. */
+const ERASE = "\r\x1b[K";
+
+/** The width of the terminal that shows standard output; undefined: it goes elsewhere. */
+export function outputColumns(): number | undefined {
+  return Deno.stdout.isTerminal() ? terminalColumns() : undefined;
+}
+
+/** How text on standard output looks. */
+export interface TextForm {
+  /** Of the terminal that shows it; undefined: it goes elsewhere. */
+  readonly columns?: number | undefined;
+  /**
+   * `coloured`: on a terminal that knows colours, unless `NO_COLOR` is set (https://no-color.org).
+   *
+   * @default "plain"
+   */
+  readonly colours?: "plain" | "coloured";
+}
+
+/** How text on standard output looks best. */
+export function outputForm(): TextForm {
+  const columns = outputColumns();
+  const isPlain = columns === undefined || Deno.noColor || process.env.TERM === "dumb";
+  return { columns, colours: isPlain ? "plain" : "coloured" };
+}
+
+/** The width of the terminal that shows standard error; undefined: it goes elsewhere. */
+export function errorColumns(): number | undefined {
+  return Deno.stderr.isTerminal() ? terminalColumns() : undefined;
+}
+
+/** Asked each time, for a window changes its size. One that is just being made has none. */
+function terminalColumns(): number {
+  try {
+    const { columns } = Deno.consoleSize();
+    return columns < COLUMNS_MIN ? COLUMNS_DEFAULT : columns;
+  } catch {
+    return COLUMNS_DEFAULT;
+  }
+}
 
 /** Whether nobody reads standard output any more, as behind `| head -1`: what is printed is lost. */
 export function isOutputClosed(): boolean {
@@ -26,7 +79,35 @@ export function isOutputClosed(): boolean {
 }
 
 /**
- * Prints a line for people or machines to standard output.
+ * Prints lines for people to standard output. On a terminal they wrap between words.
+ *
+ * @throws what {@linkcode print} throws.
+ */
+export function printText(text: string): Promise<void> {
+  return print(fitted(text, outputColumns()));
+}
+
+/**
+ * Prints a value as JSON: on one line, but for a terminal, where nobody could read it.
+ *
+ * @throws what {@linkcode print} throws.
+ */
+export function printJson(value: unknown): Promise<void> {
+  return print(asciiJson(value, outputColumns() === undefined ? "one line" : "indented"));
+}
+
+/** Writes lines for people to standard error, as {@linkcode printText} does. It does not wait. */
+export function tell(text: string): void {
+  writeError(`${fitted(text, errorColumns())}\n`);
+}
+
+function fitted(text: string, columns: number | undefined): string {
+  if (columns === undefined) return text;
+  return text.split("\n").flatMap((line) => wrapped(line, columns)).join("\n");
+}
+
+/**
+ * Prints a line to standard output as it is.
  *
  * @throws if it cannot be written, as on a full disk; see {@linkcode isOutputClosed} for a pipe.
  */
@@ -50,9 +131,25 @@ async function printNow(text: string): Promise<void> {
   }
 }
 
-/** Hands a text to standard error. It does not wait and does not throw. */
+/**
+ * Hands whole lines to standard error. It does not wait and does not throw. A line that moves makes
+ * way for them.
+ */
 export function writeError(text: string): void {
-  standardError.push(text);
+  standardError.push(isLive ? ERASE + text : text);
+  isLive = false;
+}
+
+/** Shows a line that moves, in the place of the one before, on the terminal of standard error. */
+export function showLive(line: string): void {
+  standardError.push(ERASE + cutTo(line, terminalColumns() - 1));
+  isLive = true;
+}
+
+/** Takes the line that moves away, before something is printed to standard output. */
+export async function endLive(): Promise<void> {
+  if (isLive) writeError("");
+  await flushErrors();
 }
 
 /** From now on, `line` makes what is said of lines that could not be written. */

@@ -143,9 +143,10 @@ function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, number) => total + number, 0);
 }
 
-/** The status as a table for a terminal. */
-export function statusText(status: Status): string {
-  const head = ["partition", "next", "end", "lag", "lag s", "inserted", "duplicates"];
+/** The status as a table for people; `columns` are those of the terminal, if there is one. */
+export function statusText(status: Status, columns?: number): string {
+  const head = ["partition", "next", "end", "lag", "lag s", "inserted", "duplicates"]
+    .concat("dead letters", "skipped", "gaps");
   const rows = status.partitions.map((one) => [
     String(one.partition),
     one.next === null ? "-" : String(one.next),
@@ -163,7 +164,7 @@ export function statusText(status: Status): string {
     `lag ${status.lagMessages} messages, ${status.lagSeconds} s; ` +
     `storing ${status.ratePerSecond} messages/s`,
     "",
-    ...table([[...head, "dead letters", "skipped", "gaps"], ...rows]),
+    ...table(head, rows, { columns }),
     ...status.partitions.flatMap(({ partition, heldBack }) =>
       heldBack === null ? [] : [heldBackText(partition, heldBack)]
     ),

@@ -10,52 +10,53 @@
  * @module
  */
 import { Command, InvalidArgumentError } from "commander";
-import { print, printed } from "../lib/standard_streams.ts";
+import process from "node:process";
+import { runCommandLine, whole } from "../lib/command_line.ts";
+import { EXIT } from "../lib/program.ts";
+import { printText } from "../lib/standard_streams.ts";
 import { endAtStop } from "../lib/stop_signal.ts";
 import { PLANTED_BUGS } from "./planted_bugs.ts";
 import { openWorker, runJobOn, type SeedSummary } from "./run_seeds.ts";
-import { runWorld } from "./world.ts";
+import { type PlantedBug, runWorld } from "./world.ts";
 
 /** Seeds within which each planted bug must be found. */
 const BUG_SEEDS_MAX = 2_000;
 /** A worker holds one world at a time; more workers than this are not worth their start. */
 const WORKERS_MAX = 8;
+const SEED_MAX = 10 ** 15 - 1;
 
 interface Arguments {
   readonly seeds: number;
   readonly first: number;
   readonly seed?: number;
-  readonly bug?: string;
+  readonly bug?: PlantedBug;
   readonly bugs: boolean;
 }
 
-function parseArguments(args: readonly string[]): Arguments {
-  const command = new Command("simulate")
+function commandLine(): Command {
+  return new Command("simulate")
     .description("Run simulated worlds by their seeds, and find planted bugs")
-    .option("--seeds <number>", "how many worlds", wholeNumber, 5_000)
-    .option("--first <seed>", "the first seed", wholeNumber, 0)
-    .option("--seed <seed>", "one world alone, with its last events", wholeNumber)
-    .option("--bug <text>", "with --seed: plant the bug whose name contains this")
-    .option("--no-bugs", "leave out the planted bugs");
-  command.parse([...args], { from: "user" });
-  return command.opts<Arguments>();
+    .option("--seeds <number>", "how many worlds", whole(0, SEED_MAX), 5_000)
+    .option("--first <seed>", "the first seed", whole(0, SEED_MAX), 0)
+    .option("--seed <seed>", "one world alone, with its last events", whole(0, SEED_MAX))
+    .option("--bug <text>", "with --seed: plant the bug whose name contains this", bugNamed)
+    .option("--no-bugs", "leave out the planted bugs")
+    .action(async (given: Arguments) => {
+      if (!await simulate(given)) process.exitCode = EXIT.failed;
+    });
 }
 
-function wholeNumber(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError("give a whole number");
-  return Number(text);
+function bugNamed(text: string): PlantedBug {
+  const bug = PLANTED_BUGS.find(({ name }) => name.includes(text));
+  if (bug !== undefined) return bug;
+  throw new InvalidArgumentError("There is no such bug.");
 }
 
 function say(line: string): void {
-  void print(line);
+  void printText(line);
 }
 
-async function showSeed({ seed = 0, bug: text }: Arguments): Promise<boolean> {
-  const bug = text === undefined ? undefined : PLANTED_BUGS.find(({ name }) => name.includes(text));
-  if (text !== undefined && bug === undefined) {
-    say(`Cannot plant "${text}": there is no such bug`);
-    return false;
-  }
+async function showSeed({ seed = 0, bug }: Arguments): Promise<boolean> {
   const report = await runWorld(seed, { trace: "events", ...(bug && { bug }) });
   for (const event of report.trace) say(event);
   for (const violation of report.violations) say(`seed=${seed}  ${violation}`);
@@ -117,8 +118,7 @@ async function findBug(
   return (await runJobOn(workers, { ...job, after: "find: stop" })).finds[0];
 }
 
-async function main(): Promise<boolean> {
-  const given = parseArguments(Deno.args);
+async function simulate(given: Arguments): Promise<boolean> {
   if (given.seed !== undefined) return await showSeed(given);
   const count = Math.min(navigator.hardwareConcurrency, WORKERS_MAX);
   const workers = Array.from({ length: count }, openWorker);
@@ -132,7 +132,5 @@ async function main(): Promise<boolean> {
 
 if (import.meta.main) {
   endAtStop();
-  const isGood = await main();
-  await printed();
-  Deno.exit(isGood ? 0 : 1);
+  await runCommandLine(commandLine());
 }

@@ -7,9 +7,9 @@
  * @module
  */
 import { join } from "node:path";
-import { Command, InvalidArgumentError, Option } from "commander";
-import { describeError } from "../lib/errors.ts";
-import { flushErrors, print, printed, writeError } from "../lib/standard_streams.ts";
+import { Command, Option } from "commander";
+import { runCommandLine, someOf, whole } from "../lib/command_line.ts";
+import { outputColumns, print, printText, tell } from "../lib/standard_streams.ts";
 import { type Bed, PARTITIONS, prepareBed } from "./bench/bed.ts";
 import { type Backlog, type DrainResult, measureDrain, writeBacklog } from "./bench/drain.ts";
 import { type Figure, figuresText } from "./bench/figures.ts";
@@ -54,8 +54,8 @@ async function bench(flags: Flags): Promise<void> {
   if (flags.only.includes("latency")) figures.push(...await latency(bed, flags));
   if (flags.only.includes("producer")) figures.push(...await producer(bed, work, flags));
   const machine = await describeMachine(bed, loadBefore);
-  if (flags.json) say(JSON.stringify({ machine, ...work, figures }));
-  else say(`${machine}\n\n${figuresText(figures)}`);
+  if (flags.json) await print(JSON.stringify({ machine, ...work, figures }));
+  else await sayFigures(machine, figures);
 }
 
 interface GrowthFlags {
@@ -71,8 +71,8 @@ async function growth(flags: GrowthFlags): Promise<void> {
   const bed = await prepareBed();
   const points = await measureGrowth(bed, { ...flags, runBatches: flags.batches, report: tell });
   const machine = await describeMachine(bed, loadBefore);
-  if (flags.json) say(JSON.stringify({ machine, points }, null, 2));
-  else say(`${machine}\n\n${figuresText(growthFigures(points))}`);
+  if (flags.json) await print(JSON.stringify({ machine, points }, null, 2));
+  else await sayFigures(machine, growthFigures(points));
 }
 
 interface ScalingFlags {
@@ -88,8 +88,8 @@ async function scaling(flags: ScalingFlags): Promise<void> {
   const bed = await prepareBed();
   const results = await measureScaling(bed, { ...flags, report: tell });
   const machine = await describeMachine(bed, loadBefore);
-  if (flags.json) say(JSON.stringify({ machine, results }, null, 2));
-  else say(`${machine}\n\n${figuresText(scalingFigures(results))}`);
+  if (flags.json) await print(JSON.stringify({ machine, results }, null, 2));
+  else await sayFigures(machine, scalingFigures(results));
 }
 
 /** Drain and floor in turns, so that both see the same machine. */
@@ -202,24 +202,6 @@ async function describeMachine(bed: Bed, loadBefore: number): Promise<string> {
     `(load before: ${loadBefore.toFixed(1)})`;
 }
 
-function whole(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = /^\d{1,9}$/.test(text) ? Number(text) : NaN;
-    if (value >= min && value <= max) return value;
-    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
-  };
-}
-
-function parts(text: string): readonly Part[] {
-  return text.split(",").map((name) => {
-    const part = PARTS.find((each) => each === name.trim());
-    if (part === undefined) {
-      throw new InvalidArgumentError(`It must be a comma list of ${PARTS.join(", ")}.`);
-    }
-    return part;
-  });
-}
-
 /** A comma list of whole numbers. */
 function wholes(min: number, max: number): (text: string) => readonly number[] {
   return (text) => text.split(",").map((each) => whole(min, max)(each.trim()));
@@ -237,7 +219,7 @@ function commandLine(): Command {
     .addOption(
       new Option("--ids <version>", "UUIDs of the readings").choices(["v4", "v7"]).default("v4"),
     )
-    .option("--only <parts>", `some of ${PARTS.join(",")}`, parts, PARTS)
+    .option("--only <parts>", `some of ${PARTS.join(",")}`, someOf(PARTS), PARTS)
     .action(bench);
   command("growth", "how fast batches are stored in tables that hold much already")
     .option("--sizes <n,…>", "rows in the tables, rising", wholes(10_000, 100_000_000), [
@@ -254,23 +236,8 @@ function commandLine(): Command {
   return cli;
 }
 
-function say(line: string): void {
-  void print(line);
+function sayFigures(machine: string, figures: readonly Figure[]): Promise<void> {
+  return printText(`${machine}\n\n${figuresText(figures, outputColumns())}`);
 }
 
-function tell(line: string): void {
-  writeError(`${line}\n`);
-}
-
-if (import.meta.main) {
-  try {
-    await commandLine().parseAsync(Deno.args, { from: "user" });
-    await printed();
-  } catch (error) {
-    tell(describeError(error));
-    Deno.exitCode = 1;
-  }
-  await flushErrors();
-  // A library's timer must not keep a finished program alive.
-  Deno.exit();
-}
+if (import.meta.main) await runCommandLine(commandLine());

@@ -11,8 +11,9 @@
  */
 import { join } from "node:path";
 import { Command } from "commander";
-import { ConfigurationError, describeError } from "../lib/errors.ts";
-import { writeError } from "../lib/standard_streams.ts";
+import { runCommandLine } from "../lib/command_line.ts";
+import { ConfigurationError } from "../lib/errors.ts";
+import { tell } from "../lib/standard_streams.ts";
 import { endAtStop } from "../lib/stop_signal.ts";
 
 interface Target {
@@ -104,20 +105,12 @@ async function assemble(
   throw new Error(`Cannot make ${target.name}: ${said}`);
 }
 
-function tell(line: string): void {
-  writeError(`${line}\n`);
-}
-
 if (import.meta.main) {
   endAtStop();
-  const program = new Command("compile")
-    .description("Make dist/producer and dist/consumer.")
-    .option("--check", "put the parts together without the download, look, and throw them away")
-    .parse(Deno.args, { from: "user" });
-  try {
-    await (program.opts<{ check?: true }>().check ? check() : compile());
-  } catch (error) {
-    tell(describeError(error));
-    Deno.exitCode = 1;
-  }
+  await runCommandLine(
+    new Command("compile")
+      .description("Make dist/producer and dist/consumer.")
+      .option("--check", "put the parts together without the download, look, and throw them away")
+      .action((flags: { check?: true }) => flags.check ? check() : compile()),
+  );
 }

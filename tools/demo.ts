@@ -5,13 +5,14 @@
  * @module
  */
 import process from "node:process";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { type Clock, systemClock } from "../lib/clock.ts";
+import { runCommandLine, whole } from "../lib/command_line.ts";
 import { ConfigurationError } from "../lib/errors.ts";
 import { createLog, type Log } from "../lib/log.ts";
 import { verifyText } from "../lib/postgres/verify.ts";
-import { EXIT, openProgram, runCommandLine } from "../lib/program.ts";
-import { print, printRaw, writeError } from "../lib/standard_streams.ts";
+import { EXIT, openProgram } from "../lib/program.ts";
+import { outputColumns, print, printRaw, printText, writeError } from "../lib/standard_streams.ts";
 import { type Demo, type DemoOptions, openDemo } from "./demo/demo.ts";
 
 /** How often the line changes on a terminal, and comes elsewhere, ms. */
@@ -80,7 +81,7 @@ async function run(flags: Flags): Promise<void> {
   ended.abort();
   await showing;
   await print(`\n${progressLine(demo)}\n`);
-  await print(verifyText(report));
+  await printText(verifyText(report, outputColumns()));
   process.exitCode = report.ok ? EXIT.ok : EXIT.failed;
 }
 
@@ -122,12 +123,4 @@ function progressLine(demo: Demo): string {
 
 function grouped(count: number): string {
   return count.toLocaleString("en-US");
-}
-
-function whole(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = /^\d{1,9}$/.test(text) ? Number(text) : NaN;
-    if (value >= min && value <= max) return value;
-    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
-  };
 }

@@ -5,6 +5,8 @@
  * @module
  */
 import growth from "../docs/growth.json" with { type: "json" };
+import { Command } from "commander";
+import { runCommandLine } from "../lib/command_line.ts";
 import { schemaDocument } from "../lib/reading/reading_schema.ts";
 import { envExample, settingsPage } from "../lib/settings/documents.ts";
 import { growthChart } from "./bench/growth_chart.ts";
@@ -33,8 +35,16 @@ export function fileUrl(path: string): URL {
   return new URL(`../${path}`, import.meta.url);
 }
 
-if (import.meta.main) {
+async function generate(): Promise<void> {
   for (const { path, make } of GENERATED_FILES) {
     await Deno.writeTextFile(fileUrl(path), make());
   }
+}
+
+if (import.meta.main) {
+  await runCommandLine(
+    new Command("generate")
+      .description("Write every file that is made from the code.")
+      .action(generate),
+  );
 }

@@ -9,11 +9,13 @@
  *
  * @module
  */
-import { ConfigurationError, describeError } from "../lib/errors.ts";
+import { Argument, Command } from "commander";
+import { runCommandLine } from "../lib/command_line.ts";
+import { ConfigurationError } from "../lib/errors.ts";
 import { fileSettingNames } from "../lib/settings/names.ts";
 import { readSettings, type Source } from "../lib/settings/read.ts";
 import { type Group, GROUPS, PRODUCER_GROUPS, type Settings } from "../lib/settings/table.ts";
-import { print, writeError } from "../lib/standard_streams.ts";
+import { print } from "../lib/standard_streams.ts";
 
 /** The sets of `deno.json` that belong to a program. */
 export type PermissionSet = "produce" | "consume";
@@ -88,20 +90,21 @@ function address({ host, port }: { readonly host: string; readonly port: number 
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
+async function printFlags(set: PermissionSet, files: readonly string[]): Promise<void> {
+  const flags = permissionFlags(set, {
+    env: (name) => Deno.env.get(name),
+    readFile: Deno.readTextFileSync,
+    files,
+  });
+  await print(flags.join(" "));
+}
+
 if (import.meta.main) {
-  const [set, ...files] = Deno.args;
-  try {
-    if (set !== "produce" && set !== "consume") {
-      throw new ConfigurationError("usage: deno task -q permissions produce|consume [file…]");
-    }
-    const flags = permissionFlags(set, {
-      env: (name) => Deno.env.get(name),
-      readFile: Deno.readTextFileSync,
-      files,
-    });
-    await print(flags.join(" "));
-  } catch (error) {
-    writeError(`${describeError(error)}\n`);
-    Deno.exitCode = 2;
-  }
+  await runCommandLine(
+    new Command("permissions")
+      .description("Print the flags that narrow a program to what its settings name.")
+      .addArgument(new Argument("<set>", "whose").choices(["produce", "consume"]))
+      .argument("[files...]", "further files that the program is to read")
+      .action(printFlags),
+  );
 }

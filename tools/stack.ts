@@ -6,9 +6,11 @@
  *
  * @module
  */
-import { Command, InvalidArgumentError, Option } from "commander";
-import { describeError } from "../lib/errors.ts";
-import { print, writeError } from "../lib/standard_streams.ts";
+import process from "node:process";
+import { Command, Option } from "commander";
+import { runCommandLine, someOf, whole } from "../lib/command_line.ts";
+import { EXIT } from "../lib/program.ts";
+import { print, printText, tell } from "../lib/standard_streams.ts";
 import { endAtStop } from "../lib/stop_signal.ts";
 import { serverState, stopServer } from "./stack/server.ts";
 import {
@@ -33,7 +35,12 @@ interface UpOptions {
   readonly partitions: number;
 }
 
-async function up(options: UpOptions): Promise<number> {
+interface DownOptions {
+  readonly dir: string;
+  readonly only?: readonly ServerKind[];
+}
+
+async function up(options: UpOptions): Promise<void> {
   const startedMs = performance.now();
   const stack = await startStack({
     dir: options.dir,
@@ -48,30 +55,25 @@ async function up(options: UpOptions): Promise<number> {
     partitions: options.partitions,
     report: tell,
   });
-  Object.entries(stack.settings).forEach(([name, value]) => say(`${name}=${value}`));
+  for (const [name, value] of Object.entries(stack.settings)) await print(`${name}=${value}`);
   tell(`ready in ${((performance.now() - startedMs) / 1000).toFixed(1)} s`);
-  return 0;
 }
 
-async function down({ dir }: { readonly dir: string }): Promise<number> {
+async function down({ dir, only = SERVER_KINDS }: DownOptions): Promise<void> {
+  const servers = await findStack(dir);
+  if (servers === undefined) return tell(`There is no stack in ${dir}`);
+  const chosen = only.flatMap((kind) => servers[kind]);
+  await Promise.all(chosen.map(async (server) => {
+    tell(`${server.name} ${await stopServer(server)}`);
+  }));
+}
+
+async function status({ dir }: { readonly dir: string }): Promise<void> {
   const servers = await findStack(dir);
   if (servers === undefined) {
     tell(`There is no stack in ${dir}`);
-    return 0;
-  }
-  await Promise.all(
-    allServers(servers).map(async (server) => {
-      tell(`${server.name} ${await stopServer(server)}`);
-    }),
-  );
-  return 0;
-}
-
-async function status({ dir }: { readonly dir: string }): Promise<number> {
-  const servers = await findStack(dir);
-  if (servers === undefined) {
-    tell(`There is no stack in ${dir}`);
-    return 1;
+    process.exitCode = EXIT.failed;
+    return;
   }
   const answers = await Promise.all(
     allServers(servers).map(async (server) => {
@@ -81,34 +83,24 @@ async function status({ dir }: { readonly dir: string }): Promise<number> {
         : state.kind === "answers"
         ? `answers on 127.0.0.1:${server.ports[0]} (pid ${state.pid})`
         : `runs but does not answer (pid ${state.pid}): ${state.cause}`;
-      say(`${server.name.padEnd(8)} ${text}`);
+      await printText(`${server.name.padEnd(8)} ${text}`);
       return state.kind === "answers";
     }),
   );
-  return answers.every((answer) => answer) ? 0 : 1;
+  if (!answers.every((answer) => answer)) process.exitCode = EXIT.failed;
 }
 
-function integer(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("It must be a whole number.");
-  return Number(text);
-}
+const PORT_MAX = 65_535;
 
-function serverKinds(text: string): readonly ServerKind[] {
-  return text.split(",").map((name) => {
-    const kind = SERVER_KINDS.find((each) => each === name.trim());
-    if (kind === undefined) {
-      throw new InvalidArgumentError(`It must be a comma list of ${SERVER_KINDS.join(", ")}.`);
-    }
-    return kind;
-  });
-}
+/** More than this no test and no bench needs. */
+const PARTITIONS_MAX = 10_000;
 
 function port(kind: ServerKind): Option {
   const text = `port of ${kind} (default: the last one, else ${PORTS_DEFAULT[kind]})`;
-  return new Option(`--${kind}-port <port>`, text).argParser(integer);
+  return new Option(`--${kind}-port <port>`, text).argParser(whole(1, PORT_MAX));
 }
 
-function commandLine(exit: (code: number) => void): Command {
+function commandLine(): Command {
   const program = new Command("stack").description(
     "Kafka, PostgreSQL and Redis on this machine, on loopback, without containers.",
   );
@@ -116,37 +108,34 @@ function commandLine(exit: (code: number) => void): Command {
     program.command(name).description(description)
       .option("--dir <dir>", "where the servers keep their data", ".stack");
   command("up", "start what does not run, wait until it answers, print the settings to use")
-    .option("--only <kinds>", `some of ${SERVER_KINDS.join(",")}`, serverKinds)
+    .option("--only <kinds>", `some of ${SERVER_KINDS.join(",")}`, someOf(SERVER_KINDS))
     .addOption(port("kafka"))
     .addOption(port("postgres"))
     .addOption(port("redis"))
-    .option("--brokers <n>", `brokers of the Kafka cluster, 1 to ${BROKERS_MAX}`, integer)
+    .option(
+      "--brokers <n>",
+      `brokers of the Kafka cluster, 1 to ${BROKERS_MAX}`,
+      whole(1, BROKERS_MAX),
+    )
     .option("--topic <name>", "topic to create", TOPIC_DEFAULT.topic)
-    .option("--partitions <n>", "partitions of a new topic", integer, TOPIC_DEFAULT.partitions)
-    .action(async (options: UpOptions) => exit(await up(options)));
+    .option(
+      "--partitions <n>",
+      "partitions of a new topic",
+      whole(1, PARTITIONS_MAX),
+      TOPIC_DEFAULT.partitions,
+    )
+    .action(up);
   command("down", "end the servers that were started here; their data stay")
-    .action(async (options: { dir: string }) => exit(await down(options)));
+    .option("--only <kinds>", `some of ${SERVER_KINDS.join(",")}`, someOf(SERVER_KINDS))
+    .action(down);
   command("status", "say what each server does; exit code 0 if all of them answer")
-    .action(async (options: { dir: string }) => exit(await status(options)));
+    .action(status);
   return program;
-}
-
-function say(line: string): void {
-  void print(line);
-}
-
-function tell(line: string): void {
-  writeError(`${line}\n`);
 }
 
 if (import.meta.main) {
   endAtStop(() =>
     tell('interrupted; servers that run already are ended by "deno task stack down"')
   );
-  try {
-    await commandLine((code) => Deno.exitCode = code).parseAsync(Deno.args, { from: "user" });
-  } catch (error) {
-    tell(describeError(error));
-    Deno.exitCode = 1;
-  }
+  await runCommandLine(commandLine());
 }

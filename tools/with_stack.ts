@@ -7,7 +7,10 @@
  * @module
  */
 import { join } from "node:path";
-import { flushErrors, writeError } from "../lib/standard_streams.ts";
+import process from "node:process";
+import { Command } from "commander";
+import { runCommandLine } from "../lib/command_line.ts";
+import { tell } from "../lib/standard_streams.ts";
 import { INTERRUPTED, onStopSignals } from "../lib/stop_signal.ts";
 import { freePorts } from "./stack/free_ports.ts";
 import { startStack } from "./stack/stack.ts";
@@ -15,13 +18,7 @@ import { startStack } from "./stack/stack.ts";
 /** Set for the command: what it finds in its environment is a stack that it may disturb. */
 export const MARKER = "SENSOR_LEDGER_TEST_STACK";
 
-function reportLine(line: string): void {
-  writeError(`${line}\n`);
-}
-
-async function runWithStack(command: readonly string[]): Promise<number> {
-  const [program, ...args] = command;
-  if (program === undefined) throw new Error("Cannot run nothing: give a command after --");
+async function runWithStack(program: string, args: readonly string[]): Promise<void> {
   const dir = join(import.meta.dirname!, "..", ".stack", `private-${Deno.pid}`);
   let child: Deno.ChildProcess | undefined;
   let isStopped = false;
@@ -33,12 +30,13 @@ async function runWithStack(command: readonly string[]): Promise<number> {
     },
     end: () => signalChild(child, "SIGKILL"),
   });
-  const stack = await startStack({ dir, ports: freePorts(), report: reportLine });
+  process.exitCode = INTERRUPTED;
+  const stack = await startStack({ dir, ports: freePorts(), report: tell });
   try {
-    if (isStopped) return INTERRUPTED;
+    if (isStopped) return;
     const env = { ...stack.settings, [MARKER]: dir };
-    child = new Deno.Command(program, { args, env }).spawn();
-    return (await child.status).code;
+    child = new Deno.Command(program, { args: [...args], env }).spawn();
+    process.exitCode = (await child.status).code;
   } finally {
     await stack.remove();
   }
@@ -54,8 +52,12 @@ function signalChild(child: Deno.ChildProcess | undefined, signal: Deno.Signal):
 }
 
 if (import.meta.main) {
-  const args = Deno.args[0] === "--" ? Deno.args.slice(1) : Deno.args;
-  const code = await runWithStack(args);
-  await flushErrors();
-  Deno.exit(code);
+  await runCommandLine(
+    new Command("with_stack")
+      .description("Run a command with a stack of its own, which is removed afterwards.")
+      .argument("<command>", "behind --, so that its flags are its own")
+      .argument("[args...]")
+      .passThroughOptions()
+      .action(runWithStack),
+  );
 }

@@ -5,6 +5,7 @@
  */
 import process from "node:process";
 import { systemClock } from "../clock.ts";
+import type { CommandLine } from "../command_line.ts";
 import { readKafkaFacts } from "../kafka/kafka_facts.ts";
 import { createLog, type Log } from "../log.ts";
 import { openStore } from "../postgres/client.ts";
@@ -12,8 +13,8 @@ import { loadMigrations, pendingMigrations } from "../postgres/migrate.ts";
 import { openPool } from "../postgres/pool.ts";
 import { findPooler } from "../postgres/pooler.ts";
 import { readPostgresFacts } from "../postgres/postgres_facts.ts";
-import { type CommandLine, EXIT, openProgram, type Program } from "../program.ts";
-import { print } from "../standard_streams.ts";
+import { EXIT, openProgram, type Program } from "../program.ts";
+import { outputForm, printJson, printText } from "../standard_streams.ts";
 import { openCache } from "../redis/client.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { GROUPS, type Settings } from "../settings/table.ts";
@@ -32,7 +33,8 @@ export function addDoctor(cli: CommandLine, migrations: string): void {
     .option("--json", "print JSON")
     .action(async (flags: { json?: true }) => {
       const findings = await examineServers(openProgram(GROUPS), migrations);
-      await print(flags.json ? doctorJson(findings) : doctorText(findings));
+      if (flags.json) await printJson(doctorJson(findings));
+      else await printText(doctorText(findings, outputForm()));
       if (!isHealthy(findings)) process.exitCode = EXIT.failed;
     });
 }

@@ -12,9 +12,10 @@ import type { Answer, KafkaFacts } from "../kafka/kafka_facts.ts";
 import type { LedgerLine } from "../postgres/store.ts";
 import type { Pooler } from "../postgres/pooler.ts";
 import type { PostgresFacts } from "../postgres/postgres_facts.ts";
-import { asciiJson, printable } from "../printable.ts";
+import { printable } from "../printable.ts";
 import type { RedisFacts } from "../redis/redis_facts.ts";
 import type { Settings } from "../settings/table.ts";
+import type { TextForm } from "../standard_streams.ts";
 import { table } from "../table.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { clockFindings } from "./clock_checks.ts";
@@ -100,30 +101,70 @@ export function isHealthy(findings: readonly Finding[]): boolean {
   return !findings.some(({ state }) => state === "failure");
 }
 
-/** The findings for a terminal: a line each, and their sum. */
-export function doctorText(findings: readonly Finding[]): string {
-  const lines = table(
-    findings.map(({ state, subject, check, text, cure }) => [
-      state,
+/** What is well comes first, so that what matters is last on the screen. */
+const ORDER: readonly FindingState[] = ["ok", "warning", "failure"];
+
+/** The findings for people: what fails comes last, and then the sums. */
+export function doctorText(
+  findings: readonly Finding[],
+  { columns, colours = "plain" }: TextForm = {},
+): string {
+  const paint = (state: FindingState, text: string): string =>
+    colours === "plain" ? text : `${COLOURS[state]}${text}${COLOUR_END}`;
+  const rows = ORDER.flatMap((state) => findings.filter((finding) => finding.state === state)).map(
+    ({ state, subject, check, text, cure }) => [
+      paint(state, state),
       subject,
       check,
       printable(cure === "" ? text : `${text}. ${cure}`),
-    ]),
-    "left",
+    ],
   );
-  const sum = `failures: ${countOf(findings, "failure")}, ` +
-    `warnings: ${countOf(findings, "warning")}, ok: ${countOf(findings, "ok")}`;
+  const lines = table([], rows, { columns, alignment: "left", last: "wrap" });
+  const sum = [
+    `ok: ${countOf(findings, "ok")}`,
+    sumOf(findings, "warning", paint),
+    sumOf(findings, "failure", paint),
+  ].join(", ");
   return [...lines, "", sum].join("\n");
 }
 
+function sumOf(
+  findings: readonly Finding[],
+  state: "warning" | "failure",
+  paint: (state: FindingState, text: string) => string,
+): string {
+  const count = countOf(findings, state);
+  return count === 0 ? `${state}s: 0` : paint(state, `${state}s: ${count}`);
+}
+
+/** As a terminal is told: of 16 colours, which each theme makes readable. */
+const COLOURS: Readonly<Record<FindingState, string>> = {
+  ok: "\x1b[32m",
+  warning: "\x1b[33m",
+  failure: "\x1b[1;31m",
+};
+const COLOUR_END = "\x1b[0m";
+
 /** The findings for machines. */
-export function doctorJson(findings: readonly Finding[]): string {
-  return asciiJson({
+export function doctorJson(findings: readonly Finding[]): DoctorJson {
+  return {
     ok: isHealthy(findings),
     failures: countOf(findings, "failure"),
     warnings: countOf(findings, "warning"),
     findings,
-  });
+  };
+}
+
+/** What `doctor --json` prints. */
+export interface DoctorJson {
+  /** Whether the consumer can do its work. */
+  readonly ok: boolean;
+  /** How many there are. */
+  readonly failures: number;
+  /** How many there are. */
+  readonly warnings: number;
+  /** In the order in which a message meets the servers. */
+  readonly findings: readonly Finding[];
 }
 
 function countOf(findings: readonly Finding[], state: FindingState): number {

@@ -7,6 +7,7 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { systemClock } from "../clock.ts";
+import type { CommandLine } from "../command_line.ts";
 import { ConfigurationError, describeError } from "../errors.ts";
 import type { OpenGroupMember } from "../kafka/kafkajs_group_member.ts";
 import { type Repaired, repairLastValues } from "../consumer/last_values.ts";
@@ -18,8 +19,17 @@ import {
   readDeadLetters,
 } from "../postgres/dead_letters.ts";
 import { asciiJson, printable } from "../printable.ts";
-import { type CommandLine, EXIT, openProgram, type Program } from "../program.ts";
-import { isOutputClosed, print, writeError } from "../standard_streams.ts";
+import { EXIT, openProgram, type Program } from "../program.ts";
+import {
+  endLive,
+  isOutputClosed,
+  outputColumns,
+  print,
+  printJson,
+  printText,
+  showLive,
+  tell,
+} from "../standard_streams.ts";
 import { openCache, type RedisCache } from "../redis/client.ts";
 import {
   examine,
@@ -121,12 +131,12 @@ async function runList(
     limit,
     ...(!flags.json && { payloadBytesMax: LIST_PAYLOAD_BYTES }),
   });
-  if (flags.json) return await print(asciiJson(letters.map(letterJson)));
-  if (letters.length === 0) return await print("no dead letters");
-  await print(listText(letters));
+  if (flags.json) return await printJson(letters.map(letterJson));
+  if (letters.length === 0) return await printText("no dead letters");
+  await printText(listText(letters, outputColumns()));
   if (letters.length < limit) return;
   const count = await countDeadLetters(store.pool, filter);
-  await print(`\n${count} in all; older ones: --before ${letters.at(-1)?.id}`);
+  await printText(`\n${count} in all; older ones: --before ${letters.at(-1)?.id}`);
 }
 
 async function runShow(text: string, flags: { json?: true }, opening: Opening): Promise<void> {
@@ -139,13 +149,13 @@ async function runShow(text: string, flags: { json?: true }, opening: Opening): 
     nowMs: systemClock.now(),
     ...program.settings.limits,
   });
-  if (!flags.json) return await print(showText(found));
+  if (!flags.json) return await printText(showText(found, outputColumns()));
   const { today, conflict } = found;
-  await print(asciiJson({
+  await printJson({
     ...letterJson(letter),
     today: outcomeJson(today),
     ...(conflict !== undefined && { stored: conflict.stored, sent: conflict.sent }),
-  }));
+  });
 }
 
 async function runReplay(
@@ -170,7 +180,7 @@ async function runReplay(
     missing.delete(id);
     counts.set(outcome.kind, (counts.get(outcome.kind) ?? 0) + 1);
     if (flags.json) await print(asciiJson({ id, ...outcomeJson(outcome) }));
-    else await print(`${id}  ${outcomeText(outcome)}`);
+    else await printText(`${id}  ${outcomeText(outcome)}`);
   };
   const parts = {
     pool: store.pool,
@@ -188,7 +198,7 @@ async function runReplay(
     }
   }
   for (const id of missing) await tell(id, { kind: "absent" });
-  if (!flags.json) await print(countsText(counts, flags));
+  if (!flags.json) await printText(countsText(counts, flags));
   const stay = ["conflict", "rejected", "absent"] as const;
   if (stay.some((kind) => counts.has(kind))) process.exitCode = EXIT.failed;
 }
@@ -259,7 +269,7 @@ async function runDiscard(
     discarded += flags.dryRun ? open.length : await discardDeadLetters(store.pool, open, why);
     for (const { id } of page) missing.delete(id);
   }
-  await print(flags.dryRun ? `would discard ${discarded}` : `discarded ${discarded}`);
+  await printText(flags.dryRun ? `would discard ${discarded}` : `discarded ${discarded}`);
   if (program.signal.aborted) return fail("Stopped before the end");
   if (missing.size > 0) fail(`Cannot find dead letter ${[...missing].join(", ")}`);
 }
@@ -277,11 +287,11 @@ async function runRewind(
   await using member = await opening.member(program);
   const plan = await planRewind({ member, store }, { target, partition });
   if (!flags.dryRun) await rewind(plan, store);
-  if (flags.json) return await print(asciiJson(plan));
-  await print(rewindText(plan));
+  if (flags.json) return await printJson(plan);
+  await printText(rewindText(plan, outputColumns()));
   const moves = plan.steps.filter(isMove).length;
-  if (moves === 0) await print("nothing to rewind");
-  else await print(flags.dryRun ? "nothing was changed" : `rewound ${moves} partitions`);
+  if (moves === 0) await printText("nothing to rewind");
+  else await printText(flags.dryRun ? "nothing was changed" : `rewound ${moves} partitions`);
 }
 
 /** Kafka numbers partitions with 31 bits. */
@@ -299,11 +309,11 @@ async function runRebuildLast(opening: Opening): Promise<void> {
     { dataSetId: await store.dataSetId() },
     signal,
   );
-  progress.clear();
+  await progress.clear();
   if (repaired.kind === "foreign") throw neighbourError(repaired);
   const { sensors } = repaired;
   if (signal.aborted) return fail(`Stopped after ${sensors} sensors; run it again for the rest`);
-  await print(`checked the last values of ${sensors} sensors`);
+  await printText(`checked the last values of ${sensors} sensors`);
 }
 
 function neighbourError({ dataSetId, leaseMs }: Extract<Repaired, { kind: "foreign" }>): Error {
@@ -345,8 +355,9 @@ async function runRetain(
     onProgress: ({ readings, deadLetters, percent }) =>
       progress.show(`${percent} %: ${readings} readings, ${deadLetters} dead letters`),
   });
-  progress.clear();
-  await print(flags.json ? asciiJson(summary) : retainText(summary, mode));
+  await progress.clear();
+  if (flags.json) await printJson(summary);
+  else await printText(retainText(summary, mode));
   if (!summary.isComplete) process.exitCode = EXIT.failed;
 }
 
@@ -364,7 +375,7 @@ function wholeNumber(flag: string, text: string, max: number, min = 1): number {
 }
 
 function fail(text: string): void {
-  writeError(`${text}\n`);
+  tell(text);
   process.exitCode = EXIT.failed;
 }
 
@@ -375,14 +386,14 @@ const LOG_MS = 10_000;
 interface Progress {
   show(text: string): void;
   /** Takes the moving line away. */
-  clear(): void;
+  clear(): Promise<void>;
 }
 
 function openProgress({ log }: Program): Progress {
   if (process.stderr.isTTY === true) {
     return {
-      show: (text) => writeError(`\x1b[K${text}\r`),
-      clear: () => writeError("\x1b[K"),
+      show: showLive,
+      clear: endLive,
     };
   }
   let loggedMs = systemClock.elapsedMs();
@@ -392,6 +403,6 @@ function openProgress({ log }: Program): Progress {
       loggedMs = systemClock.elapsedMs();
       log.info("progress", { done: text });
     },
-    clear: () => {},
+    clear: () => Promise.resolve(),
   };
 }

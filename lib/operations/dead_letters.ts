@@ -19,6 +19,7 @@ import { printable, printableBytes, utf8Of } from "../printable.ts";
 import type { ParseLimits, Reading } from "../reading/reading.ts";
 import { REJECTION_REASONS } from "../reading/rejection.ts";
 import { table } from "../table.ts";
+import { broken } from "../text_columns.ts";
 import { judgeMessage, type ReplayOutcome } from "./replay.ts";
 
 /** Most dead letters of one list. */
@@ -106,8 +107,8 @@ export function parseLetterId(text: string): number {
   throw new ConfigurationError(`Cannot find dead letter "${text}": an id is a number`);
 }
 
-/** Dead letters as a table, a line each. */
-export function listText(letters: readonly KeptDeadLetter[]): string {
+/** Dead letters as a table; `columns` are those of the terminal, if there is one. */
+export function listText(letters: readonly KeptDeadLetter[], columns?: number): string {
   const head = ["id", "stored at", "place", "state", "reason", "detail", "message"];
   const rows = letters.map((letter) => [
     String(letter.id),
@@ -118,7 +119,7 @@ export function listText(letters: readonly KeptDeadLetter[]): string {
     printable(letter.detail),
     letter.payload === null ? "(none)" : excerpt(letter),
   ]);
-  return table([head, ...rows], "left").join("\n");
+  return table(head, rows, { columns, alignment: "left", last: "cut" }).join("\n");
 }
 
 function excerpt({ payload, payloadBytes }: KeptDeadLetter): string {
@@ -171,8 +172,11 @@ export async function examine(
     : { letter, today, conflict: { stored, sent: parsed.reading } };
 }
 
-/** All about one dead letter, for a terminal. */
-export function showText({ letter, today, conflict }: Examination): string {
+/** All about one dead letter; `columns` are those of the terminal, if there is one. */
+export function showText(
+  { letter, today, conflict }: Examination,
+  columns?: number,
+): string {
   const { topic, payload, payloadBytes } = letter;
   const rows: [string, string][] = [
     ["reason", `${letter.reason}: ${printable(letter.detail)}`],
@@ -191,11 +195,16 @@ export function showText({ letter, today, conflict }: Examination): string {
   ];
   return [
     `dead letter ${letter.id}`,
-    ...table(rows.map(([name, value]) => [`  ${name}`, value]), "left"),
+    ...table([], rows.map(([name, value]) => [`  ${name}`, value]), {
+      columns,
+      alignment: "left",
+      last: "wrap",
+    }),
     "",
-    payload === null ? "(no message)" : printableBytes(payload),
+    // Most messages have no space to wrap at.
+    ...broken(payload === null ? "(no message)" : printableBytes(payload), columns ?? Infinity),
     ...(payload !== null && payload.length < payloadBytes ? ["(cut here)"] : []),
-    ...(conflict === undefined ? [] : ["", ...conflictText(conflict)]),
+    ...(conflict === undefined ? [] : ["", ...conflictText(conflict, columns)]),
   ].join("\n");
 }
 
@@ -215,6 +224,7 @@ function resolutionText(letter: KeptDeadLetter): string {
 
 function conflictText(
   { stored, sent }: { readonly stored: StoredReadingRow; readonly sent: Reading },
+  columns: number | undefined,
 ): readonly string[] {
   const place = stored.partition === null
     ? "from no partition"
@@ -224,7 +234,10 @@ function conflictText(
     const other = right[index]?.[1] ?? "";
     return [value === other ? "" : "!", field, value, other];
   });
-  return table([["", "field", `stored (${place})`, "in the dead letter"], ...rows], "left");
+  return table(["", "field", `stored (${place})`, "in the dead letter"], rows, {
+    columns,
+    alignment: "left",
+  });
 }
 
 /** The fields in the order of the table; times as one instant, so that zones make no difference. */

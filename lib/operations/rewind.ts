@@ -164,8 +164,11 @@ function membersText(liveMembers: readonly string[]): string {
     "KAFKA_SESSION_TIMEOUT_MS is over";
 }
 
-/** The plan as a table, and what stands in its way. */
-export function rewindText({ topic, steps, liveMembers }: RewindPlan): string {
+/**
+ * The plan as a table, and what stands in its way; `columns` are those of the terminal, if there is
+ * one.
+ */
+export function rewindText({ topic, steps, liveMembers }: RewindPlan, columns?: number): string {
   const rows = steps.map((step) => [
     String(step.partition),
     step.fromOffset === undefined ? "-" : String(step.fromOffset),
@@ -174,7 +177,7 @@ export function rewindText({ topic, steps, liveMembers }: RewindPlan): string {
   ]);
   return [
     `topic ${topic.topic} (${topic.topicId})`,
-    ...table([["partition", "from", "to", "to read again"], ...rows]),
+    ...table(["partition", "from", "to", "to read again"], rows, { columns }),
     ...(liveMembers.length === 0 ? [] : [membersText(liveMembers)]),
   ].join("\n");
 }

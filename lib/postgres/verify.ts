@@ -272,9 +272,10 @@ function verifiedPartitionOf(line: LedgerLine): VerifiedPartition {
   };
 }
 
-/** The report as a table and sentences for a terminal. */
-export function verifyText(report: VerifyReport): string {
-  const head = ["partition", "first", "next", "inserted", "duplicates", "dead letters"];
+/** The report as a table and sentences; `columns` are those of the terminal, if there is one. */
+export function verifyText(report: VerifyReport, columns?: number): string {
+  const head = ["partition", "first", "next", "inserted", "duplicates", "dead letters"]
+    .concat("skipped", "gaps", "rewound");
   const rows = report.partitions.map((one) => [
     String(one.partition),
     one.first,
@@ -290,7 +291,7 @@ export function verifyText(report: VerifyReport): string {
     ? `ok: every offset is accounted for, and the table holds ${report.rows} rows`
     : `NOT ok: ${report.problems.length} problems`;
   return [
-    ...table([[...head, "skipped", "gaps", "rewound"], ...rows]),
+    ...table(head, rows, { columns }),
     "",
     ...report.problems,
     ...correctionsText(report),

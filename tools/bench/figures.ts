@@ -30,8 +30,8 @@ export function median(values: readonly number[]): number {
   return (lower + upper) / 2;
 }
 
-/** The figures as lines of text, the names on the left. */
-export function figuresText(figures: readonly Figure[]): string {
+/** The figures as lines of text; `columns` are those of the terminal, if there is one. */
+export function figuresText(figures: readonly Figure[], columns?: number): string {
   const nameWidth = Math.max(...figures.map(({ name }) => name.length));
   const rows = figures.map(({ name, rounds, digits }) => {
     const shown = (value: number): string =>
@@ -41,5 +41,5 @@ export function figuresText(figures: readonly Figure[]): string {
       });
     return [name.padEnd(nameWidth), shown(median(rounds)), rounds.map(shown).join("  ")];
   });
-  return table([["".padEnd(nameWidth), "median", "rounds"], ...rows]).join("\n");
+  return table(["", "median", "rounds"], rows, { columns, last: "wrap" }).join("\n");
 }
