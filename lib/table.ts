@@ -119,5 +119,7 @@ function paragraph(
       lines.push(previous === undefined ? pair : GAP + pair);
     }
   }
-  return lines.flatMap((line) => last === "cut" ? [cutTo(line, columns)] : wrapped(line, columns));
+  return lines.flatMap((line, at) =>
+    last === "cut" && at === lines.length - 1 ? [cutTo(line, columns)] : wrapped(line, columns)
+  );
 }

@@ -18,7 +18,6 @@ const COLOURS = /\x1b\[[0-9;]*m/g;
 /** How many columns a terminal needs for one line of text. Colours take none. */
 export function columnsOf(text: string): number {
   const plain = text.replace(COLOURS, "");
-  // deno-lint-ignore no-control-regex -- the printable part of ASCII, which most text is
   if (/^[\x20-\x7e]*$/.test(plain)) return plain.length;
   let columns = 0;
   for (const character of plain) columns += columnsOfCharacter(character);
@@ -77,11 +76,12 @@ export function wrapped(line: string, columns: number, indent = 2): readonly str
 /** Breaks a text after `columns`, wherever that is: for what has no words and must be seen whole. */
 export function broken(text: string, columns: number): readonly string[] {
   const lines: string[] = [];
-  for (let rest = text; rest !== "";) {
+  let rest = text;
+  do {
     // A character that is too wide by itself still has to go somewhere.
-    const line = startOf(rest, columns) || [...rest][0]!;
+    const line = startOf(rest, columns) || (rest.match(/^./su)?.[0] ?? "");
     lines.push(line);
     rest = rest.slice(line.length);
-  }
+  } while (rest !== "");
   return lines;
 }

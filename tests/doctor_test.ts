@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { logFindings } from "../lib/doctor/command.ts";
 import {
   ANSWERS_MS_MAX,
-  doctorJson,
   type DoctorParts,
+  doctorReport,
   doctorText,
   examine,
   isHealthy,
@@ -13,6 +13,7 @@ import { ConfigurationError, TransientError } from "../lib/errors.ts";
 import { createLog } from "../lib/log.ts";
 import { readSettings } from "../lib/settings/read.ts";
 import { GROUPS } from "../lib/settings/table.ts";
+import { columnsOf } from "../lib/text_columns.ts";
 import { KAFKA, lineAt, POSTGRES, REDIS } from "./doctor_facts.ts";
 import { FakeClock } from "./fake_clock.ts";
 
@@ -110,20 +111,40 @@ Deno.test("examine() does not wait for a server that is silent", async (t) => {
   });
 });
 
-Deno.test("doctorText() is a line for each finding and their sum, fit for a terminal", () => {
-  assert.deepEqual(doctorText(FINDINGS).split("\n"), [
+Deno.test("doctorText() is a line for each finding, the failures last, and their sums", () => {
+  assert.deepEqual(doctorText(FINDINGS.toReversed()).split("\n"), [
     "ok       kafka  brokers  3",
     "warning  kafka  topic    a bell\\u{7} rings. Stop it.",
     "failure  redis  reach    nobody answers",
     "",
-    "failures: 1, warnings: 1, ok: 1",
+    "ok: 1, warnings: 1, failures: 1",
   ]);
 });
 
-Deno.test("doctorJson() says the same to machines", () => {
-  const report = JSON.parse(doctorJson(FINDINGS));
+Deno.test("doctorText() is coloured where it matters, and fits its terminal", () => {
+  const text = "nobody listens there, which is a pity: ".repeat(4);
+  const lines = doctorText([...FINDINGS, { ...FINDINGS[2]!, text }], {
+    columns: 60,
+    colours: "coloured",
+  }).split("\n");
+  assert.equal(lines[0], "\x1b[32mok\x1b[0m       kafka  brokers  3");
+  assert.match(lines[3]!, /^\x1b\[1;31mfailure\x1b\[0m {2}redis {2}reach {4}nobody/);
+  assert.match(lines[4]!, /^ {25}\w/, "goes on below its beginning");
+  assert.equal(
+    lines.at(-1),
+    "ok: 1, \x1b[33mwarnings: 1\x1b[0m, \x1b[1;31mfailures: 2\x1b[0m",
+  );
+  for (const line of lines) assert(columnsOf(line) <= 60, line);
+  assert.match(
+    doctorText(FINDINGS.slice(0, 1), { colours: "coloured" }),
+    /warnings: 0, failures: 0$/,
+  );
+});
+
+Deno.test("doctorReport() says the same to machines", () => {
+  const report = doctorReport(FINDINGS);
   assert.deepEqual(report, { ok: false, failures: 1, warnings: 1, findings: FINDINGS });
-  assert.equal(JSON.parse(doctorJson(FINDINGS.slice(0, 2))).ok, true);
+  assert.equal(doctorReport(FINDINGS.slice(0, 2)).ok, true);
 });
 
 Deno.test("logFindings() logs what is not ok, a line each", () => {

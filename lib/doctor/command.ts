@@ -18,7 +18,7 @@ import { outputForm, printJson, printText } from "../standard_streams.ts";
 import { openCache } from "../redis/client.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { GROUPS, type Settings } from "../settings/table.ts";
-import { doctorJson, doctorText, examine, type ExaminedSettings, isHealthy } from "./doctor.ts";
+import { doctorReport, doctorText, examine, type ExaminedSettings, isHealthy } from "./doctor.ts";
 import type { Finding } from "./finding.ts";
 
 /** A program whose servers can be examined. */
@@ -33,7 +33,7 @@ export function addDoctor(cli: CommandLine, migrations: string): void {
     .option("--json", "print JSON")
     .action(async (flags: { json?: true }) => {
       const findings = await examineServers(openProgram(GROUPS), migrations);
-      if (flags.json) await printJson(doctorJson(findings));
+      if (flags.json) await printJson(doctorReport(findings));
       else await printText(doctorText(findings, outputForm()));
       if (!isHealthy(findings)) process.exitCode = EXIT.failed;
     });

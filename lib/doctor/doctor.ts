@@ -146,7 +146,7 @@ const COLOURS: Readonly<Record<FindingState, string>> = {
 const COLOUR_END = "\x1b[0m";
 
 /** The findings for machines. */
-export function doctorJson(findings: readonly Finding[]): DoctorJson {
+export function doctorReport(findings: readonly Finding[]): DoctorReport {
   return {
     ok: isHealthy(findings),
     failures: countOf(findings, "failure"),
@@ -156,7 +156,7 @@ export function doctorJson(findings: readonly Finding[]): DoctorJson {
 }
 
 /** What `doctor --json` prints. */
-export interface DoctorJson {
+export interface DoctorReport {
   /** Whether the consumer can do its work. */
   readonly ok: boolean;
   /** How many there are. */

@@ -5,7 +5,7 @@
  * @module
  */
 import { Command } from "commander";
-import { runCommandLine } from "../../lib/program.ts";
+import { runCommandLine } from "../../lib/command_line.ts";
 import { type FlowPorts, runConsumer } from "../../lib/run_consumer.ts";
 
 const migrations = `${import.meta.dirname}/../../migrations`;
