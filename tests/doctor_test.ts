@@ -128,7 +128,7 @@ Deno.test("doctorText() is coloured where it matters, and fits its terminal", ()
     colours: "coloured",
   }).split("\n");
   assert.equal(lines[0], "\x1b[32mok\x1b[0m       kafka  brokers  3");
-  assert(lines[3]!.startsWith("\x1b[1;31mfailure\x1b[0m  redis  reach    nobody"), lines[3]);
+  assert(lines[3]!.startsWith("\x1b[1;31mfailure\x1b[0m  redis  reach    nobody"));
   assert.match(lines[4]!, /^ {25}\w/, "goes on below its beginning");
   assert.equal(
     lines.at(-1),
