@@ -13,7 +13,11 @@ export interface TableOptions {
    * @default undefined
    */
   readonly columns?: number | undefined;
-  /** @default "right" */
+  /**
+   * Where a cell stands in its column.
+   *
+   * @default "right"
+   */
   readonly alignment?: "left" | "right";
   /**
    * What is done with the last column where the terminal is too narrow.

@@ -35,6 +35,8 @@ Deno.test("permissions in deno.json name no variable that nobody reads", () => {
   assert.deepEqual(extra(produce.env), LIBRARY_NAMES);
   assert.deepEqual(extra(consume.env), [
     ...LIBRARY_NAMES,
+    // Whether the terminal of `doctor` knows colours.
+    "TERM",
     ...["PGBINARY", "PGCLIENT_ENCODING", "PGOPTIONS", "PGREPLICATION", "PGSSLNEGOTIATION"],
   ]);
 });

@@ -237,7 +237,7 @@ Deno.test("rebuild-last fills Redis after a FLUSHALL", async () => {
   const { stdout } = await pipeline.run("rebuild-last");
   const { rows } = await pipeline.stored();
   const sensors = new Set(rows.map((row) => row.sensor_id)).size;
-  assert.equal(stdout, `looked at the last values of ${sensors} sensors\n`);
+  assert.equal(stdout, `checked the last values of ${sensors} sensors\n`);
   assert.deepEqual(await pipeline.lastValueProblems(rows), []);
 });
 
