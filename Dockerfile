@@ -33,8 +33,8 @@ COPY --from=producer-parts /deno-dir /deno-dir
 COPY --from=producer-parts /app /app
 USER 65532:65532
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \
-  CMD ["deno", "run", "-q", "--cached-only", "-P=produce", "main_health.ts", "producer"]
-ENTRYPOINT ["/tini", "--", "deno", "run", "-q", "--cached-only", "--v8-flags=--max-semi-space-size=8", "-P=produce", "main_producer.ts"]
+  CMD ["deno", "run", "-q", "--no-prompt", "--cached-only", "-P=produce", "main_health.ts", "producer"]
+ENTRYPOINT ["/tini", "--", "deno", "run", "-q", "--no-prompt", "--cached-only", "--v8-flags=--max-semi-space-size=8", "-P=produce", "main_producer.ts"]
 
 FROM denoland/deno:distroless-2.9.6 AS consumer
 WORKDIR /app
@@ -42,5 +42,5 @@ COPY --from=consumer-parts /deno-dir /deno-dir
 COPY --from=consumer-parts /app /app
 USER 65532:65532
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \
-  CMD ["deno", "run", "-q", "--cached-only", "-P=consume", "main_health.ts", "consumer"]
-ENTRYPOINT ["/tini", "--", "deno", "run", "-q", "--cached-only", "--v8-flags=--max-semi-space-size=8", "-P=consume", "main_consumer.ts"]
+  CMD ["deno", "run", "-q", "--no-prompt", "--cached-only", "-P=consume", "main_health.ts", "consumer"]
+ENTRYPOINT ["/tini", "--", "deno", "run", "-q", "--no-prompt", "--cached-only", "--v8-flags=--max-semi-space-size=8", "-P=consume", "main_consumer.ts"]

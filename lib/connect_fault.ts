@@ -75,8 +75,7 @@ export function connectFault(error: unknown): ConnectFault | undefined {
       return { kind: "tls", text: "the server does not speak TLS on this port" };
     }
     if (isPermissionFault(current)) {
-      const hint = permissionHint(current.message);
-      return { kind: "permission", text: `${current.message}${hint}` };
+      return { kind: "permission", text: permissionText(current.message) };
     }
     current = current.cause;
   }
@@ -100,13 +99,13 @@ export function settingsOf(fault: ConnectFault, server: "KAFKA" | "POSTGRES" | "
   }
 }
 
-/** What the words of Deno leave open. */
-function permissionHint(message: string): string {
-  if (/EPERM/.test(message)) return " (Deno's --allow-net does not name it)";
-  // It names one at a time.
-  return /\.s\.PGSQL\./.test(message)
-    ? " (a Unix socket takes both --allow-read and --allow-write)"
-    : "";
+/** The words of Deno, and what they leave open. */
+function permissionText(message: string): string {
+  if (/EPERM/.test(message)) return `${message} (Deno's --allow-net does not name it)`;
+  if (!/\.s\.PGSQL\./.test(message)) return message;
+  return `${message}. Connecting to a Unix socket takes that, and the programs have it for ` +
+    '/run/postgresql. For another directory start them with the flags that "deno task permissions ' +
+    'consume" prints, or connect by TCP';
 }
 
 /** Whether this process was started without the permission for what it tried. */

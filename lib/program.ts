@@ -9,6 +9,7 @@ import { systemClock } from "./clock.ts";
 import { describeError } from "./errors.ts";
 import { createLog, type Log, type LogOptions, sayOnChange } from "./log.ts";
 import { retryForever } from "./retry.ts";
+import { misspeltNames, misspeltText } from "./settings/misspelt.ts";
 import { readSettings } from "./settings/read.ts";
 import { secretsOf } from "./settings/secrets.ts";
 import type { Group, Settings } from "./settings/table.ts";
@@ -62,9 +63,12 @@ const OVERDUE_MS = 250;
  * @throws {ConfigurationError} if a setting is wrong; the text names all that are.
  */
 export function openProgram<Name extends Group>(groups: readonly Name[]): Program<Name> {
-  const settings = readSettings<Name | BasicGroup>([...groups, "stop", "log"], {
+  const all: (Name | BasicGroup)[] = [...groups, "stop", "log"];
+  const names = environmentNames();
+  const settings = readSettings(all, {
     env: (name) => process.env[name],
     readFile: (path) => readFileSync(path, "utf8"),
+    names,
   });
   const options = {
     ...settings.log,
@@ -75,11 +79,22 @@ export function openProgram<Name extends Group>(groups: readonly Name[]): Progra
   };
   const log = createLog({ ...options, write: writeError });
   sayLostLines((lines) => lostLine(options, lines));
+  for (const misspelt of misspeltNames(names, all)) log.warn(misspeltText(misspelt));
   const signal = listenForStop((name) =>
     log.info("stopping; once more to stop at once", { signal: name })
   );
   const overdue = boundStop(signal, settings.stop.deadlineMs, log);
   return { settings, log, signal, overdue };
+}
+
+/** Empty if this program may read variables and not list them, as with `--allow-env=A,B` alone. */
+function environmentNames(): readonly string[] {
+  try {
+    return Object.keys(process.env);
+  } catch (error) {
+    if (isPermissionFault(error)) return [];
+    throw error;
+  }
 }
 
 /** What is said of lines that could not be written, in the form of the others. */

@@ -29,6 +29,11 @@ Deno.test("connectFault() tells what a person must mend from what passes", async
       /EPERM db \(Deno's --allow-net/,
     ],
     [
+      "the same for a Unix socket",
+      new Deno.errors.NotCapable('Requires write access to "/tmp/.s.PGSQL.5432", run again …'),
+      /^Requires write .*Connecting to a Unix socket takes that.* "deno task permissions consume"/,
+    ],
+    [
       "our certificate, as Deno's TLS says it",
       new Error("Connection error: received fatal alert: CertificateExpired"),
       /^the server says that our client certificate has expired \(Connection error: received/,

@@ -4,41 +4,21 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { settingNames } from "../lib/settings/names.ts";
-import { permissionFlags, type PermissionSet } from "../tools/permissions.ts";
+import { visiblePrefixes } from "../lib/settings/names.ts";
+import { permissionFlags, type PermissionSet, SET_GROUPS } from "../tools/permissions.ts";
 import config from "../deno.json" with { type: "json" };
 
-const SETS = Object.entries(config.permissions);
-
-Deno.test("permissions in deno.json let the programs read every setting", async (t) => {
-  for (const [name, set] of SETS) {
+Deno.test("permissions in deno.json show a program its settings, names like theirs and no others", async (t) => {
+  for (const [name, groups] of Object.entries(SET_GROUPS)) {
     await t.step(name, () => {
-      const allowed: readonly string[] = set.env;
-      assert.deepEqual(settingNames().filter((setting) => !allowed.includes(setting)), []);
+      // Whether the terminal of doctor knows colours.
+      const others = name === "consume" ? ["TERM"] : [];
+      const { env } = config.permissions[name as PermissionSet];
+      assert.deepEqual([...env.allow].sort(), [...visiblePrefixes(groups), ...others].sort());
+      // What else the libraries look for is not there for them: nobody is asked, nothing fails.
+      assert.equal(env.ignore, true);
     });
   }
-});
-
-/** What the libraries ask for; `tests/integration/permissions_test.ts` shows that they do. */
-const LIBRARY_NAMES = [
-  "NODE_ENV",
-  "KAFKAJS_LOG_LEVEL",
-  "KAFKAJS_DEBUG_PROTOCOL_BUFFERS",
-  "KAFKAJS_DEBUG_EXTENDED_PROTOCOL_BUFFERS",
-  "CLICOLOR_FORCE",
-];
-
-Deno.test("permissions in deno.json name no variable that nobody reads", () => {
-  const { produce, consume } = config.permissions;
-  const extra = (names: readonly string[]): string[] =>
-    names.filter((name) => !settingNames().includes(name));
-  assert.deepEqual(extra(produce.env), LIBRARY_NAMES);
-  assert.deepEqual(extra(consume.env), [
-    ...LIBRARY_NAMES,
-    // Whether the terminal of `doctor` knows colours.
-    "TERM",
-    ...["PGBINARY", "PGCLIENT_ENCODING", "PGOPTIONS", "PGREPLICATION", "PGSSLNEGOTIATION"],
-  ]);
 });
 
 Deno.test("permissionFlags() names the hosts and files of the settings, and no others", async (t) => {
@@ -60,6 +40,7 @@ Deno.test("permissionFlags() names the hosts and files of the settings, and no o
   };
   await t.step("consume", () => {
     assert.deepEqual(flags("consume", values), [
+      "--no-prompt",
       "--allow-net=k1:9092,k2:9093,[::1]:5433,localhost:6379,127.0.0.1:8001",
       "--allow-read=./migrations,/ca.pem,/run/secrets/redis,a.ndjson",
       "--deny-write",
@@ -67,6 +48,7 @@ Deno.test("permissionFlags() names the hosts and files of the settings, and no o
   });
   await t.step("produce", () => {
     assert.deepEqual(flags("produce", values), [
+      "--no-prompt",
       "--allow-net=k1:9092,k2:9093",
       "--allow-read=/ca.pem,a.ndjson",
     ]);
@@ -84,40 +66,50 @@ Deno.test("permissionFlags() names the hosts and files of the settings, and no o
       ["http://[::1]/t", "[::1]:80"],
     ];
     for (const [url, address] of rows) {
-      const [net] = flags("produce", { ...oauth, KAFKA_OAUTH_TOKEN_URL: url });
+      const [, net] = flags("produce", { ...oauth, KAFKA_OAUTH_TOKEN_URL: url });
       assert.equal(net, `--allow-net=[::1]:9093,${address}`);
     }
   });
   await t.step("no file at all", () => {
-    const [, read] = permissionFlags("produce", { env: () => undefined });
+    const [, , read] = permissionFlags("produce", { env: () => undefined });
     assert.equal(read, "--deny-read");
   });
-  await t.step("a path with a comma", () => {
-    assert.throws(() => flags("consume", { REDIS_PASSWORD_FILE: "/a,b" }), {
-      name: "ConfigurationError",
-      message: /has a comma/,
+  for (const path of ["/a,b", "/a b"]) {
+    await t.step(`a path that would be two: ${path}`, () => {
+      assert.throws(() => flags("consume", { REDIS_PASSWORD_FILE: path }), {
+        name: "ConfigurationError",
+        message: /has a comma or a space/,
+      });
     });
-  });
+  }
 });
 
 Deno.test("permissionFlags() lets a program read and write the socket that it connects to", () => {
   const env = (name: string): string | undefined =>
     ({ DATABASE_URL: "postgres:///d?host=/run/postgresql", HTTP_PORT: "0" })[name];
   assert.deepEqual(permissionFlags("consume", { env }), [
-    "--allow-net=localhost:9092,localhost:6379",
+    "--no-prompt",
+    "--allow-net=localhost:9092,unix:/run/postgresql/.s.PGSQL.5432,localhost:6379",
     "--allow-read=./migrations,/run/postgresql/.s.PGSQL.5432",
     "--allow-write=/run/postgresql/.s.PGSQL.5432",
   ]);
 });
 
-Deno.test("permissions in deno.json allow files to read, the network and named variables alone", () => {
+Deno.test("permissions in deno.json allow the network, files to read and the usual sockets alone", () => {
   const { produce, consume } = config.permissions;
-  assert.deepEqual(SETS.map(([name]) => name), ["produce", "consume"]);
-  assert.deepEqual({ ...produce, env: [] }, { net: true, read: true, env: [] });
-  // To connect to a Unix socket counts as reading and writing it.
+  assert.deepEqual(Object.keys(config.permissions), Object.keys(SET_GROUPS));
+  const env = undefined;
+  assert.deepEqual({ ...produce, env }, { net: true, read: true, env });
+  // To connect to a Unix socket counts as writing it.
   const write = ["/run/postgresql", "/var/run/postgresql"];
-  const read = ["./migrations", "/run/secrets", ...write];
-  assert.deepEqual({ ...consume, env: [] }, { net: true, read, write, env: [] });
+  assert.deepEqual({ ...consume, env }, { net: true, read: true, write, env });
+});
+
+Deno.test("tasks with a permission set never ask for more", async (t) => {
+  for (const [name, { command }] of Object.entries(config.tasks)) {
+    if (!/ -P=/.test(command)) continue;
+    await t.step(name, () => assert.match(command, / --no-prompt /));
+  }
 });
 
 Deno.test("permissions in deno.json are enough to start", async (t) => {

@@ -59,13 +59,25 @@ async function check(): Promise<void> {
   }
 }
 
-/** Bundles the program as `deno compile` does, and runs what comes out as far as it needs no server. */
+/**
+ * Bundles the program as `deno compile` does, and runs what comes out with the program's permissions,
+ * as far as it needs no server.
+ */
 async function runBundle(target: Target, dir: string): Promise<void> {
   const bundle = join(dir, `${target.name}.js`);
+  const run = [
+    "run",
+    "-q",
+    "--no-prompt",
+    "--config=deno.json",
+    `-P=${target.permissions}`,
+    bundle,
+  ];
   for (
     const args of [
       ["bundle", "-q", "--platform=deno", `--output=${bundle}`, target.entrypoint],
-      ["run", "-A", bundle, "--version"],
+      [...run, "--version"],
+      [...run, "--help"],
     ]
   ) {
     const { success, stderr } = await new Deno.Command(Deno.execPath(), { args }).output();
@@ -80,7 +92,8 @@ async function assemble(
   { dir, env }: { readonly dir: string; readonly env: Readonly<Record<string, string>> },
 ): Promise<string> {
   const args = [
-    ...["compile", `--permission-set=${target.permissions}`, "--v8-flags=--max-semi-space-size=8"],
+    ...["compile", `--permission-set=${target.permissions}`, "--no-prompt"],
+    "--v8-flags=--max-semi-space-size=8",
     // Only what the program imports goes in. Without it the whole tree of packages does, and
     // deno compile 2.9.6 overflows its stack on one of them (bintrees, below prom-client).
     "--bundle",

@@ -2,7 +2,7 @@
  * `deno task permissions`: prints the flags that narrow a program to what its settings name, for the
  * sets of `deno.json` cannot know the hosts.
  *
- *     deno run -P=consume $(deno task -q permissions consume) main_consumer.ts run
+ *     deno run --env-file -P=consume $(deno task -q permissions consume) main_consumer.ts run
  *
  * A broker tells its clients the addresses of all brokers, and those are connected to. So
  * `KAFKA_BROKER` must list all of them, as the brokers call themselves (`advertised.listeners`).
@@ -35,8 +35,8 @@ export interface PermissionSource extends Source {
 /**
  * The flags of `deno run`, each in the place of the same permission of the set.
  *
- * @throws {ConfigurationError} if a setting is wrong, or if a path holds a comma, which Deno would
- * take for two paths.
+ * @throws {ConfigurationError} if a setting is wrong, or if a path holds a comma or a space:
+ * Deno or the shell would take it for two.
  */
 export function permissionFlags(
   set: PermissionSet,
@@ -53,6 +53,7 @@ export function permissionFlags(
   const hosts = [
     ...kafka.brokers,
     ...(kafka.oauthTokenUrl === undefined ? [] : [tokenServer(kafka.oauthTokenUrl)]),
+    ...sockets.map((path) => `unix:${path}`),
     ...(postgres === undefined || sockets.length > 0 ? [] : [address(postgres)]),
     ...(redis === undefined ? [] : [address(redis)]),
     ...(listen === 0 ? [] : [address({ host: http.host, port: listen })]),
@@ -64,15 +65,17 @@ export function permissionFlags(
     ...sockets,
     ...files,
   ];
-  const unfit = paths.find((path) => path.includes(","));
+  const unfit = paths.find((path) => /[,\s]/.test(path));
   if (unfit !== undefined) {
-    throw new ConfigurationError(`Cannot name ${unfit} in a flag: it has a comma`);
+    throw new ConfigurationError(`Cannot name ${unfit} in a flag: it has a comma or a space`);
   }
   return [
+    // What is missing is an error that names it, and no question that stops the program.
+    "--no-prompt",
     `--allow-net=${hosts.join(",")}`,
     // Without a path the flag would allow all of them.
     paths.length === 0 ? "--deny-read" : `--allow-read=${paths.join(",")}`,
-    // To connect to a socket counts as both. Other sockets than that are not to be written.
+    // To connect to a socket counts as all three. Other sockets than that are not to be written.
     ...(sockets.length > 0
       ? [`--allow-write=${sockets.join(",")}`]
       : set === "consume"

@@ -18,6 +18,14 @@ export function settingNames(groups: readonly Group[] = GROUPS): readonly string
   );
 }
 
+/**
+ * What the permission sets let a program see of its environment: all that begins like a setting. The
+ * first three letters are enough to see most names that are misspelt, too.
+ */
+export function visiblePrefixes(groups: readonly Group[]): readonly string[] {
+  return [...new Set(settingNames(groups).map((name) => `${name.slice(0, 3)}*`))];
+}
+
 /** The variables among them that hold the path of a file. */
 export function fileSettingNames(groups: readonly Group[] = GROUPS): readonly string[] {
   return rowsOf(groups).flatMap(({ setting }) => {

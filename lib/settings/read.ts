@@ -9,6 +9,7 @@ import { ConfigurationError } from "../errors.ts";
 import { contradictions } from "./contradictions.ts";
 import { fileFault } from "./file_fault.ts";
 import { Fault, type Setting } from "./kinds.ts";
+import { misspeltNames, misspeltText } from "./misspelt.ts";
 import { fileName } from "./names.ts";
 import { postgresUrlParts, redisUrlParts, type SettingParts, UrlFault } from "./server_url.ts";
 import { type Group, rowsOf, type Settings } from "./table.ts";
@@ -23,6 +24,13 @@ export interface Source {
    * @default refuses
    */
   readonly readFile?: (path: string) => string;
+  /**
+   * Names of the variables that are set, as far as they are known: a fault can come from one that is
+   * misspelt.
+   *
+   * @default none
+   */
+  readonly names?: readonly string[];
 }
 
 /**
@@ -34,7 +42,7 @@ export interface Source {
  */
 export function readSettings<Name extends Group>(
   groups: readonly Name[],
-  { env, readFile = noFiles }: Source,
+  { env, readFile = noFiles, names = [] }: Source,
 ): Settings<Name> {
   const rows = rowsOf(groups);
   const source = { env, readFile, parts: new Map() };
@@ -50,12 +58,13 @@ export function readSettings<Name extends Group>(
   const settings = values as Settings<Name>;
   if (faults.length === 0) faults.push(...contradictions(settings as Partial<Settings>));
   if (faults.length > 0) {
+    faults.push(...misspeltNames(names, groups).map(misspeltText));
     throw new ConfigurationError(`Cannot use these settings:\n${faults.join("\n")}`);
   }
   return settings;
 }
 
-interface SourceWithParts extends Required<Source> {
+interface SourceWithParts extends Required<Omit<Source, "names">> {
   /** Values that the URLs name. They win. */
   readonly parts: SettingParts;
 }

@@ -9,7 +9,6 @@ import { STOP_MARGIN_MS } from "../../lib/program.ts";
 import { settingNames } from "../../lib/settings/names.ts";
 import { readSettings } from "../../lib/settings/read.ts";
 import { GROUPS } from "../../lib/settings/table.ts";
-import config from "../../deno.json" with { type: "json" };
 import { runProgram } from "../../tools/stack/program.ts";
 import { only, parseDockerfile } from "../dockerfile.ts";
 import { deploymentCheckers } from "./python.ts";
@@ -136,8 +135,6 @@ Deno.test("kubernetes/ fits this project", async (t) => {
       assert.deepEqual(Object.keys(env).filter((each) => !settingNames().includes(each)), []);
       const secrets = find("Secret", volumes[0]!.secret.secretName).stringData!;
       const { mountPath } = container.volumeMounts[0]!;
-      // Deno lets the program read there, and nowhere else but in the migrations.
-      assert(config.permissions.consume.read.some((path) => mountPath.startsWith(`${path}/`)));
       const parsed = readSettings(GROUPS, {
         env: (each) => env[each],
         readFile: (path) => {
