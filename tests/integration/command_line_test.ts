@@ -115,7 +115,10 @@ Deno.test("main_consumer.ts names every wrong setting at once, and shows no secr
     POSTGRES_PASSWORD_FILE: "/run/secrets/password",
     REDIS_TTL_SECONDS: "0",
     BATCH_MESSAGES_MAX: "1e3",
+    // The producer's; the consumer does not read it.
     ENABLE_DUPLICATES: "maybe",
+    // What is nearly a setting is named, too.
+    TOPC_NAME: "t",
   });
   const { code, stderr } = await program.ended(ENDED_MS);
   assert.equal(code, 2);
@@ -128,7 +131,7 @@ Deno.test("main_consumer.ts names every wrong setting at once, and shows no secr
     "POSTGRES_PASSWORD",
     "REDIS_TTL_SECONDS",
     "BATCH_MESSAGES_MAX",
-    "ENABLE_DUPLICATES",
+    "TOPC_NAME",
   ]);
   assert.doesNotMatch(stderr, /hunter2/);
 });
