@@ -6,6 +6,7 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { systemClock } from "./clock.ts";
+import { isPermissionFault } from "./connect_fault.ts";
 import { describeError } from "./errors.ts";
 import { createLog, type Log, type LogOptions, sayOnChange } from "./log.ts";
 import { retryForever } from "./retry.ts";
