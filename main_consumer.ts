@@ -24,7 +24,7 @@ import { readStatus, statusText } from "./lib/status.ts";
 const MIGRATIONS = `${import.meta.dirname}/migrations`;
 
 const cli = new Command("consumer")
-  .description("Stores sensor readings from Kafka in PostgreSQL, each once.")
+  .description("Stores sensor readings from Kafka in PostgreSQL, each exactly once.")
   .version(VERSION);
 cli.command("run", { isDefault: true })
   .description("store what is in the topic, until stopped (the default)")

@@ -67,20 +67,20 @@ const cli = new Command("producer")
   .option("--sensors <n>", "how many sensors to simulate", whole(1, SENSORS_MAX), 50)
   .option(
     "--seed <n>",
-    "makes a run repeatable, apart from its times (default: the same sensors, new readings)",
+    "make a run repeatable, except for its times (default: same sensors, new readings)",
     whole(0, SEED_MAX),
   )
   .option(
     "--duplicates <ratio>",
-    "part of the messages that repeat an earlier one to the byte " +
+    "share of messages that repeat an earlier one byte for byte " +
       `(default: ${DUPLICATES_OF_ENABLE_DUPLICATES}, or 0 with ENABLE_DUPLICATES=false)`,
     ratio,
   )
-  .option("--conflicts <ratio>", "part that repeat an earlier id with other content", ratio, 0)
-  .option("--late <ratio>", "part whose event time is minutes to hours back", ratio, 0)
-  .option("--bad <ratio>", "part that is broken in one of many ways", ratio, 0)
+  .option("--conflicts <ratio>", "share that repeat an earlier id with other content", ratio, 0)
+  .option("--late <ratio>", "share whose event time is minutes to hours in the past", ratio, 0)
+  .option("--bad <ratio>", "share that are invalid in one of many ways", ratio, 0)
   .addOption(
-    new Option("--from <file>", "send the lines of a file as they are, or of standard input: -")
+    new Option("--from <file>", "send the lines of a file unchanged (- for standard input)")
       .conflicts(["sensors", "seed", "duplicates", "conflicts", "late", "bad"]),
   )
   .option(
@@ -158,7 +158,7 @@ async function openWriter(
     const { outcome, partitions } = await ensureTopic(kafka, topic, flags.ensureTopic);
     if (outcome === "created") log.info("topic created", { topic, partitions });
     else if (partitions !== flags.ensureTopic) {
-      log.warn("topic exists with another number of partitions; it is left as it is", {
+      log.warn("the topic exists with another number of partitions and is left unchanged", {
         topic,
         partitions,
         wanted: flags.ensureTopic,
@@ -198,7 +198,7 @@ async function openFile(path: string, { log }: Program): Promise<Source> {
   let refused = 0;
   const tooLong = (line: number, bytes: number): void => {
     refused++;
-    log.error("line left out: no topic takes one this long", {
+    log.error("line skipped: it is too long for any topic", {
       line,
       bytes,
       bytesMax: LINE_BYTES_MAX,

@@ -82,7 +82,7 @@ export function openProgram<Name extends Group>(groups: readonly Name[]): Progra
   sayLostLines((lines) => lostLine(options, lines));
   for (const misspelt of misspeltNames(names, all)) log.warn(misspeltText(misspelt));
   const signal = listenForStop((name) =>
-    log.info("stopping; once more to stop at once", { signal: name })
+    log.info("stopping; repeat to stop immediately", { signal: name })
   );
   const overdue = boundStop(signal, settings.stop.deadlineMs, log);
   return { settings, log, signal, overdue };
@@ -113,7 +113,7 @@ function boundStop(signal: AbortSignal, deadlineMs: number, log: Log): AbortSign
     await systemClock.sleep(deadlineMs + OVERDUE_MS);
     overdue.abort();
     await systemClock.sleep(STOP_MARGIN_MS - OVERDUE_MS);
-    log.error("did not stop in time, and ends at once; see SHUTDOWN_DEADLINE_MS");
+    log.error("did not stop in time: exiting now; see SHUTDOWN_DEADLINE_MS");
     await flushErrors();
     process.exit(EXIT.failed);
   };

@@ -137,9 +137,9 @@ function breakerOf({ settings, log }: Program<"redis">, calls: string): Breaker 
     clock: systemClock,
     budgetMs: settings.redis.budgetMs,
     onOpen: (cause) =>
-      log.warn(`Redis ${calls} left out; PostgreSQL decides alone`, {
+      log.warn(`Redis ${calls} bypassed; PostgreSQL decides alone`, {
         cause: describeError(cause),
       }),
-    onClose: () => log.info(`Redis ${calls} are back`),
+    onClose: () => log.info(`Redis ${calls} are used again`),
   });
 }

@@ -54,7 +54,7 @@ Deno.test("classifyKafkaError() tells what passes from what a person mends", asy
       "a port of a controller",
       fault("x", { name: "KafkaJSServerDoesNotSupportApiKey" }),
       "ConfigurationError",
-      /port that is not for clients/,
+      /port that does not serve clients/,
     ],
     [
       "an unreadable codec",
@@ -100,7 +100,7 @@ Deno.test("classifyKafkaError() never takes an answer of the brokers that says n
     [29, /no right to the topic; grant it/],
     [30, /no right to the group; grant READ/],
     [31, /lacks a right on the cluster/],
-    [33, /do not offer this way to log in/],
+    [33, /do not offer this login mechanism/],
     [53, /no right to the transactional id/],
     [58, /refuse this user and password/],
   ];

@@ -281,7 +281,7 @@ Deno.test("readiness() names what is missing", async (t) => {
     statistics.ticked();
     servers.answered("postgres", undefined);
     await clock.advance(2_000);
-    assert.deepEqual(reasons(), ["Kafka answered last 11 s ago"]);
+    assert.deepEqual(reasons(), ["Kafka last answered 11 s ago"]);
     servers.answered("kafka", undefined);
   });
   await t.step("it does not answer any more, or refuses", () => {
@@ -375,7 +375,7 @@ Deno.test("liveStatus() says in words how the flow is", async (t) => {
   );
   await t.step("empty", async () => {
     await watched.seconds(3);
-    says("empty", /No message has come yet/);
+    says("empty", /No messages yet/);
   });
   await t.step("behind", async () => {
     const value = new TextEncoder().encode("{");
@@ -384,7 +384,7 @@ Deno.test("liveStatus() says in words how the flow is", async (t) => {
     statistics.assigned([0]);
     statistics.placed(0, 0);
     await watched.seconds(10);
-    says("behind", /30 messages wait/);
+    says("behind", /30 messages are waiting/);
     const { lag } = liveStatus(watched);
     // The first look came up to a second later, and counts when the next one begins.
     assert.deepEqual([lag.messages, lag.seconds, lag.etaSeconds], [30, 8, null]);
@@ -400,7 +400,7 @@ Deno.test("liveStatus() says in words how the flow is", async (t) => {
     await watched.seconds(3);
     says("working", /Up to date\. Storing \d+ messages\/s/);
     await watched.seconds(10);
-    says("idle", /No messages come/);
+    says("idle", /No new messages/);
   });
   await t.step("what a person should know comes before Redis and the lag", () => {
     statistics.noticed("neighbours", "another program is in the group");
@@ -410,7 +410,7 @@ Deno.test("liveStatus() says in words how the flow is", async (t) => {
     says("waiting", /^Trying again: no right to the group/);
     statistics.noticed("membership", undefined);
     statistics.noticed("offsets", "set by a tool");
-    says("idle", /No messages come/);
+    says("idle", /No new messages/);
   });
   await t.step("degraded: Redis is away", async () => {
     cache.isAway = true;
@@ -435,9 +435,9 @@ Deno.test("liveStatus() says in words how the flow is", async (t) => {
     await watched.seconds(2);
     says("idle", /Up to date/);
   });
-  await t.step("degraded: many messages are no readings", () => {
+  await t.step("degraded: many messages are not valid readings", () => {
     statistics.flooded({ deadLetters: 700, messages: 1_000, reasons: [["json", 650], ["id", 50]] });
-    says("degraded", /Of the last 1000 messages 700 are no readings: json 650, id 50\./);
+    says("degraded", /Of the last 1000 messages, 700 are not valid readings: json 650, id 50\./);
     statistics.flooded(undefined);
     says("idle", /Up to date/);
   });

@@ -89,7 +89,7 @@ Deno.test("createProgress() names the partition that is not acknowledged while o
   progress.acknowledged(2, [MESSAGE]);
   assert.equal(log.length, 4, log.join(""));
   assert.match(log[0]!, /does not acknowledge.*partition=2.*no broker leads it/);
-  assert.match(log[1]!, /the source waits.*partition=2/);
+  assert.match(log[1]!, /the source is paused.*partition=2/);
   assert.match(log[2]!, /Kafka acknowledges again.*partition=2/);
   assert.match(log[3]!, /the source is read again.*partition=2/);
 });

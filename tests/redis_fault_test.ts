@@ -27,7 +27,7 @@ Deno.test("redisFault() says what an answer means and what to do", async (t) => 
     ["MOVED 3999 127.0.0.1:6381", "refusal", /Cluster is not supported/],
     ["ASK 3999 127.0.0.1:6381", "refusal", /Cluster is not supported/],
     ["CLUSTERDOWN Hash slot not served", "refusal", /Cluster is not supported/],
-    ["CROSSSLOT Keys in request don't hash to the same slot", "refusal", /use one server/],
+    ["CROSSSLOT Keys in request don't hash to the same slot", "refusal", /use a single server/],
     ["ERR Script attempted to access a non local key in a cluster node", "refusal", /Cluster/],
     ["ERR DB index is out of range", "refusal", /REDIS_DATABASE/],
     ["ERR SELECT is not allowed in cluster mode", "refusal", /REDIS_DATABASE/],
@@ -43,9 +43,9 @@ Deno.test("redisFault() says what an answer means and what to do", async (t) => 
       "replica",
       /primary/,
     ],
-    ["LOADING Redis is loading the dataset in memory", "busy", /it answers when/],
+    ["LOADING Redis is loading the dataset in memory", "busy", /is loading its data/],
     ["BUSY Redis is busy running a script.", "busy", /SCRIPT KILL/],
-    ["OOM command not allowed when used memory > 'maxmemory'.", "busy", /Raise maxmemory/],
+    ["OOM command not allowed when used memory > 'maxmemory'.", "busy", /Raise Redis's maxmemory/],
     ["MISCONF Redis is configured to save RDB snapshots", "busy", /disk/],
     ["NOREPLICAS Not enough good replicas to write.", "busy", /min-replicas-to-write/],
     ["ERR max number of clients reached", "busy", /maxclients/],
@@ -71,7 +71,7 @@ Deno.test("requireOneServer() refuses what is no single server", () => {
   for (const mode of ["standalone", undefined]) requireOneServer({ mode });
   for (const mode of ["cluster", "sentinel"]) {
     assert.throws(() => requireOneServer({ mode }), (error: Error) => {
-      assert.match(redisFault(error)?.cure ?? "", /not supported: use one server/);
+      assert.match(redisFault(error)?.cure ?? "", /not supported: use a single server/);
       return error instanceof NotOneServerError;
     });
   }

@@ -91,10 +91,10 @@ const DAMAGES: readonly [name: string, sql: string, problems: readonly RegExp[]]
   ["all lines of the ledger gone", "DELETE FROM ledger", [
     /^partition \d: the ledger inserted 0 rows/,
     /^partition \d: the ledger inserted 0 rows/,
-    /^dead_letters holds messages of a partition that the ledger does not know: cluster-A readings/,
+    /^dead_letters holds messages of a partition that is not in the ledger: cluster-A readings/,
   ]],
   ["a sum that is wrong", BREAK_SUM, [
-    /partition 1: the ledger passed 1 offsets and accounts for 2$/,
+    /partition 1: the ledger passed 1 offsets but accounts for 2$/,
   ]],
 ];
 

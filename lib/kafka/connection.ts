@@ -134,7 +134,7 @@ interface KafkaJsFault {
 }
 
 const NO_MECHANISM =
-  "the brokers do not offer this way to log in; check KAFKA_SASL_MECHANISM and the port in KAFKA_BROKER";
+  "the brokers do not offer this login mechanism; check KAFKA_SASL_MECHANISM and the port in KAFKA_BROKER";
 
 /** Error types of the protocol that stay until a person mends them, and how. */
 const CURES = new Map<string, string>([
@@ -153,11 +153,11 @@ const CURES = new Map<string, string>([
     "MESSAGE_TOO_LARGE",
     "the topic refuses messages of this size; raise its max.message.bytes to 1048576 or lower PRODUCER_BATCH_BYTES_MAX",
   ],
-  ["INVALID_TOPIC_EXCEPTION", "TOPIC_NAME is no valid topic name"],
-  ["INVALID_GROUP_ID", "KAFKA_GROUP_ID is no valid group name"],
+  ["INVALID_TOPIC_EXCEPTION", "TOPIC_NAME is not a valid topic name"],
+  ["INVALID_GROUP_ID", "KAFKA_GROUP_ID is not a valid group name"],
   [
     "INCONSISTENT_GROUP_PROTOCOL",
-    "another program is in this group and shares out the partitions in its own way; " +
+    "another program is in this group and assigns the partitions in its own way; " +
     "stop it, or choose another KAFKA_GROUP_ID",
   ],
   ["INVALID_SESSION_TIMEOUT", "KAFKA_SESSION_TIMEOUT_MS is outside what the brokers allow"],
@@ -170,7 +170,7 @@ const CURES_BY_NAME = new Map<string, string>([
   ["KafkaJSSASLAuthenticationError", "the brokers refuse this user and password"],
   [
     "KafkaJSServerDoesNotSupportApiKey",
-    "KAFKA_BROKER names a port that is not for clients, such as a controller's, or a broker older than 2.3",
+    "KAFKA_BROKER names a port that does not serve clients, such as a controller's, or a broker older than 2.3",
   ],
   [
     "KafkaJSNotImplemented",

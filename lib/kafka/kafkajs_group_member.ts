@@ -362,7 +362,7 @@ class KafkajsGroupMember implements OpenGroupMember {
     const retentionMs = Number(entries.get("retention.ms") ?? NaN);
     if (Number.isNaN(retentionMs)) {
       throw new ConfigurationError(
-        `Cannot read retention.ms of topic ${this.#topic}: the brokers do not tell; ` +
+        `Cannot read retention.ms of topic ${this.#topic}: the brokers do not reveal it; ` +
           "grant DESCRIBE_CONFIGS on the topic",
       );
     }

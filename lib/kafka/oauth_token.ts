@@ -150,7 +150,7 @@ export function parseTokenAnswer(
   // Those of RFC 6750, 2.1; anything else would end the field that it is sent in.
   if (typeof token !== "string" || !/^[A-Za-z0-9._~+/-]+=*$/.test(token)) {
     throw new ConfigurationError(
-      "Cannot get a token: there is none in the token server's answer; check KAFKA_OAUTH_TOKEN_URL",
+      "Cannot get a token: the token server's answer contains none; check KAFKA_OAUTH_TOKEN_URL",
     );
   }
   return { token, lifeMs: Math.max(0, Number(seconds) || 0) * 1_000 };

@@ -66,7 +66,7 @@ export function readiness(
     const absence = absenceText(title, status);
     if (absence !== undefined) reasons.push(absence);
     else if (ageMs > ANSWER_AGE_MS_MAX) {
-      reasons.push(`${title} answered last ${seconds(ageMs)} ago`);
+      reasons.push(`${title} last answered ${seconds(ageMs)} ago`);
     }
   }
   for (const { step, partitions, text } of statistics.troubles) {

@@ -258,24 +258,25 @@ function summaryOf(
   if (servers.kafka.state === "degraded") {
     return {
       state: "degraded",
-      text: `Kafka: ${servers.kafka.detail}. Its messages wait, the others flow. Storing ${rate}.`,
+      text:
+        `Kafka: ${servers.kafka.detail}. Its messages wait, the others are stored. Storing ${rate}.`,
     };
   }
   if (ledger === null || lag.partitions.length === 0) {
-    return { state: "starting", text: "Starting: waiting for the first answers of the servers." };
+    return { state: "starting", text: "Starting: waiting for the servers' first answers." };
   }
   if (ledger.passed === 0 && lag.messages === 0) {
-    return { state: "empty", text: "No message has come yet." };
+    return { state: "empty", text: "No messages yet." };
   }
   if (lag.seconds > BEHIND_SECONDS) {
     return {
       state: "behind",
-      text: `Catching up: ${lag.messages} messages wait. Storing ${rate}.`,
+      text: `Catching up: ${lag.messages} messages are waiting. Storing ${rate}.`,
     };
   }
   return rates.storedPerSecond > 0
     ? { state: "working", text: `Up to date. Storing ${rate}.` }
-    : { state: "idle", text: "Up to date. No messages come at the moment." };
+    : { state: "idle", text: "Up to date. No new messages at the moment." };
 }
 
 /** What goes on although a server does not do its part. */
@@ -326,6 +327,6 @@ function troubleSummary(
 
 function floodText({ deadLetters, messages, reasons }: Flood): string {
   const named = reasons.map(([reason, count]) => `${reason} ${count}`).join(", ");
-  return `Of the last ${messages} messages ${deadLetters} are no readings: ${named}. ` +
+  return `Of the last ${messages} messages, ${deadLetters} are not valid readings: ${named}. ` +
     "They are kept as dead letters.";
 }

@@ -187,16 +187,16 @@ function offlineText(offline: ReadonlyMap<number, string>): string | undefined {
 }
 
 function limitationOf({ read, write }: MonitorParts["breakers"]): string | undefined {
-  if (read.isOpen && write.isOpen) return "too slow, or refuses: left out of the flow";
-  if (read.isOpen) return "look-ups are left out of the flow";
-  if (write.isOpen) return "refuses to write: marks and last values are left out";
+  if (read.isOpen && write.isOpen) return "is too slow or refuses: bypassed";
+  if (read.isOpen) return "lookups are bypassed";
+  if (write.isOpen) return "refuses to write: marks and last values are skipped";
   return undefined;
 }
 
 function neighbourText(owner: string | undefined): string | undefined {
   return owner === undefined
     ? undefined
-    : `holds last values of another data set, ${owner}: ours are left out; ` +
+    : `holds last values of another data set, ${owner}: ours are not written; ` +
       "set REDIS_PREFIX or REDIS_DATABASE";
 }
 

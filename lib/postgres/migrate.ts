@@ -175,7 +175,7 @@ function pendingOf(
   if (missing !== undefined) {
     throw new ConfigurationError(
       `Cannot migrate: ${missing} was applied to this database and is not among the files. ` +
-        "A newer version of this program has been here: use that one",
+        "A newer version of this program has migrated it: use that version",
     );
   }
   const changed = migrations.find((migration) =>
@@ -184,7 +184,7 @@ function pendingOf(
   if (changed !== undefined) {
     throw new ConfigurationError(
       `Cannot migrate: ${changed.name} has changed since it was applied to this database. ` +
-        "Restore the file, and put the change into a new one",
+        "Restore the file, and make the change in a new migration",
     );
   }
   const pending = migrations.slice(records.size);

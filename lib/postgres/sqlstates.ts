@@ -46,29 +46,29 @@ export type SqlPurpose = "connect" | "migrate" | "run";
 const MIGRATE = "Run: deno task migrate";
 const SEARCH_PATH = "If the tables are there, name their schema in POSTGRES_SCHEMA";
 const VERSIONS = "The tables are older or newer than this program. Run: deno task migrate. If it " +
-  "finds nothing to do, they are newer: use the program that made them";
+  "finds nothing to do, they are newer: use the version of the program that created them";
 const SCHEMA_CHANGED =
   "The tables are not as the migrations left them: compare them with the files in " +
   "migrations/, and undo what was changed by hand";
 const IN_THE_WAY =
-  "Something with this name is there that no migration recorded: rename or drop it, or " +
-  "restore the table schema_migrations with it";
+  "Something with this name exists that no migration recorded: rename or drop it, or " +
+  "restore the matching table schema_migrations";
 const TOO_OLD = "Use PostgreSQL 15 or later";
 const OTHER_CONSTRAINT =
-  "A constraint that is not of this program refuses a row: drop it, or let it " +
+  "A constraint that this program did not create refuses a row: drop it, or make it " +
   "allow the row";
 const POOLER =
-  "This program prepares nothing by name: a pooler mixes up the sessions of its clients. Use " +
+  "This program prepares nothing by name: a pooler is mixing up its clients' sessions. Use " +
   "PgBouncer 1.18 or later with pool_mode transaction or session";
 const POOLER_LOG =
-  "If a pooler says so, its log says more, and its pool_mode must be transaction or " +
+  "If this comes from a pooler, see its log, and set its pool_mode to transaction or " +
   "session";
 const LOG_IN = "Check POSTGRES_USER and POSTGRES_PASSWORD";
-const SERVER_LOG = "Look at the server's log";
-const DAMAGED = "The database is damaged: look at the server's log, and restore it from a backup";
+const SERVER_LOG = "See the server's log";
+const DAMAGED = "The database is damaged: see the server's log, and restore it from a backup";
 const START_OPTIONS =
-  "The server refuses a setting that the connection begins with: look at the settings " +
-  "of the role and the database, and at the options in DATABASE_URL";
+  "The server refuses a setting at the start of the connection: check the settings " +
+  "of the role and the database, and the options in DATABASE_URL";
 
 /** By code, or by the class that is its first two characters. The code's own line wins. */
 const RULES: ReadonlyMap<string, SqlstateRule> = new Map(
@@ -77,7 +77,7 @@ const RULES: ReadonlyMap<string, SqlstateRule> = new Map(
     ["08", "away", ""],
     ["08P01", "away", POOLER_LOG],
     // Cached plans after a change of the tables go with their connection.
-    ["0A000", "transient", `If it stays: this server lacks something. ${TOO_OLD}`],
+    ["0A000", "transient", `If it persists, this server lacks a feature. ${TOO_OLD}`],
     ["21000", "row_data", ""],
     ["22", "row_data", ""],
     // No value of a row, but of a setting: each transaction begins with some.
@@ -85,7 +85,7 @@ const RULES: ReadonlyMap<string, SqlstateRule> = new Map(
     [
       "22P03",
       "unexpected",
-      "The parameters of store_batch are not those of this program. " + VERSIONS,
+      "The parameters of store_batch are those of another version. " + VERSIONS,
     ],
     ["23", "unexpected", OTHER_CONSTRAINT],
     ["23502", "row_data", ""],
@@ -93,16 +93,16 @@ const RULES: ReadonlyMap<string, SqlstateRule> = new Map(
     [
       "25006",
       "transient",
-      "This server is a standby, or the role or database is read-only: let POSTGRES_HOST name the " +
-      "primary server. After a failover it goes on by itself",
+      "This server is a standby, or the role or database is read-only: set POSTGRES_HOST to the " +
+      "primary server. After a failover the program continues without a restart",
     ],
     ["25P03", "transient", ""],
     ["26000", "transient", POOLER],
     [
       "28",
       "configuration",
-      "Check that the role POSTGRES_USER exists and may log in, that the server's pg_hba.conf lets it " +
-      "in from here, POSTGRES_TLS and POSTGRES_TLS_CERT: the server may want encrypted connections, or a " +
+      "Check that the role POSTGRES_USER exists and may log in, that the server's pg_hba.conf admits it " +
+      "from this host, and POSTGRES_TLS and POSTGRES_TLS_CERT: the server may require encryption or a " +
       "certificate",
     ],
     ["28P01", "configuration", LOG_IN],
@@ -118,14 +118,14 @@ const RULES: ReadonlyMap<string, SqlstateRule> = new Map(
     [
       "42501",
       "configuration",
-      "Grant POSTGRES_USER the right, see security/postgres_roles.sql, or let POSTGRES_USER name the " +
+      "Grant POSTGRES_USER the right, see security/postgres_roles.sql, or set POSTGRES_USER to the " +
       "owner of the tables",
     ],
     ["42601", "configuration", TOO_OLD],
     ["42P01", "configuration", `${MIGRATE}. ${SEARCH_PATH}`],
     ["42P05", "transient", POOLER],
     ["53", "transient", SERVER_LOG],
-    ["53100", "transient", "The server's disk is full: make room on it"],
+    ["53100", "transient", "The server's disk is full: free some space"],
     [
       "53200",
       "too_much",
@@ -137,7 +137,7 @@ const RULES: ReadonlyMap<string, SqlstateRule> = new Map(
       "Raise max_connections or the role's CONNECTION LIMIT, or lower POSTGRES_POOL_MAX or the number " +
       "of consumers",
     ],
-    ["53400", "transient", "Raise the limit of the server that its words name"],
+    ["53400", "transient", "Raise the server's limit that the message names"],
     ["54", "too_much", "Lower BATCH_MESSAGES_MAX"],
     [
       "55P03",
@@ -147,7 +147,7 @@ const RULES: ReadonlyMap<string, SqlstateRule> = new Map(
     [
       "57014",
       "too_much",
-      "If it took too long: see in pg_stat_activity what holds it up, or raise " +
+      "If it took too long: see in pg_stat_activity what blocks it, or raise " +
       "POSTGRES_STATEMENT_TIMEOUT_MS",
     ],
     ["57", "transient", ""],
@@ -156,17 +156,17 @@ const RULES: ReadonlyMap<string, SqlstateRule> = new Map(
     [
       "57P03",
       "away",
-      "The server is starting, stopping or recovering: wait, or look at its log",
+      "The server is starting, stopping or recovering: wait, or see its log",
     ],
     ["57P04", "transient", "The database was dropped: create it, or check POSTGRES_DB"],
-    ["58", "transient", `The server cannot use its files: look at its disk and its log`],
+    ["58", "transient", `The server cannot use its files: check its disk and its log`],
     ["F0", "unexpected", SERVER_LOG],
-    ["P0", "unexpected", "A trigger or function in the database refuses: its words say why"],
-    ["XX", "unexpected", `A fault inside the server. ${SERVER_LOG}`],
+    ["P0", "unexpected", "A trigger or function in the database refuses it: its message says why"],
+    ["XX", "unexpected", `An internal error of the server. ${SERVER_LOG}`],
     [
       "XX000",
       "unexpected",
-      `A fault inside the server: look at its log. A hosted pooler says so of a user or database that ` +
+      `An internal error of the server: see its log. A hosted pooler says this of a user or database that ` +
       "it does not know: check POSTGRES_USER and POSTGRES_HOST",
     ],
     ["XX001", "unexpected", DAMAGED],
@@ -179,14 +179,14 @@ const MIGRATE_RULES: ReadonlyMap<string, SqlstateRule> = new Map(
   ([
     // Rows that are there already, or the words of a trigger: no batch to halve.
     ["21", "configuration", SCHEMA_CHANGED],
-    ["22", "configuration", "A value in the tables is in the way: mend it, and start again"],
-    ["23", "configuration", "A row in the tables is in the way: mend it, and start again"],
+    ["22", "configuration", "A value in the tables prevents it: correct it, and run migrate again"],
+    ["23", "configuration", "A row in the tables prevents it: correct it, and run migrate again"],
     ["42", "configuration", SCHEMA_CHANGED],
     [
       "42501",
       "configuration",
-      "Grant the role CREATE on the schema, or let POSTGRES_USER name the owner of the tables: a " +
-      "migration makes and changes them",
+      "Grant the role CREATE on the schema, or set POSTGRES_USER to the owner of the tables: a " +
+      "migration creates and changes them",
     ],
     ["42601", "configuration", TOO_OLD],
     ["42701", "configuration", IN_THE_WAY],
@@ -194,8 +194,12 @@ const MIGRATE_RULES: ReadonlyMap<string, SqlstateRule> = new Map(
     ["42723", "configuration", IN_THE_WAY],
     ["42P06", "configuration", IN_THE_WAY],
     ["42P07", "configuration", IN_THE_WAY],
-    ["2B", "configuration", "Something that is not of this program depends on it: drop that first"],
-    ["57014", "transient", "See in pg_stat_activity what holds it up, and start again"],
+    [
+      "2B",
+      "configuration",
+      "Something that this program did not create depends on it: drop that first",
+    ],
+    ["57014", "transient", "See in pg_stat_activity what blocks it, and run migrate again"],
   ] as const).map(([code, kind, cure]) => [code, { kind, cure }]),
 );
 
@@ -211,7 +215,7 @@ const CONNECT_RULES: ReadonlyMap<string, SqlstateRule> = new Map(
       "configuration",
       "Grant POSTGRES_USER the right to connect, see security/postgres_roles.sql",
     ],
-    ["57014", "transient", "The server took too long to log in: look at its load and its log"],
+    ["57014", "transient", "The login took too long: check the server's load and log"],
   ] as const).map(([code, kind, cure]) => [code, { kind, cure }]),
 );
 

@@ -207,7 +207,7 @@ function sumProblems(line: LedgerLine): readonly string[] {
   const accounted = line.inserted + line.duplicates + line.deadLetters + line.skipped + line.gaps;
   if (passed === accounted) return [];
   return [
-    `${nameOf(line)}: the ledger passed ${passed} offsets and accounts for ${accounted}`,
+    `${nameOf(line)}: the ledger passed ${passed} offsets but accounts for ${accounted}`,
   ];
 }
 
@@ -237,7 +237,7 @@ const NO_ROWS: RowCounts = { found: 0, added: 0, deleted: 0 };
 function deadLetterProblems({ lines, deadLetters }: Counts): readonly string[] {
   const known = new Set(lines.map(placeOf));
   const strays = [...deadLetters.keys()].filter((place) => !known.has(place)).map((place) =>
-    `dead_letters holds messages of a partition that the ledger does not know: ${place}`
+    `dead_letters holds messages of a partition that is not in the ledger: ${place}`
   );
   const mismatches = lines.flatMap((line) => {
     const { found = 0, deleted = 0 } = deadLetters.get(placeOf(line)) ?? {};
@@ -308,7 +308,7 @@ function correctionsText({ added, deleted, deadLetters }: VerifyReport): readonl
       `${deadLetters.deleted} deleted`,
     ]),
     ...(added + deleted === 0 ? [] : [
-      `rows beside the ledger: ${added} added by replays or the take-over, ${deleted} deleted`,
+      `rows outside the ledger: ${added} added by replays or the take-over, ${deleted} deleted`,
     ]),
   ];
 }

@@ -78,8 +78,8 @@ export function createProgress({ clock, log, writeToTerminal }: ProgressOptions)
       if (held.has(partition)) return;
       held.add(partition);
       log.warn(
-        "the source waits: as much as may wait for this partition does. " +
-          "Nothing is lost, and nothing is sent to the others either until it is acknowledged",
+        "the source is paused: this partition's share of the buffer is full. Nothing is lost, and " +
+          "nothing is sent to the other partitions until it is acknowledged",
         { partition },
       );
     },

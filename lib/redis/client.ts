@@ -270,7 +270,7 @@ export class RedisCache implements Cache, LastValueReader {
   #tellRefused(key: string): void {
     if (this.#refusedKeys.has(key) || this.#refusedKeys.size >= REFUSED_TOLD_MAX) return;
     this.#refusedKeys.add(key);
-    this.#log.error(`Redis holds something of another program at ${key}: it is left alone`, {
+    this.#log.error(`the key ${key} in Redis belongs to another program and is left alone`, {
       cure: REFUSED_CURE,
     });
   }

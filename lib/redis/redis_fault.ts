@@ -21,7 +21,8 @@ export interface RedisFault {
 export const REFUSED_CURE =
   "Rename that key, or give this data set its own REDIS_PREFIX or REDIS_DATABASE";
 
-const CLUSTER_CURE = "Redis Cluster is not supported: use one server, with replicas if you like";
+const CLUSTER_CURE =
+  "Redis Cluster is not supported: use a single server, with or without replicas";
 
 /**
  * By the beginning of the answer, or by what it says where Redis gives all the same beginning. A
@@ -33,38 +34,46 @@ const FAULTS: readonly [answer: RegExp, kind: RedisFault["kind"], cure: string][
     // Inside of a script it is another sentence.
     /^NOPERM |user executing the script can't/,
     "refusal",
-    "Give REDIS_USER the rights in security/redis.acl, with REDIS_PREFIX before the names of the keys",
+    "Give REDIS_USER the rights in security/redis.acl, with REDIS_PREFIX in front of the key names",
   ],
   [
     /unknown (redis )?command/i,
     "refusal",
-    "Use Redis 6 or newer, with none of our commands renamed or switched off",
+    "Use Redis 6 or newer, with none of the needed commands renamed or disabled",
   ],
   [/^(MOVED|ASK|CLUSTERDOWN|CROSSSLOT|TRYAGAIN) |non local key/, "refusal", CLUSTER_CURE],
   [
     /DB index is out of range|SELECT is not allowed/,
     "refusal",
-    "Lower REDIS_DATABASE, or raise `databases` of the server",
+    "Lower REDIS_DATABASE, or raise the server's `databases`",
   ],
   [
     /\bREADONLY |^MASTERDOWN /,
     "replica",
-    "Name the primary server, or a name that follows it, in REDIS_HOST",
+    "Set REDIS_HOST to the primary server, or to a name that follows it",
   ],
-  [/^LOADING /, "busy", "Redis has just started and reads its data: it answers when it has them"],
-  [/^BUSY /, "busy", "A script of somebody holds Redis up: wait, or end it with SCRIPT KILL"],
-  [/\bOOM /, "busy", "Raise maxmemory of Redis, or lower REDIS_TTL_SECONDS"],
+  [/^LOADING /, "busy", "Redis has just started and is loading its data: wait"],
+  [
+    /^BUSY /,
+    "busy",
+    "Another program's script is blocking Redis: wait, or end it with SCRIPT KILL",
+  ],
+  [/\bOOM /, "busy", "Raise Redis's maxmemory, or lower REDIS_TTL_SECONDS"],
   [
     /\bMISCONF /,
     "busy",
-    "Redis cannot save to its disk and therefore refuses to write: make room there, see its log",
+    "Redis cannot save to its disk and therefore refuses to write: free some space, and see its log",
   ],
   [
     /\bNOREPLICAS /,
     "busy",
-    "Start the replicas that are missing, or lower min-replicas-to-write of Redis",
+    "Start the missing replicas, or lower Redis's min-replicas-to-write",
   ],
-  [/max number of clients/, "busy", "Raise maxclients of Redis, or close what holds connections"],
+  [
+    /max number of clients/,
+    "busy",
+    "Raise Redis's maxclients, or close other clients' connections",
+  ],
   [/WRONGTYPE /, "busy", REFUSED_CURE],
 ];
 

@@ -153,7 +153,7 @@ Deno.test("certificates, tokens and rights on strict servers", async (t) => {
     [
       "there is no token server",
       () => ({ KAFKA_OAUTH_TOKEN_URL: tokens.keysUrl }),
-      /there is none in the token server's answer; check KAFKA_OAUTH_TOKEN_URL/,
+      /the token server's answer contains none; check KAFKA_OAUTH_TOKEN_URL/,
     ],
     [
       "the brokers refuse the token",

@@ -66,7 +66,7 @@ Deno.test("a primary that became a replica is left, and the new primary is found
     return lines.some((line) => line.startsWith("master_link_status:up"));
   });
   await assert.rejects(cache.remember([MARK], ours()), (error) => {
-    assert.match(describeError(error), /READONLY .*Name the primary server.*REDIS_HOST/);
+    assert.match(describeError(error), /READONLY .*Set REDIS_HOST to the primary server/);
     return true;
   });
   // Nobody has moved the name yet: each try connects anew, and none makes more of it.
@@ -105,7 +105,7 @@ Deno.test("a node of Redis Cluster is refused plainly", async () => {
       line.startsWith("cluster_state:ok")
     );
   });
-  assert.match(await refusalOf(server.port), /node of Redis Cluster\. .*use one server/);
+  assert.match(await refusalOf(server.port), /node of Redis Cluster\. .*use a single server/);
   await server.kill();
   await Deno.remove(nodes);
 });
@@ -131,7 +131,7 @@ Deno.test("a Redis Sentinel is refused plainly", async () => {
       await using cache = open(port);
       return await cache.connected().then(() => false, (error) => error.name !== "TransientError");
     });
-    assert.match(await refusalOf(port), /Redis Sentinel and keeps no keys\. .*use one server/);
+    assert.match(await refusalOf(port), /Redis Sentinel and keeps no keys\. .*use a single server/);
   } finally {
     sentinel.kill("SIGKILL");
     await sentinel.status;
@@ -145,7 +145,7 @@ Deno.test("what a server does not do is said with its cure", async (t) => {
     await using cache = open(server.port);
     await cache.connected();
     await assert.rejects(cache.remember([MARK], ours()), (error) => {
-      assert.match(describeError(error), /unknown command.*EVALSHA.*none of our commands renamed/);
+      assert.match(describeError(error), /unknown command.*EVALSHA.*none of the needed commands renamed/);
       return true;
     });
     await assert.rejects(cache.facts(), (error) => /renamed/.test(describeError(error)));
