@@ -145,7 +145,10 @@ Deno.test("what a server does not do is said with its cure", async (t) => {
     await using cache = open(server.port);
     await cache.connected();
     await assert.rejects(cache.remember([MARK], ours()), (error) => {
-      assert.match(describeError(error), /unknown command.*EVALSHA.*none of the needed commands renamed/);
+      assert.match(
+        describeError(error),
+        /unknown command.*EVALSHA.*none of the needed commands renamed/,
+      );
       return true;
     });
     await assert.rejects(cache.facts(), (error) => /renamed/.test(describeError(error)));
