@@ -30,7 +30,7 @@ export function proofPage(report: CampaignReport): string {
       broken.map((one) => `<li>${escape(one)}</li>`).join("")
     }</ul>`;
   const figures = [
-    [String(oracle.acknowledged), "acknowledged messages looked for"],
+    [String(oracle.acknowledged), "acknowledged messages checked"],
     [String(oracle.rows), "rows compared"],
     [String(oracle.deadLetters), "dead letters compared"],
     [String(played.length), "times a fault was played"],
@@ -39,21 +39,21 @@ export function proofPage(report: CampaignReport): string {
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>sensor-ledger: proof</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>${STYLE}</style></head>
-<body><main><h1>What befell the readings</h1>
+<body><main><h1>What happened to the readings</h1>
 <p>Made by <code>deno task prove ${hold === "short" ? "--short " : ""}--seed ${seed}</code> on
 ${new Date(startedAtMs).toISOString().slice(0, 16).replace("T", " ")} UTC, in
 ${Math.round(durationMs / 60_000)} minutes, on real servers.</p>
 ${verdict}
 <dl>${figures.map(([n, text]) => `<div><dt>${text}</dt><dd>${n}</dd></div>`).join("")}</dl>
 <h2>Timeline</h2>
-<p>Each band is a fault, from its beginning until it was healed; point at it for its name.
+<p>Each band is a fault, from its start until it was healed; hover over it for its name.
 ${PARTIES.map((party) => `<span class="key ${party}"></span> ${party}`).join(" ")}</p>
 ${timeline(report)}
 <h2>Fault by fault</h2>
 ${faultTable(report)}
-<p>A stall is the longest time without a new row. Rows come after: from healing, or from a kill. A kill
-of several consumers at once counts for each of its points; one that dies while the group waits for
-another makes it wait once more, and the promise is so much longer.</p>
+<p>A stall is the longest time without a new row. "Rows after" counts from healing, or from a kill. Killing
+several consumers at once counts for each of its points; a consumer that dies while the group waits for
+another makes it wait once more, and the promised time is that much longer.</p>
 ${
     bounds === undefined
       ? ""

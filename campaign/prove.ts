@@ -54,16 +54,23 @@ interface Flags {
 
 function commandLine(): Command {
   return new Command("prove")
-    .description("Hurt real servers and programs while readings flow, and look for every reading")
+    .description(
+      "Inject faults into real servers and programs while readings flow, then account for every reading",
+    )
     .option("--short", "each fault for seconds, not minutes, and fewer kills")
-    .option("--long <hours>", "schedule after schedule for so many hours", whole(1, HOURS_MAX))
-    .option("--seed <n>", "draws order, victims and times", whole(0, SEED_MAX), randomSeed())
+    .option("--long <hours>", "repeat the schedule for this many hours", whole(1, HOURS_MAX))
+    .option(
+      "--seed <n>",
+      "seed of the order, the victims and the times",
+      whole(0, SEED_MAX),
+      randomSeed(),
+    )
     .option("--rate <n>", "messages per second", whole(1, RATE_MAX), 300)
     .option("--only <pattern>", "only faults whose name matches this regular expression", pattern)
-    .option("--times <n>", "play the schedule so many times in a row", whole(1, TIMES_MAX), 1)
-    .option("--no-bounds", "leave out the backlog of a million messages at the end")
-    .option("--page <file>", "where the page goes", "docs/proof.html")
-    .option("--keep <dir>", "keep logs and journals here, which must not exist")
+    .option("--times <n>", "play the schedule this many times", whole(1, TIMES_MAX), 1)
+    .option("--no-bounds", "skip the backlog of a million messages at the end")
+    .option("--page <file>", "where to write the page", "docs/proof.html")
+    .option("--keep <dir>", "keep logs and journals in this directory, which must not exist yet")
     .action(async (flags: Flags) => {
       if (!await prove(flags)) process.exitCode = EXIT.failed;
     });
@@ -124,7 +131,7 @@ async function runRound(flags: Flags, round: number, signal: AbortSignal): Promi
 async function prove(flags: Flags): Promise<boolean> {
   // The second one ends it at once; the servers are then left to `deno task stack down --dir`.
   const signal = listenForStop(() =>
-    say("ends after this fault, with a report; once more to stop at once")
+    say("stopping after this fault, with a report; repeat to stop immediately")
   );
   const endMs = Date.now() + (flags.long ?? 0) * 3_600_000;
   let isKept = true;

@@ -124,7 +124,7 @@ export function reportText(report: CampaignReport, columns?: number): string {
     ...table(TABLE_HEAD, rows, { columns }),
     "",
     `seed ${seed}, ${Math.round(durationMs / 60_000)} min, ${kills} processes killed`,
-    `${oracle.acknowledged} acknowledged messages looked for, ${oracle.unacknowledged} without an ` +
+    `${oracle.acknowledged} acknowledged messages checked, ${oracle.unacknowledged} without an ` +
     "acknowledgement",
     `${oracle.rows} rows and ${oracle.deadLetters} dead letters compared, ${ending.indexes} ` +
     "indexes checked",
@@ -134,7 +134,7 @@ export function reportText(report: CampaignReport, columns?: number): string {
     ...bounds === undefined ? [] : boundsLines(bounds),
     "",
     ...broken.length === 0
-      ? ["ok: nothing lost, nothing twice, nothing wrongly dead-lettered, all bounds kept"]
+      ? ["ok: nothing lost, nothing stored twice, nothing wrongly dead-lettered, all bounds kept"]
       : ["BROKEN:", ...broken.map((promise) => `  ${promise}`)],
   ].join("\n");
 }

@@ -54,7 +54,7 @@ export class ConsumerMetrics {
   });
   readonly #delay = new Histogram({
     name: "sensor_ledger_delay_seconds",
-    help: "From the time of a batch's oldest message in Kafka to the commit of its transaction.",
+    help: "Time from the oldest message of a batch in Kafka to the commit of its transaction.",
     buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3_600],
     registers: [this.#registry],
   });
@@ -126,7 +126,7 @@ function labels({ label }: CollectedMetric, of: string): Record<string, string> 
 function registerCounters(registry: Registry, statistics: FlowStatistics): void {
   const { totals, rejections } = statistics;
   counter(registry, "sensor_ledger_messages_total", {
-    help: "Messages by what became of them; skipped are offsets without a message.",
+    help: "Messages by outcome; skipped are offsets without a message.",
     label: "outcome",
     values: () => [
       ["inserted", totals.inserted],
@@ -141,11 +141,11 @@ function registerCounters(registry: Registry, statistics: FlowStatistics): void 
     values: () => REJECTION_REASONS.map((reason) => [reason, rejections.get(reason) ?? 0]),
   });
   counter(registry, "sensor_ledger_rebalances_total", {
-    help: "Assignments by the group, the first one included.",
+    help: "Partition assignments by the group, including the first.",
     values: () => [["", totals.rebalances]],
   });
   counter(registry, "sensor_ledger_retries_total", {
-    help: "Failures that were followed by another try, by step.",
+    help: "Failed attempts that were retried, by step.",
     label: "step",
     values: () => Object.entries(totals.retries),
   });
@@ -153,7 +153,7 @@ function registerCounters(registry: Registry, statistics: FlowStatistics): void 
 
 function registerGauges(registry: Registry, { statistics, monitor }: MetricsParts): void {
   gauge(registry, "sensor_ledger_degraded", {
-    help: "1 while a server does not answer, or not to everything.",
+    help: "1 while a server does not answer, or refuses some calls.",
     label: "server",
     values: () =>
       SERVER_NAMES.map((name) => [name, monitor.servers.states[name].state === "ok" ? 0 : 1]),
@@ -163,15 +163,15 @@ function registerGauges(registry: Registry, { statistics, monitor }: MetricsPart
     values: () => [["", statistics.flood === undefined ? 0 : 1]],
   });
   gauge(registry, "sensor_ledger_last_progress_timestamp_seconds", {
-    help: "When a batch was stored last, since 1970; the start of the process if none was.",
+    help: "Unix time of the last stored batch; the start of the process if there was none.",
     values: () => [["", (statistics.lastProgressAtMs ?? statistics.startedAtMs) / 1_000]],
   });
   gauge(registry, "sensor_ledger_assigned_partitions", {
-    help: "Partitions that this member reads.",
+    help: "Partitions assigned to this member.",
     values: () => [["", statistics.assignedPartitions.length]],
   });
   gauge(registry, "sensor_ledger_event_loop_drift_seconds", {
-    help: "How much later than planned a timer fired, worst of the last seconds.",
+    help: "Largest delay of a timer within the last seconds.",
     values: () => [["", monitor.eventLoopDriftMs / 1_000]],
   });
 }
@@ -189,13 +189,13 @@ function registerLag(registry: Registry, parts: MetricsParts): void {
         .slice(0, PARTITIONS_MAX)
         .map((each) => [String(each.partition), each[value]]);
   gauge(registry, "sensor_ledger_lag_messages", {
-    help: "Messages of a partition of this member, or of nobody, that are not stored.",
+    help: "Messages not stored yet, per partition of this member or without a member.",
     label: "partition",
     values: own("lagMessages"),
   });
   gauge(registry, "sensor_ledger_lag_seconds", {
     help:
-      "Age of the oldest message of a partition of this member, or of nobody, that is not stored.",
+      "Age of the oldest message not stored yet, per partition of this member or without a member.",
     label: "partition",
     values: own("lagSeconds"),
   });
@@ -208,7 +208,7 @@ function registerLag(registry: Registry, parts: MetricsParts): void {
         .map((each): [string, number] => [String(each), 1]),
   });
   gauge(registry, "sensor_ledger_unaccounted_offsets", {
-    help: "Offsets that the ledger has passed and does not account for, over all topics: 0.",
+    help: "Offsets that the ledger passed but does not account for, over all topics; must be 0.",
     values: () => {
       const { ledger } = liveStatus(parts);
       return ledger === null ? [] : [["", ledger.unaccounted]];
@@ -224,13 +224,13 @@ export class ProducerMetrics implements Required<ProduceObserver> {
   readonly #registry = new Registry();
   readonly #messages = new Counter({
     name: "sensor_ledger_producer_messages_total",
-    help: "Messages by how far they got.",
+    help: "Messages by state.",
     labelNames: ["outcome"],
     registers: [this.#registry],
   });
   readonly #retries = new Counter({
     name: "sensor_ledger_producer_retries_total",
-    help: "Sends that failed and were tried again.",
+    help: "Failed sends that were retried.",
     registers: [this.#registry],
   });
   readonly #clock: Clock;

@@ -35,12 +35,12 @@ interface Arguments {
 
 function commandLine(): Command {
   return new Command("simulate")
-    .description("Run simulated worlds by their seeds, and find planted bugs")
+    .description("Run simulated worlds, each from its seed, and find planted bugs")
     .option("--seeds <number>", "how many worlds", whole(0, SEED_MAX), 5_000)
     .option("--first <seed>", "the first seed", whole(0, SEED_MAX), 0)
-    .option("--seed <seed>", "one world alone, with its last events", whole(0, SEED_MAX))
+    .option("--seed <seed>", "run only this world, and show its last events", whole(0, SEED_MAX))
     .option("--bug <text>", "with --seed: plant the bug whose name contains this", bugNamed)
-    .option("--no-bugs", "leave out the planted bugs")
+    .option("--no-bugs", "skip the planted bugs")
     .action(async (given: Arguments) => {
       if (!await simulate(given)) process.exitCode = EXIT.failed;
     });
@@ -90,7 +90,9 @@ async function runSeeds(workers: readonly Worker[], { seeds, first }: Arguments)
 }
 
 function sayCounts({ messages, excuses }: SeedSummary): void {
-  say(`${messages} messages; lost by others before they were stored, and so not asked for:`);
+  say(
+    `${messages} messages; lost by the servers before they were stored, and therefore not expected:`,
+  );
   const sorted = Object.entries(excuses).sort(([a], [b]) => a < b ? -1 : 1);
   for (const [excuse, count] of sorted) say(`  ${String(count).padStart(8)}  ${excuse}`);
 }

@@ -208,7 +208,7 @@ function wholes(min: number, max: number): (text: string) => readonly number[] {
 }
 
 function commandLine(): Command {
-  const cli = new Command("bench").description("Measures on a stack of its own.");
+  const cli = new Command("bench").description("Measure speed and cost on a stack of its own.");
   const command = (name: string, description: string, isDefault = false): Command =>
     cli.command(name, { isDefault }).description(description)
       .option("--sensors <n>", "sensors behind the messages", whole(1, 100_000), 500)
@@ -221,15 +221,15 @@ function commandLine(): Command {
     )
     .option("--only <parts>", `some of ${PARTS.join(",")}`, someOf(PARTS), PARTS)
     .action(bench);
-  command("growth", "how fast batches are stored in tables that hold much already")
-    .option("--sizes <n,…>", "rows in the tables, rising", wholes(10_000, 100_000_000), [
+  command("growth", "how fast batches are stored in large tables")
+    .option("--sizes <n,…>", "rows in the tables, ascending", wholes(10_000, 100_000_000), [
       1_000_000,
       10_000_000,
       30_000_000,
     ])
     .option("--batches <n>", "batches of one run, 5,000 rows each", whole(2, 1_000), 40)
     .action(growth);
-  command("scaling", "how fast several consumers work off one backlog")
+  command("scaling", "how fast several consumers store one backlog")
     .option("--messages <n>", "backlog, messages", whole(10_000, 10_000_000), 1_000_000)
     .option("--consumers <n,…>", "how many at a time", wholes(1, PARTITIONS), [1, 2, 3])
     .action(scaling);

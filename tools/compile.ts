@@ -112,7 +112,7 @@ async function assemble(
   if (/denort/.test(said)) {
     throw new ConfigurationError(
       `Cannot make ${target.name}: the runtime that goes into it cannot be downloaded; ` +
-        `"deno task compile --check" does without\n${said}`,
+        `"deno task compile --check" needs no download\n${said}`,
     );
   }
   throw new Error(`Cannot make ${target.name}: ${said}`);
@@ -123,7 +123,7 @@ if (import.meta.main) {
   await runCommandLine(
     new Command("compile")
       .description("Make dist/producer and dist/consumer.")
-      .option("--check", "put the parts together without the download, look, and throw them away")
+      .option("--check", "check that the parts fit together, without the download")
       .action((flags: { check?: true }) => flags.check ? check() : compile()),
   );
 }

@@ -102,12 +102,12 @@ function port(kind: ServerKind): Option {
 
 function commandLine(): Command {
   const program = new Command("stack").description(
-    "Kafka, PostgreSQL and Redis on this machine, on loopback, without containers.",
+    "Kafka, PostgreSQL and Redis on 127.0.0.1, without containers.",
   );
   const command = (name: string, description: string): Command =>
     program.command(name).description(description)
       .option("--dir <dir>", "where the servers keep their data", ".stack");
-  command("up", "start what does not run, wait until it answers, print the settings to use")
+  command("up", "start the servers, wait until they answer, and print the settings to use")
     .option("--only <kinds>", `some of ${SERVER_KINDS.join(",")}`, someOf(SERVER_KINDS))
     .addOption(port("kafka"))
     .addOption(port("postgres"))
@@ -125,17 +125,15 @@ function commandLine(): Command {
       TOPIC_DEFAULT.partitions,
     )
     .action(up);
-  command("down", "end the servers that were started here; their data stay")
+  command("down", "stop the servers that were started here; keep their data")
     .option("--only <kinds>", `some of ${SERVER_KINDS.join(",")}`, someOf(SERVER_KINDS))
     .action(down);
-  command("status", "say what each server does; exit code 0 if all of them answer")
+  command("status", "show the state of each server; exit code 0 if all of them answer")
     .action(status);
   return program;
 }
 
 if (import.meta.main) {
-  endAtStop(() =>
-    tell('interrupted; servers that run already are ended by "deno task stack down"')
-  );
+  endAtStop(() => tell('interrupted; "deno task stack down" stops the servers that have started'));
   await runCommandLine(commandLine());
 }
