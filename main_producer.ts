@@ -22,8 +22,8 @@ import { LINE_BYTES_MAX, readMessages } from "./lib/producer/ndjson.ts";
 import { produce } from "./lib/producer/producer.ts";
 import { EXIT, openProgram, type Program, reach, VERSION } from "./lib/program.ts";
 import { PRODUCER_GROUPS } from "./lib/settings/table.ts";
-import { print, writeError } from "./lib/standard_streams.ts";
-import { createProgress } from "./lib/producer/progress.ts";
+import { createProgress, type Goal, type Progress } from "./lib/producer/progress.ts";
+import { endLive, errorColumns, printText, showLive, tell } from "./lib/standard_streams.ts";
 import { SENSORS_MAX, simulate } from "./lib/producer/simulator.ts";
 
 /** kafkajs copies a batch's list once per message, so larger batches cost more than they save. */
@@ -106,8 +106,14 @@ async function run(flags: Flags): Promise<void> {
   const program: ProducerProgram = openProgram(PRODUCER_GROUPS);
   const { settings, log, signal } = program;
   const source = await openSource(flags, program);
+  const progress = createProgress({
+    clock: systemClock,
+    log,
+    showLine: errorColumns() === undefined ? undefined : showLive,
+    goal: { messages: flags.count, bytes: source.bytes },
+  });
   const writer = await reach(program, () => openWriter(flags, program));
-  if (writer === undefined) return;
+  if (writer === undefined) return hasEnd(flags) ? sayInterrupted(progress) : undefined;
   await using _ = writer;
   const ratePerSecond = flags.rate ?? (flags.from === undefined ? SIMULATED_RATE : 0);
   log.info("sending", {
@@ -115,11 +121,6 @@ async function run(flags: Flags): Promise<void> {
     partitions: writer.partitions,
     source: source.name,
     perSecond: ratePerSecond === 0 ? "as many as possible" : ratePerSecond,
-  });
-  const progress = createProgress({
-    clock: systemClock,
-    log,
-    writeToTerminal: process.stderr.isTTY ? writeError : undefined,
   });
   await using site = await serveProducer({
     ...settings.http,
@@ -140,11 +141,25 @@ async function run(flags: Flags): Promise<void> {
   });
   shown.abort();
   await showing;
+  await endLive();
   const refused = source.refused();
   const sums = { ...result, sent: result.sent + refused, failed: result.failed + refused };
-  await print(progress.summary(sums));
+  await printText(progress.summary(sums));
   if (result.error !== undefined) throw result.error;
   if (sums.failed > 0) process.exitCode = EXIT.failed;
+  if (signal.aborted && hasEnd(flags) && !source.isEnded() && result.sent !== flags.count) {
+    sayInterrupted(progress);
+  }
+}
+
+/** A simulation without a count goes on until it is stopped: it has done its work by then. */
+function hasEnd({ count, from }: Flags): boolean {
+  return count !== undefined || from !== undefined;
+}
+
+function sayInterrupted(progress: Progress): void {
+  tell(progress.interruption());
+  process.exitCode = EXIT.failed;
 }
 
 async function openWriter(
@@ -173,6 +188,10 @@ interface Source {
   readonly messages: Iterable<MessageToSend> | AsyncIterable<MessageToSend>;
   /** How many were left out because no topic takes them. */
   refused(): number;
+  /** Whether all of it has been read. */
+  isEnded(): boolean;
+  /** How large it is, and how far it was read, if that is known. */
+  readonly bytes?: Goal["bytes"];
 }
 
 function openSource(flags: Flags, program: ProducerProgram): Source | Promise<Source> {
@@ -188,7 +207,12 @@ function openSimulation(flags: Flags, { settings }: ProducerProgram): Source {
   const ratios = { bad, late, duplicate, conflict: conflicts };
   try {
     const messages = simulate({ clock: systemClock, seed, salt, sensors, ratios });
-    return { name: `${sensors} simulated sensors`, messages, refused: () => 0 };
+    return {
+      name: `${sensors} simulated sensors`,
+      messages,
+      refused: () => 0,
+      isEnded: () => false,
+    };
   } catch (error) {
     throw new ConfigurationError(describeError(error), { cause: error });
   }
@@ -204,19 +228,33 @@ async function openFile(path: string, { log }: Program): Promise<Source> {
       bytesMax: LINE_BYTES_MAX,
     });
   };
-  const chunks = path === "-" ? process.stdin : await openChunks(path);
-  return {
-    name: path === "-" ? "standard input" : path,
-    messages: readMessages(chunks, { tooLong }),
-    refused: () => refused,
+  let bytesRead = 0;
+  const read = (bytes: number): void => {
+    bytesRead = bytes;
   };
+  let isEnded = false;
+  const messages = async function* (
+    chunks: AsyncIterable<Uint8Array>,
+  ): AsyncGenerator<MessageToSend> {
+    yield* readMessages(chunks, { tooLong, read });
+    isEnded = true;
+  };
+  const ends = { refused: () => refused, isEnded: () => isEnded };
+  if (path === "-") return { ...ends, name: "standard input", messages: messages(process.stdin) };
+  const { chunks, size } = await openChunks(path);
+  const bytes = { size, read: () => bytesRead };
+  return { ...ends, name: path, messages: messages(chunks), bytes };
 }
 
-async function openChunks(path: string): Promise<AsyncIterable<Uint8Array>> {
+async function openChunks(
+  path: string,
+): Promise<{ readonly chunks: AsyncIterable<Uint8Array>; readonly size: number }> {
   try {
     const file = await open(path);
-    if ((await file.stat()).isDirectory()) throw new Error("it is a directory");
-    return file.createReadStream({ highWaterMark: FILE_CHUNK_BYTES });
+    const stat = await file.stat();
+    if (stat.isDirectory()) throw new Error("it is a directory");
+    // A pipe has no size, and is read to its end.
+    return { chunks: file.createReadStream({ highWaterMark: FILE_CHUNK_BYTES }), size: stat.size };
   } catch (error) {
     throw new ConfigurationError(`Cannot read ${path}`, { cause: error });
   }

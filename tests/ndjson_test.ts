@@ -124,3 +124,13 @@ Deno.test("readMessages() leaves out a line over the bound and goes on", async (
     });
   }
 });
+
+Deno.test("readMessages() tells how many bytes are read, line by line, to the last", async () => {
+  for (const size of [1, 3, 65_536]) {
+    const told: number[] = [];
+    const chunks = inChunks(encoder.encode("a\n\nbc\r\nd"), size);
+    const options = { tooLong: () => {}, read: (bytes: number) => void told.push(bytes) };
+    for await (const _ of readMessages(chunks, options)) void 0;
+    assert.deepEqual(told, [2, 3, 7, 8]);
+  }
+});

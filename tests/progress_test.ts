@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { TransientError } from "../lib/errors.ts";
 import type { MessageToSend } from "../lib/kafka/message.ts";
 import { createLog } from "../lib/log.ts";
-import { createProgress, type Progress } from "../lib/producer/progress.ts";
+import { createProgress, type Goal, type Progress } from "../lib/producer/progress.ts";
 import type { SimulatedMessage } from "../lib/producer/simulator.ts";
 import { FakeClock } from "./fake_clock.ts";
 
@@ -15,14 +15,15 @@ interface Bench {
   readonly terminal: string[];
 }
 
-function bench(where: "terminal" | "log"): Bench {
+function bench(where: "terminal" | "log", goal: Goal = {}): Bench {
   const clock = new FakeClock();
   const log: string[] = [];
   const terminal: string[] = [];
   const progress = createProgress({
     clock,
     log: createLog({ level: "info", format: "text", write: (line) => log.push(line), clock }),
-    writeToTerminal: where === "terminal" ? (text) => terminal.push(text) : undefined,
+    showLine: where === "terminal" ? (line) => terminal.push(line) : undefined,
+    goal,
   });
   return { clock, progress, log, terminal };
 }
@@ -41,10 +42,9 @@ Deno.test("createProgress() moves one line on a terminal, five times a second", 
     await clock.advance(1_000);
   }
   assert.equal(terminal.length, 15);
-  assert.equal(terminal.at(-1), "\x1b[Ksent 3,000  acknowledged 2,700  900/s\r");
+  assert.equal(terminal.at(-1), "sent 3,000  acknowledged 2,700  900/s");
   stop.abort();
   await showing;
-  assert.equal(terminal.at(-1), "\x1b[K", "the line is cleared");
   assert.deepEqual(log, []);
 });
 
@@ -63,6 +63,58 @@ Deno.test("createProgress() writes a log line every ten seconds elsewhere", asyn
     "INFO  progress  sent=100  acknowledged=100  perSecond=5\n",
   ]);
   assert.deepEqual(terminal, []);
+});
+
+Deno.test("createProgress() says how much is done and how long it takes, where that is known", async (t) => {
+  const file = { size: 2_000, read: () => 1_000 };
+  const rows: [name: string, goal: Goal, end: string][] = [
+    ["a count", { messages: 4_000 }, "25 %, 6 s left"],
+    ["a count that is reached", { messages: 1_000 }, "100 %, 0 s left"],
+    ["a file of which half is read, and that acknowledged", { bytes: file }, "50 %, 2 s left"],
+    ["a file and a count that comes first", { messages: 1_250, bytes: file }, "80 %, 1 s left"],
+    ["a pipe", { bytes: { size: 0, read: () => 1_000 } }, ""],
+  ];
+  for (const [name, goal, end] of rows) {
+    await t.step(name, async () => {
+      const { clock, progress, terminal } = bench("terminal", goal);
+      const stop = new AbortController();
+      const showing = progress.show(stop.signal);
+      await clock.advance(1_800);
+      count(progress, 1_000, 1_000);
+      await clock.advance(200);
+      assert.equal(terminal.at(-1), `sent 1,000  acknowledged 1,000  500/s  ${end}`.trimEnd());
+      stop.abort();
+      await showing;
+    });
+  }
+});
+
+Deno.test("createProgress() counts what is acknowledged, and not what is read", async () => {
+  const { clock, progress, log } = bench("log", { bytes: { size: 100, read: () => 100 } });
+  const stop = new AbortController();
+  const showing = progress.show(stop.signal);
+  count(progress, 8, 2);
+  await clock.advance(10_000);
+  stop.abort();
+  await showing;
+  assert.match(log[0]!, /percent=25 {2}secondsLeft=30\n$/);
+  assert.equal(
+    progress.interruption(),
+    "Interrupted before the end: 2 messages acknowledged, about 25 % of the file",
+  );
+});
+
+Deno.test("interruption() says how many are acknowledged of how many", () => {
+  const { progress } = bench("log", { messages: 5_000 });
+  count(progress, 1_300, 1_234);
+  assert.equal(
+    progress.interruption(),
+    "Interrupted before the end: 1,234 of 5,000 messages acknowledged",
+  );
+  assert.equal(
+    bench("log").progress.interruption(),
+    "Interrupted before the end: 0 messages acknowledged",
+  );
 });
 
 Deno.test("createProgress() speaks of trouble once, and of its end", () => {
@@ -104,6 +156,13 @@ Deno.test("summary() sums up, by kind where messages have one", async () => {
   const result = { sent: 4, acknowledged: 3, failed: 1 };
   assert.equal(
     progress.summary(result),
-    "sent 4, acknowledged 3, failed 1 in 1.5 s (2/s): reading 2, bad 1",
+    [
+      "sent          4",
+      "  reading     2",
+      "  bad         1",
+      "acknowledged  3",
+      "failed        1",
+      "in 1.5 s, 2/s",
+    ].join("\n"),
   );
 });

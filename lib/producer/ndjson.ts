@@ -27,6 +27,8 @@ export interface ReadMessagesOptions {
    * @param bytes the line's length
    */
   tooLong(lineNumber: number, bytes: number): void;
+  /** Told, before a line is given, how many bytes have been read with it. */
+  read?(bytes: number): void;
 }
 
 /**
@@ -40,6 +42,7 @@ export async function* readMessages(
 ): AsyncGenerator<MessageToSend, void, void> {
   const collector = createLineCollector();
   let lineNumber = 0;
+  let bytesBefore = 0;
   const finish = (end: Uint8Array): MessageToSend | undefined => {
     lineNumber++;
     const line = collector.finish(end);
@@ -51,12 +54,15 @@ export async function* readMessages(
     let from = 0;
     for (let end = chunk.indexOf(LINE_FEED); end !== -1; end = chunk.indexOf(LINE_FEED, from)) {
       const message = finish(chunk.subarray(from, end));
+      options.read?.(bytesBefore + end + 1);
       if (message !== undefined) yield message;
       from = end + 1;
     }
     collector.append(chunk.subarray(from));
+    bytesBefore += chunk.length;
   }
   const last = finish(new Uint8Array());
+  options.read?.(bytesBefore);
   if (last !== undefined) yield last;
 }
 

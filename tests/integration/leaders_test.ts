@@ -134,14 +134,13 @@ Deno.test("producer and consumer with a broker killed that has the only copy of 
     await second.until("it says so", () => second.said(/can be read again/) > 0, FLOW_MS_MAX);
     producer.signal("SIGTERM");
     const { stdout, stderr } = await producer.succeeded(FLOW_MS_MAX);
-    const [, sent, acknowledged] = /sent (\d+), acknowledged (\d+), failed 0/.exec(
-      stdout + stderr,
-    )!;
+    const [, sent, acknowledged] = /^sent +([\d,]+)\n(?: .*\n)*acknowledged +([\d,]+)\nfailed +0$/m
+      .exec(stdout + stderr)!;
     assert.equal(sent, acknowledged);
     await second.until("all is stored", async () => {
       let stored = 0;
       for (const next of (await ledger()).values()) stored += next;
-      return stored >= Number(acknowledged);
+      return stored >= Number(acknowledged!.replaceAll(",", ""));
     }, FLOW_MS_MAX);
     second.signal("SIGTERM");
     await second.succeeded(FLOW_MS_MAX);

@@ -40,12 +40,13 @@ export async function measureProducer(
   });
   await producer.succeeded();
   const wallSeconds = (performance.now() - startMs) / 1_000;
-  const summary = /acknowledged (\d+), failed 0 in [\d.]+ s \((\d+)\/s\)/.exec(producer.output);
-  if (summary === null || Number(summary[1]) !== file.lines) {
+  const summary = /^acknowledged +([\d,]+)\nfailed +0\nin [\d.]+ s, ([\d,]+)\/s$/m
+    .exec(producer.output)?.slice(1).map((text) => Number(text.replaceAll(",", "")));
+  if (summary?.[0] !== file.lines) {
     throw new Error(`Cannot measure the producer: it says ${producer.output.trim()}`);
   }
   return {
-    messagesPerSecond: Number(summary[2]),
+    messagesPerSecond: summary[1]!,
     wallMessagesPerSecond: file.lines / wallSeconds,
     peakRssMb: producer.usage.peakRssBytes / 1_000_000,
   };
