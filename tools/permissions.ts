@@ -2,7 +2,7 @@
  * `deno task permissions`: prints the flags that narrow a program to what its settings name, for the
  * sets of `deno.json` cannot know the hosts.
  *
- *     deno run --env-file -P=consume $(deno task -q permissions consume) main_consumer.ts run
+ *     deno run -q --env-file -P=consume $(deno task -q permissions consume) main_consumer.ts run
  *
  * A broker tells its clients the addresses of all brokers, and those are connected to. So
  * `KAFKA_BROKER` must list all of them, as the brokers call themselves (`advertised.listeners`).

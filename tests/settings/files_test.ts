@@ -122,6 +122,11 @@ Deno.test("readSettings() says why a file cannot be read", async (t) => {
       new Deno.errors.NotCapable('Requires read access to "/tmp/x", run again with …'),
       "is not among the files that this program may read (--allow-read)",
     ],
+    [
+      "what a shell makes of <(command)",
+      new Deno.errors.NotCapable('Requires all access to "/dev/fd/63", run again with …'),
+      "is not a regular file, and Deno does not let this program read it: name a regular file",
+    ],
     ["anything else", new Error("input/output error"), "cannot be read: input/output error"],
   ];
   for (const [name, error, want] of rows) {
