@@ -169,6 +169,7 @@ export function storeWithPoints(store: Store, kill: KillSwitch): Store {
     storeBatch: (batch) =>
       kill.around("statement sent", () => store.storeBatch(batch), "statement answered"),
     lastReadings: (afterSensorId, limit) => store.lastReadings(afterSensorId, limit),
+    openDeadLetters: () => store.openDeadLetters(),
   };
 }
 

@@ -10,8 +10,9 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Clock } from "./clock.ts";
 import { describeError, SERVER_NAMES } from "./errors.ts";
 import type { Health } from "./monitor/health.ts";
-import { type LiveStatus, liveStatus } from "./monitor/live_status.ts";
+import { isFresh, type LivePartition, type LiveStatus, liveStatus } from "./monitor/live_status.ts";
 import type { Monitor } from "./monitor/monitor.ts";
+import { isThere } from "./monitor/servers.ts";
 import type { FlowStatistics } from "./monitor/statistics.ts";
 import { type BatchReport, STAGES } from "./consumer/observer.ts";
 import type { ProduceObserver } from "./producer/producer.ts";
@@ -106,6 +107,8 @@ function gauge(registry: Registry, name: string, metric: CollectedMetric): void 
     ...describe(registry, name, metric),
     collect(): void {
       this.reset();
+      // The library resets a gauge without labels to 0, which would be a claim.
+      if (metric.label === undefined) this.remove();
       for (const [of, value] of metric.values()) this.set(labels(metric, of), value);
     },
   });
@@ -176,42 +179,76 @@ function registerGauges(registry: Registry, { statistics, monitor }: MetricsPart
   });
 }
 
+/**
+ * What comes from looks at the servers. A gauge that is not known is absent: a 0 would be a claim.
+ * The time of the last look says how long it has been.
+ */
 function registerLag(registry: Registry, parts: MetricsParts): void {
-  const own =
-    (value: keyof Pick<LiveStatus["lag"]["partitions"][number], "lagMessages" | "lagSeconds">) =>
-    (): [
-      string,
-      number,
-    ][] =>
-      liveStatus(parts).lag.partitions
-        .filter(({ isAssigned, isOrphan }) => isAssigned || isOrphan)
-        .toSorted((a, b) => b.lagMessages - a.lagMessages)
-        .slice(0, PARTITIONS_MAX)
-        .map((each) => [String(each.partition), each[value]]);
+  const own = (valueOf: (partition: LivePartition) => number | null) => (): [string, number][] => {
+    const { lag, nowMs } = liveStatus(parts);
+    return lag.partitions
+      .filter((each) => (each.isAssigned || each.isOrphan) && isFresh(each, nowMs))
+      .toSorted((a, b) => (b.lagMessages ?? 0) - (a.lagMessages ?? 0))
+      .slice(0, PARTITIONS_MAX)
+      .flatMap((each): [string, number][] => {
+        const value = valueOf(each);
+        return value === null ? [] : [[String(each.partition), value]];
+      });
+  };
   gauge(registry, "sensor_ledger_lag_messages", {
-    help: "Messages not stored yet, per partition of this member or without a member.",
+    help: "Messages not stored yet, per partition of this member or without a member. " +
+      "Absent while not known, as are the gauges that follow.",
     label: "partition",
-    values: own("lagMessages"),
+    values: own(({ lagMessages }) => lagMessages),
   });
   gauge(registry, "sensor_ledger_lag_seconds", {
     help:
       "Age of the oldest message not stored yet, per partition of this member or without a member.",
     label: "partition",
-    values: own("lagSeconds"),
+    values: own(({ lagSeconds }) => lagSeconds),
+  });
+  gauge(registry, "sensor_ledger_held_back_messages", {
+    help: "Messages behind an open transaction, per partition of this member that has any.",
+    label: "partition",
+    values: own(({ heldBack }) => isFresh(heldBack, parts.clock.now()) ? heldBack!.messages : null),
   });
   gauge(registry, "sensor_ledger_partition_offline", {
     help: "1 for each partition of this member that no broker leads, or whose leader is silent.",
     label: "partition",
-    values: () =>
-      parts.statistics.assignedPartitions.filter((each) => parts.monitor.offline.has(each))
+    values: () => {
+      const { statistics, monitor } = parts;
+      if (!isThere(monitor.servers.states.kafka)) return [];
+      return statistics.assignedPartitions.filter((each) => monitor.offline.has(each))
         .slice(0, PARTITIONS_MAX)
-        .map((each): [string, number] => [String(each), 1]),
+        .map((each): [string, number] => [String(each), 1]);
+    },
   });
+  gauge(registry, "sensor_ledger_measured_timestamp_seconds", {
+    help: "When the topic and the ledger were last read, since 1970; 0: never.",
+    label: "what",
+    values: () => {
+      const { monitor: { topicSeenMs, ledger }, clock } = parts;
+      const dated = (seenMs: number | undefined): number =>
+        seenMs === undefined ? 0 : (clock.now() - clock.elapsedMs() + seenMs) / 1_000;
+      return [["topic", dated(topicSeenMs)], ["ledger", dated(ledger?.seenMs)]];
+    },
+  });
+  registerTables(registry, () => liveStatus(parts));
+}
+
+function registerTables(registry: Registry, status: () => LiveStatus): void {
   gauge(registry, "sensor_ledger_unaccounted_offsets", {
     help: "Offsets that the ledger passed but does not account for, over all topics; must be 0.",
     values: () => {
-      const { ledger } = liveStatus(parts);
-      return ledger === null ? [] : [["", ledger.unaccounted]];
+      const { ledger, nowMs } = status();
+      return ledger === null || !isFresh(ledger, nowMs) ? [] : [["", ledger.unaccounted]];
+    },
+  });
+  gauge(registry, "sensor_ledger_open_dead_letters", {
+    help: "Dead letters not replayed or discarded yet, of all topics; never more than 10000.",
+    values: () => {
+      const { openDeadLetters: open, nowMs } = status();
+      return open === null || !isFresh(open, nowMs) ? [] : [["", open.count]];
     },
   });
 }

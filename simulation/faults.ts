@@ -218,6 +218,7 @@ export function wiredStore(network: Network, process: VirtualProcess, store: Sto
         effect: () => storeInTime(network, store, batch),
       }),
     lastReadings: (after, limit) => call("lastReadings", () => store.lastReadings(after, limit)),
+    openDeadLetters: () => call("openDeadLetters", () => store.openDeadLetters()),
   };
 }
 

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { type Flood, FloodGuard } from "../lib/consumer/flood_guard.ts";
+import { tellAll } from "../lib/consumer/observer.ts";
 import { createLog } from "../lib/log.ts";
+import type { OpenDeadLetters } from "../lib/postgres/store.ts";
 import type { RejectionReason } from "../lib/reading/rejection.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { MemoryPipeline, messageTexts } from "./memory_pipeline.ts";
@@ -20,12 +22,20 @@ class Guarded {
   readonly clock = new FakeClock();
   readonly lines: Record<string, unknown>[] = [];
   readonly told: (Flood | undefined)[] = [];
+  /** What the table answers; by hand, for the order of answers matters. */
+  readonly asked: PromiseWithResolvers<OpenDeadLetters>[] = [];
   readonly #guard: FloodGuard;
 
   constructor(share = 0.5, messages = 100) {
     const settings = { deadLetterAlarmShare: share, deadLetterAlarmMessages: messages };
     this.#guard = new FloodGuard(settings, {
       clock: this.clock,
+      store: {
+        openDeadLetters: () => {
+          this.asked.push(Promise.withResolvers());
+          return this.asked.at(-1)!.promise;
+        },
+      },
       log: createLog({
         level: "info",
         format: "json",
@@ -42,6 +52,11 @@ class Guarded {
       messages: Array.from({ length: messages }, () => MESSAGE),
       rejections: new Map(Object.entries(rejections) as [RejectionReason, number][]),
     });
+  }
+
+  /** Begins to look whether all is resolved. */
+  look(givenUp = new AbortController().signal): Promise<void> {
+    return this.#guard.look(givenUp);
   }
 
   /** Levels of what was said. */
@@ -117,10 +132,69 @@ Deno.test("FloodGuard says it again each minute while it lasts, and when it is o
   assert.deepEqual(guarded.levels.at(-1), "error", "the next flood is said at once");
 });
 
+Deno.test("FloodGuard is over when every dead letter has been resolved", async (t) => {
+  const resolved: OpenDeadLetters = { count: 0, isMore: false };
+  const guarded = new Guarded();
+  await t.step("nobody is asked without a flood", async () => {
+    await guarded.look();
+    assert.deepEqual(guarded.asked, []);
+  });
+  await t.step("it goes on while one is open", async () => {
+    guarded.store(100, { json: 100 });
+    const looking = guarded.look();
+    guarded.asked[0]!.resolve({ count: 1, isMore: false });
+    await looking;
+    assert.equal(guarded.told.at(-1)?.deadLetters, 100);
+  });
+  await t.step("a count from before a batch does not know its dead letters", async () => {
+    const looking = guarded.look();
+    guarded.store(100, { json: 100 });
+    guarded.asked[1]!.resolve(resolved);
+    await looking;
+    assert.equal(guarded.told.at(-1)?.deadLetters, 100);
+  });
+  await t.step("an answer that was given up changes nothing", async () => {
+    const looking = guarded.look(AbortSignal.abort());
+    guarded.asked[2]!.resolve(resolved);
+    await looking;
+    assert.equal(guarded.told.at(-1)?.deadLetters, 100);
+  });
+  await t.step("all are resolved", async () => {
+    const looking = guarded.look();
+    guarded.asked[3]!.resolve(resolved);
+    await looking;
+    assert.equal(guarded.told.at(-1), undefined);
+    assert.match(String(guarded.lines.at(-1)?.message), /every dead letter has been resolved/);
+  });
+  await t.step("what had been handled does not count again", () => {
+    guarded.store(10, { json: 5 });
+    assert.deepEqual(guarded.levels, ["error", "info"]);
+    guarded.store(100, { json: 100 });
+    assert.deepEqual(guarded.levels, ["error", "info", "error"], "the next flood is said at once");
+  });
+});
+
 Deno.test("FloodGuard with share 0 is off", () => {
   const guarded = new Guarded(0);
   guarded.store(1_000, { json: 1_000 });
   assert.deepEqual([guarded.lines, guarded.told], [[], []]);
+});
+
+Deno.test("consume() ends the alarm when all is resolved, also if no message comes any more", async () => {
+  const pipeline = new MemoryPipeline(1);
+  let flood: Flood | undefined;
+  const consumer = pipeline.start(
+    { deadLetterAlarmShare: 0.5, deadLetterAlarmMessages: 200 },
+    (parts) => ({ ...parts, observer: tellAll([{ flooded: (told) => flood = told }]) }),
+  );
+  pipeline.append(0, Array.from({ length: 300 }, () => "{"));
+  await pipeline.until("the alarm", () => flood !== undefined);
+  await pipeline.clock.advance(30_000);
+  assert.notEqual(flood, undefined, "they are open");
+  pipeline.store.resolveDeadLetters();
+  await pipeline.clock.advance(10_000);
+  assert.equal(flood, undefined);
+  await pipeline.stop(consumer);
 });
 
 Deno.test("consume() with nothing but bad messages says so, and stores what comes after", async () => {

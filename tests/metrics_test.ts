@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { ConsumerMetrics, ProducerMetrics, SERIES_MAX } from "../lib/metrics.ts";
+import { TransientError } from "../lib/errors.ts";
 import { MemoryKafka } from "../lib/kafka/memory.ts";
 import { Monitor } from "../lib/monitor/monitor.ts";
 import { FlowStatistics } from "../lib/monitor/statistics.ts";
-import { createMemoryStore } from "../lib/postgres/memory.ts";
+import { createMemoryStore, type MemoryStore } from "../lib/postgres/memory.ts";
 import { Breaker } from "../lib/redis/breaker.ts";
 import { MemoryCache } from "../lib/redis/memory.ts";
 import { FakeClock } from "./fake_clock.ts";
@@ -42,6 +43,8 @@ async function scrapes(
     readonly scrape: () => Promise<Scrape>;
     readonly statistics: FlowStatistics;
     readonly clock: FakeClock;
+    readonly kafka: MemoryKafka;
+    readonly store: MemoryStore;
   }) => Promise<void>,
 ): Promise<void> {
   const clock = new FakeClock();
@@ -52,7 +55,8 @@ async function scrapes(
   const breaker = new Breaker({ clock, budgetMs: 250 });
   const monitor = new Monitor({
     member: kafka.member("g"),
-    readLedger: () => store.readLedger(),
+    tables: { ledger: () => store.readLedger(), openDeadLetters: () => store.openDeadLetters() },
+    statistics,
     cache: new MemoryCache({ clock, ttlSeconds: 60 }),
     breakers: { read: breaker, write: breaker },
     clock,
@@ -64,6 +68,7 @@ async function scrapes(
     kafka.append(number, Array.from({ length: number }, () => ({ key: null, value: null })));
   }
   for (let number = 0; number < 30; number++) kafka.setLeader(number, "none");
+  kafka.transactionalProducer().append(98, [{ key: null, value: null }]);
   statistics.assigned(kafka.partitionNumbers());
   statistics.stored({
     partition: 99,
@@ -84,7 +89,7 @@ async function scrapes(
     storedAtMs: clock.now(),
   });
   await clock.advance(2_500);
-  await use({ scrape: async () => parse(await metrics.text()), statistics, clock });
+  await use({ scrape: async () => parse(await metrics.text()), statistics, clock, kafka, store });
   stop.abort();
   await running;
 }
@@ -108,6 +113,10 @@ Deno.test("ConsumerMetrics tell what the flow has done", async () => {
       'sensor_ledger_degraded{server="redis"}': 0,
       'sensor_ledger_partition_offline{partition="7"}': 1,
       'sensor_ledger_lag_messages{partition="99"}': 99,
+      'sensor_ledger_held_back_messages{partition="98"}': 1,
+      sensor_ledger_open_dead_letters: 0,
+      'sensor_ledger_measured_timestamp_seconds{what="topic"}': (clock.now() - 500) / 1_000,
+      'sensor_ledger_measured_timestamp_seconds{what="ledger"}': (clock.now() - 500) / 1_000,
       sensor_ledger_assigned_partitions: PARTITIONS,
       sensor_ledger_unaccounted_offsets: 0,
       sensor_ledger_dead_letter_flood: 1,
@@ -120,6 +129,30 @@ Deno.test("ConsumerMetrics tell what the flow has done", async () => {
     assert.equal((await scrape()).series.get("sensor_ledger_rebalances_total"), 1);
     statistics.flooded(undefined);
     assert.equal((await scrape()).series.get("sensor_ledger_dead_letter_flood"), 0);
+  });
+});
+
+Deno.test("ConsumerMetrics leave out what they do not know any more", async () => {
+  await scrapes(async ({ scrape, clock, kafka, store }) => {
+    const told = async (name: string): Promise<number> =>
+      [...(await scrape()).series.keys()].filter((series) => series.startsWith(name)).length;
+    const fromTopic = ["lag_messages", "lag_seconds", "held_back_messages", "partition_offline"]
+      .map((name) => `sensor_ledger_${name}`);
+    const fromTables = ["sensor_ledger_unaccounted_offsets", "sensor_ledger_open_dead_letters"];
+    for (const name of [...fromTopic, ...fromTables]) assert.notEqual(await told(name), 0, name);
+    kafka.setBrokersAway(true);
+    for (let look = 0; look < 30; look++) {
+      store.failNext("readLedger", new TransientError("refused"));
+    }
+    const lastMs = clock.now() - 500;
+    await clock.advance(20_000);
+    for (const name of [...fromTopic, ...fromTables]) assert.equal(await told(name), 0, name);
+    const { series } = await scrape();
+    assert.equal(series.get('sensor_ledger_degraded{server="kafka"}'), 1);
+    for (const what of ["topic", "ledger"]) {
+      const name = `sensor_ledger_measured_timestamp_seconds{what="${what}"}`;
+      assert.equal(series.get(name), lastMs / 1_000, name);
+    }
   });
 });
 
@@ -138,25 +171,25 @@ Deno.test("ConsumerMetrics stay within their series, and name no sensor", async 
 
 Deno.test("ConsumerMetrics tell the lag of partitions that nobody reads, if this member is to", async () => {
   await scrapes(async ({ scrape, statistics }) => {
-    statistics.assigned([7]);
-    statistics.orphaned([9]);
+    statistics.assigned([37]);
+    statistics.orphaned([39]);
     const { series } = await scrape();
     const lags = [...series.keys()].filter((name) => name.startsWith("sensor_ledger_lag_messages"));
     assert.deepEqual(lags.sort(), [
-      'sensor_ledger_lag_messages{partition="7"}',
-      'sensor_ledger_lag_messages{partition="9"}',
+      'sensor_ledger_lag_messages{partition="37"}',
+      'sensor_ledger_lag_messages{partition="39"}',
     ]);
   });
 });
 
 Deno.test("ConsumerMetrics tell no lag of partitions that were taken away", async () => {
   await scrapes(async ({ scrape, statistics }) => {
-    statistics.assigned([7]);
+    statistics.assigned([37]);
     const { series } = await scrape();
     const lags = [...series.keys()].filter((name) => name.startsWith("sensor_ledger_lag_"));
     assert.deepEqual(lags, [
-      'sensor_ledger_lag_messages{partition="7"}',
-      'sensor_ledger_lag_seconds{partition="7"}',
+      'sensor_ledger_lag_messages{partition="37"}',
+      'sensor_ledger_lag_seconds{partition="37"}',
     ]);
   });
 });

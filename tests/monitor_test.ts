@@ -4,8 +4,14 @@ import { type TopicIdentity, UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
 import { liveness, readiness } from "../lib/monitor/health.ts";
 import { SlidingHistogram } from "../lib/monitor/histogram.ts";
 import { etaSeconds, TopicHistory } from "../lib/monitor/lag.ts";
-import { ledgerSums, liveStatus } from "../lib/monitor/live_status.ts";
-import { Monitor } from "../lib/monitor/monitor.ts";
+import {
+  isFresh,
+  ledgerSums,
+  type LivePartition,
+  type LiveStatus,
+  liveStatus,
+} from "../lib/monitor/live_status.ts";
+import { Monitor, type SeenHeldBack } from "../lib/monitor/monitor.ts";
 import { Servers } from "../lib/monitor/servers.ts";
 import { FlowStatistics } from "../lib/monitor/statistics.ts";
 import type { BatchReport } from "../lib/consumer/observer.ts";
@@ -64,16 +70,18 @@ function look(atMs: number, end: number, passed: number): Parameters<TopicHistor
 
 Deno.test("TopicHistory.rates() are those of the last five seconds", () => {
   const history = new TopicHistory();
-  assert.deepEqual(history.rates(), { inPerSecond: 0, storedPerSecond: 0 });
+  assert.equal(history.rates(), undefined);
   history.add(look(0, 0, 0));
-  assert.deepEqual(history.rates(), { inPerSecond: 0, storedPerSecond: 0 });
+  assert.equal(history.rates(), undefined, "one look says nothing of a rate");
   for (let second = 1; second <= 10; second++) {
     history.add(look(second * 1_000, second * 100, second * 10));
   }
-  assert.deepEqual(history.rates(), { inPerSecond: 100, storedPerSecond: 10 });
+  assert.deepEqual(history.rates(), { atMs: 10_000, inPerSecond: 100, storedPerSecond: 10 });
   // A topic that was made again.
   history.add(look(11_000, 0, 0));
-  assert.deepEqual(history.rates(), { inPerSecond: 0, storedPerSecond: 0 });
+  assert.deepEqual(history.rates(), { atMs: 11_000, inPerSecond: 0, storedPerSecond: 0 });
+  history.add(look(60_000, 0, 0));
+  assert.equal(history.rates(), undefined, "nobody looked for a long time before");
 });
 
 Deno.test("TopicHistory.lagSeconds() is the age of the oldest message that is not stored", async (t) => {
@@ -260,7 +268,8 @@ Deno.test("readiness() names what is missing", async (t) => {
   const statistics = new FlowStatistics({ clock });
   const servers = new Servers(clock);
   const offline = new Map<number, string>();
-  const parts = { statistics, servers, clock, offline };
+  const heldBack = new Map<number, SeenHeldBack>();
+  const parts = { statistics, servers, clock, offline, heldBack };
   const reasons = (): readonly string[] => readiness(parts).reasons;
   await t.step("at the start", () => {
     assert.deepEqual(reasons(), [
@@ -315,8 +324,29 @@ Deno.test("readiness() names what is missing", async (t) => {
     assert.deepEqual(reasons(), ["another program is in the group"]);
     statistics.noticed("neighbours", undefined);
     statistics.noticed("offsets", "set by a tool");
-    const health = readiness({ statistics, servers, clock, offline: new Map() });
-    assert.deepEqual(health, { ok: true, reasons: [], notes: ["set by a tool"] });
+    assert.deepEqual(readiness(parts), { ok: true, reasons: [], notes: ["set by a tool"] });
+  });
+  await t.step("a transaction that stays open: ready, with a warning", async () => {
+    const sinceMs = clock.elapsedMs();
+    statistics.assigned([2]);
+    heldBack.set(2, { offset: 7, messages: 3, sinceMs, seenMs: sinceMs });
+    heldBack.set(9, { offset: 0, messages: 1, sinceMs, seenMs: sinceMs });
+    assert.deepEqual(readiness(parts).notes, ["set by a tool"], "most of them end soon");
+    await clock.advance(60_000);
+    statistics.ticked();
+    for (const name of ["kafka", "postgres"] as const) servers.answered(name, undefined);
+    const text = "partition 2: 3 messages wait behind a transaction that is open since offset 7";
+    const wanted = { ok: true, reasons: [], notes: ["set by a tool", text] };
+    assert.deepEqual(readiness(parts), wanted, "and those of others are told of by others");
+  });
+  await t.step("while Kafka is away nothing is said of partitions", () => {
+    offline.set(2, "no broker leads it");
+    servers.failed("kafka", new NoAnswerError("refused"));
+    assert.deepEqual(readiness(parts), {
+      ok: false,
+      reasons: ["Kafka does not answer since 00:01:11 UTC: refused"],
+      notes: ["set by a tool"],
+    });
   });
 });
 
@@ -330,10 +360,13 @@ class Watched {
   readonly statistics = new FlowStatistics({ clock: this.clock });
   readonly monitor = new Monitor({
     member: this.kafka.member("g"),
-    readLedger: () => this.store.readLedger(),
+    tables: {
+      ledger: () => this.store.readLedger(),
+      openDeadLetters: () => this.store.openDeadLetters(),
+    },
     cache: this.cache,
     breakers: this.breakers,
-    neighbour: () => this.statistics.neighbour,
+    statistics: this.statistics,
     clock: this.clock,
   });
   readonly #stop = new AbortController();
@@ -386,8 +419,8 @@ Deno.test("liveStatus() says in words how the flow is", async (t) => {
     await watched.seconds(10);
     says("behind", /30 messages are waiting/);
     const { lag } = liveStatus(watched);
-    // The first look came up to a second later, and counts when the next one begins.
-    assert.deepEqual([lag.messages, lag.seconds, lag.etaSeconds], [30, 8, null]);
+    // The first look came up to a second later.
+    assert.deepEqual([lag.messages, lag.seconds, lag.etaSeconds], [30, 9, null]);
     assert.deepEqual(lag.partitions.map(({ isAssigned }) => isAssigned), [true, false]);
   });
   await t.step("working, then idle", async () => {
@@ -473,11 +506,130 @@ Deno.test("liveStatus() says in words how the flow is", async (t) => {
   await t.step("waiting: PostgreSQL is away, which matters most", async () => {
     store.failNext("readLedger", new TransientError("no such table"));
     await watched.seconds(1);
-    says("waiting", /PostgreSQL refuses: no such table/);
+    says("waiting", /PostgreSQL refuses: no such table\. Kafka does not answer\. Nobody knows/);
+    kafka.setBrokersAway(false);
     store.failNext("readLedger", new NoAnswerError("refused"));
     await watched.seconds(1);
     says("waiting", /PostgreSQL does not answer/);
   });
+});
+
+/** Without a word on what changes all the time. */
+function ages(status: LiveStatus): Readonly<Record<string, number | undefined>> {
+  const { nowMs, rates, lag, ledger, openDeadLetters } = status;
+  const age = (atMs: number | null | undefined): number | undefined =>
+    typeof atMs === "number" ? (nowMs - atMs) / 1_000 : undefined;
+  return {
+    rates: age(rates?.measuredAtMs),
+    lag: age(lag.measuredAtMs),
+    ledger: age(ledger?.measuredAtMs),
+    openDeadLetters: age(openDeadLetters?.measuredAtMs),
+  };
+}
+
+Deno.test("liveStatus() says of each figure when it was measured", async (t) => {
+  await using watched = new Watched();
+  const { kafka, store, statistics } = watched;
+  await t.step("before the first looks nothing is known", () => {
+    const { rates, lag, ledger, openDeadLetters } = liveStatus(watched);
+    assert.deepEqual([rates, ledger, openDeadLetters], [null, null, null]);
+    assert.deepEqual([lag.messages, lag.seconds, lag.measuredAtMs], [null, null, null]);
+  });
+  await t.step("what was looked at just now; rates need a second look", async () => {
+    await store.openLedgerLine(kafka.identity(), 0, 0);
+    kafka.append(0, Array.from({ length: 30 }, () => ({ key: null, value: null })));
+    await watched.seconds(11);
+    const wanted = { rates: 1, lag: 0, ledger: 0, openDeadLetters: 1 };
+    assert.deepEqual(ages(liveStatus(watched)), wanted);
+  });
+  await t.step("PostgreSQL away: the lag of our own partition is known all the same", async () => {
+    statistics.assigned([0, 1]);
+    statistics.placed(0, 10);
+    statistics.placed(1, 0);
+    for (let second = 0; second < 20; second++) {
+      store.failNext("readLedger", new TransientError("refused"));
+    }
+    await watched.seconds(20);
+    const status = liveStatus(watched);
+    assert.deepEqual(ages(status), { rates: 20, lag: 0, ledger: 20, openDeadLetters: 21 });
+    assert.equal(status.lag.messages, 20);
+    assert.equal(isFresh(status.ledger, status.nowMs), false);
+    assert.equal(status.history.length, 11, "no rate is drawn that was not measured");
+    await watched.seconds(3);
+  });
+  await t.step("Kafka away: what is behind is not known any more", async () => {
+    kafka.setBrokersAway(true);
+    await watched.seconds(30);
+    const status = liveStatus(watched);
+    assert.deepEqual(ages(status), { rates: 30, lag: 30, ledger: 0, openDeadLetters: 4 });
+    assert.equal(status.lag.messages, 20, "as it was seen last");
+    kafka.setBrokersAway(false);
+    await watched.seconds(2);
+  });
+  await t.step("a sum is as old as its oldest part", async () => {
+    kafka.setLeader(1, "none");
+    await watched.seconds(15);
+    const { lag, nowMs } = liveStatus(watched);
+    assert.deepEqual(
+      lag.partitions.map(({ measuredAtMs }) => (nowMs - measuredAtMs!) / 1_000),
+      [0, 15],
+    );
+    assert.equal(nowMs - lag.measuredAtMs!, 15_000);
+  });
+  await t.step("a wall clock that jumps makes no figure younger", async () => {
+    watched.clock.jump(-3_600_000);
+    const { lag, nowMs } = liveStatus(watched);
+    assert.equal(nowMs - lag.measuredAtMs!, 15_000);
+  });
+});
+
+Deno.test("liveStatus() does not know the lag of a partition that was never seen", async () => {
+  await using watched = new Watched();
+  watched.kafka.setLeader(1, "none");
+  await watched.seconds(3);
+  const { lag } = liveStatus(watched);
+  assert.deepEqual([lag.messages, lag.measuredAtMs], [null, null]);
+  const unknown = lag.partitions[1]!;
+  assert.deepEqual([unknown.endOffset, unknown.lagMessages, unknown.lagSeconds], [
+    null,
+    null,
+    null,
+  ]);
+});
+
+Deno.test("liveStatus() does not know the lag before the ledger was read", async () => {
+  await using watched = new Watched();
+  watched.kafka.append(0, [{ key: null, value: null }]);
+  for (let look = 0; look < 5; look++) {
+    watched.store.failNext("readLedger", new TransientError("refused"));
+  }
+  await watched.seconds(3);
+  const [{ endOffset, lagMessages }] = liveStatus(watched).lag.partitions as [LivePartition];
+  assert.deepEqual([endOffset, lagMessages], [1, null], "not the whole log");
+});
+
+Deno.test("liveStatus() gives the counts of this process as they were when the ledger was read", async () => {
+  await using watched = new Watched();
+  const { statistics } = watched;
+  statistics.assigned([0]);
+  statistics.placed(0, 0);
+  await watched.seconds(2);
+  statistics.stored(report());
+  const before = liveStatus(watched);
+  assert.deepEqual([before.ledger?.sinceStart.inserted, before.sinceStart.inserted], [0, 1]);
+  await watched.seconds(2);
+  assert.equal(liveStatus(watched).ledger?.sinceStart.inserted, 1);
+});
+
+Deno.test("liveStatus() tells what waits behind open transactions", async () => {
+  await using watched = new Watched();
+  watched.kafka.transactionalProducer().append(0, [{ key: null, value: null }]);
+  await watched.seconds(7);
+  const { nowMs, lag: { partitions: [first, second] } } = liveStatus(watched);
+  const { sinceMs, measuredAtMs, ...held } = first!.heldBack!;
+  assert.deepEqual(held, { offset: 0, messages: 1 });
+  assert.deepEqual([nowMs - sinceMs, nowMs - measuredAtMs], [7_000, 2_000]);
+  assert.equal(second!.heldBack, null);
 });
 
 Deno.test("Monitor takes a server that never answers for away, and asks it no second time", async () => {

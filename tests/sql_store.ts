@@ -28,6 +28,12 @@ export function storeOnSql(pool: SqlPool): StoreUnderTest {
     rows: async () => (await pool.query({ action: "look at rows", text: ROWS })).rows.map(rowOf),
     deadLetters: async () =>
       (await pool.query({ action: "look at dead letters", text: DEAD_LETTERS })).rows.map(letterOf),
+    resolveDeadLetters: async () => {
+      await pool.query({
+        action: "resolve dead letters",
+        text: "UPDATE dead_letters SET resolution = 'discarded', resolved_at = now()",
+      });
+    },
     emptyReadings: async () => {
       await pool.query({ action: "empty sensor_events", text: "TRUNCATE sensor_events" });
     },

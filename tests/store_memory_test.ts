@@ -26,6 +26,7 @@ storeContract("createMemoryStore()", async (use) => {
           headers: JSON.parse(headersJson),
         })).toSorted((a, b) => a.offset - b.offset),
       ),
+    resolveDeadLetters: () => Promise.resolve(store.resolveDeadLetters()),
     emptyReadings: () => Promise.resolve(store.emptyReadings()),
     reset: () => {
       store = createMemoryStore();

@@ -132,6 +132,7 @@ class Consumer {
   readonly #chores: Chores;
   readonly #notices: Notices;
   readonly #openTransactions: OpenTransactions;
+  readonly #floodGuard: FloodGuard;
   readonly #offline: OfflinePartitions;
   readonly #stop = new AbortController();
   /** Undefined before the group has let us in. */
@@ -151,7 +152,8 @@ class Consumer {
       standing: (topic) => this.#standing(topic),
       quietMsMax: options.watchdogSeconds * 1_000,
     });
-    this.#observer = tellAll([new FloodGuard(options, parts), parts.observer ?? {}]);
+    this.#floodGuard = new FloodGuard(options, parts);
+    this.#observer = tellAll([this.#floodGuard, parts.observer ?? {}]);
     this.#upkeep = new LastValuesUpkeep({ ...parts, observer: this.#observer });
     this.#chores = new Chores(parts);
     this.#notices = new Notices({ log: parts.log, observer: this.#observer });
@@ -298,6 +300,7 @@ class Consumer {
           (givenUp) => this.#openTransactions.look(this.#placer.places, givenUp),
           CHECK_MS_MAX,
         );
+        chores.start("flood", (givenUp) => this.#floodGuard.look(givenUp), CHECK_MS_MAX);
       }
       if (this.#end !== undefined) {
         chores.start("end", (givenUp) => this.#stopIfAllEnded(givenUp), CHECK_MS_MAX);

@@ -3,10 +3,14 @@
  * schema that has moved on. It stops nothing and drops nothing, for each of them is kept as a dead
  * letter; but a flow that only fills that table looks healthy by every other measure.
  *
+ * It is over when most messages are readings again, or when a person has resolved every dead letter:
+ * after a burst there may come no messages that could end it.
+ *
  * @module
  */
 import type { Clock } from "../clock.ts";
 import type { Log } from "../log.ts";
+import type { Store } from "../postgres/store.ts";
 import type { RejectionReason } from "../reading/rejection.ts";
 import type { BatchReport, FlowObserver } from "./observer.ts";
 
@@ -39,6 +43,8 @@ const OVER = 0.5;
 
 /** What the guard needs beside its settings. */
 export interface FloodGuardParts {
+  /** Knows how many dead letters are open. */
+  readonly store: Pick<Store, "openDeadLetters">;
   /** Measures from one reminder to the next. */
   readonly clock: Clock;
   /** Hears of a flood. */
@@ -51,7 +57,7 @@ export interface FloodGuardParts {
 export class FloodGuard {
   readonly #settings: FloodSettings;
   readonly #parts: FloodGuardParts;
-  readonly #window: FloodWindow;
+  #window: FloodWindow;
   #isFlooded = false;
   #saidMs = 0;
 
@@ -71,6 +77,25 @@ export class FloodGuard {
     if (share > shareMax) this.#flooded();
     else if (this.#isFlooded && share <= shareMax * OVER) this.#over();
     else if (this.#isFlooded) this.#flooded();
+  }
+
+  /**
+   * Looks whether a person has resolved every dead letter. Without a flood nobody is asked.
+   *
+   * @param givenUp aborts when nobody waits for the answer any more
+   */
+  async look(givenUp: AbortSignal): Promise<void> {
+    if (!this.#isFlooded) return;
+    const window = this.#window;
+    const { deadLettersEver } = window;
+    const open = await this.#parts.store.openDeadLetters();
+    // A count that was begun before a batch does not know its dead letters.
+    const isOld = window !== this.#window || deadLettersEver !== window.deadLettersEver;
+    if (givenUp.aborted || isOld || !this.#isFlooded || open.count > 0) return;
+    this.#window = new FloodWindow(this.#settings.deadLetterAlarmMessages);
+    this.#isFlooded = false;
+    this.#parts.observer?.flooded(undefined);
+    this.#parts.log.info("every dead letter has been resolved: the alarm is over");
   }
 
   #flooded(): void {
@@ -116,6 +141,8 @@ class FloodWindow {
   readonly #counts = new Map<RejectionReason, number>();
   #messages = 0;
   #deadLetters = 0;
+  /** Dead letters that ever came. */
+  deadLettersEver = 0;
 
   constructor(messagesMin: number) {
     this.#messagesMin = messagesMin;
@@ -129,6 +156,7 @@ class FloodWindow {
   add(messages: number, rejections: Piece["rejections"]): void {
     this.#pieces.push({ messages, rejections });
     this.#messages += messages;
+    for (const count of rejections.values()) this.deadLettersEver += count;
     this.#count(rejections, 1);
     // A piece goes when the later ones are enough. Each has a message, so there are never many.
     while (this.#messages - this.#pieces[0]!.messages >= this.#messagesMin) {

@@ -183,29 +183,35 @@ async function readingsCsv(
   };
 }
 
-async function deadLetters(request: HttpRequest, { pages }: ApiParts): Promise<HttpAnswer> {
-  const parameters = new Parameters(request.query, ["limit", "before", "reason"]);
+async function deadLetters(request: HttpRequest, { pages, clock }: ApiParts): Promise<HttpAnswer> {
+  const parameters = new Parameters(request.query, ["limit", "before", "reason", "state"]);
   const limit = parameters.whole("limit", { fallback: PAGE_ROWS, min: 1, max: PAGE_ROWS_MAX });
   const before = parameters.text("before", 19);
   if (before !== undefined && !/^\d{1,18}$/.test(before)) {
     throw new HttpError(400, "before must be the value of next from an earlier page");
   }
   const reason = parameters.choice("reason", REJECTION_REASONS);
+  const state = parameters.choice("state", ["open", "all"]) ?? "all";
+  const nowMs = clock.now();
   // One more says whether there is another page.
-  const rows = await pages.deadLetters({ beforeId: before, reason, limit: limit + 1 });
+  const rows = await pages.deadLetters({ beforeId: before, reason, state, limit: limit + 1 });
   const shown = rows.slice(0, limit);
   return jsonAnswer({
+    nowMs,
+    reasons: await pages.deadLetterReasons(),
     deadLetters: shown.map(deadLetterJson),
     next: rows.length > limit ? shown.at(-1)?.id : null,
   });
 }
 
-async function ledger(request: HttpRequest, { pages }: ApiParts): Promise<HttpAnswer> {
+async function ledger(request: HttpRequest, { pages, clock }: ApiParts): Promise<HttpAnswer> {
   new Parameters(request.query, []);
+  const nowMs = clock.now();
   const lines = await pages.ledger();
   // Counting them reads a whole index, which can take longer than a reader may.
-  const reasons = await pages.deadLetterReasons().catch(() => undefined);
+  const reasons = await pages.deadLetterCounts().catch(() => undefined);
   return jsonAnswer({
+    nowMs,
     sums: ledgerSums(lines),
     deadLetterReasons: reasons === undefined ? null : Object.fromEntries(reasons),
     lines: lines.map(({ topic, ...line }) => ({ ...topic, ...line })),

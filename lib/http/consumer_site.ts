@@ -163,9 +163,9 @@ export async function openConsumerSite(
   const metrics = new ConsumerMetrics();
   const statistics = new FlowStatistics({ clock, onStored: (report) => metrics.stored(report) });
   const pages = openPages(pools.readers);
-  const readLedger = openPages(pools.monitor).ledger;
+  const tables = openPages(pools.monitor);
   const neighbour = (): string | undefined => statistics.neighbour;
-  const monitor = new Monitor({ member, breakers, cache, readLedger, clock, neighbour });
+  const monitor = new Monitor({ member, breakers, cache, tables, clock, statistics });
   const streams = new EventStreams();
   const shown = { statistics, monitor, clock };
   const status = (): LiveStatus => liveStatus(shown);
@@ -181,8 +181,8 @@ export async function openConsumerSite(
       healthHandler({
         liveness: () => liveness(statistics),
         readiness: () => {
-          const { servers, offline } = monitor;
-          return readiness({ statistics, servers, offline, clock });
+          const { servers, offline, heldBack } = monitor;
+          return readiness({ statistics, servers, offline, heldBack, clock });
         },
       }),
       ...[

@@ -5,8 +5,11 @@
  * @module
  */
 import type { Clock } from "../clock.ts";
+import { OPEN_MS_MAX } from "../consumer/open_transactions.ts";
+import { heldBackText } from "../kafka/message.ts";
 import { clockText } from "../time_text.ts";
-import type { Servers, ServerStatus } from "./servers.ts";
+import type { SeenHeldBack } from "./monitor.ts";
+import { isThere, type Servers, type ServerStatus } from "./servers.ts";
 import type { FlowStatistics } from "./statistics.ts";
 
 /** An answer, with the reasons for a no. */
@@ -55,9 +58,11 @@ export function readiness(
     readonly clock: Clock;
     /** See `Monitor.offline`. */
     readonly offline: ReadonlyMap<number, string>;
+    /** See `Monitor.heldBack`. */
+    readonly heldBack: ReadonlyMap<number, SeenHeldBack>;
   },
 ): Health {
-  const { statistics, servers, clock, offline } = parts;
+  const { statistics, servers, clock } = parts;
   const reasons = [...liveness(statistics).reasons];
   if (statistics.totals.rebalances === 0) reasons.push("the group has not assigned partitions yet");
   for (const [name, title] of [["kafka", "Kafka"], ["postgres", "PostgreSQL"]] as const) {
@@ -72,16 +77,12 @@ export function readiness(
   for (const { step, partitions, text } of statistics.troubles) {
     reasons.push(`${step} fails in partition ${partitions.join(", ")}: ${text}`);
   }
-  const ours = statistics.assignedPartitions;
-  const lost = ours.filter((partition) => offline.has(partition)).map((partition) =>
-    `partition ${partition} cannot be read: ${offline.get(partition)}; start its broker`
-  );
-  const isAllLost = lost.length > 0 && lost.length === ours.length;
+  const { lost, isAllLost, held } = topicNotes(parts);
   if (isAllLost) reasons.push(...lost);
   // Offsets that another program has set keep nothing from flowing.
   const others = statistics.notices.filter(({ kind }) => kind === "offsets");
   for (const { kind, text } of statistics.notices) if (kind !== "offsets") reasons.push(text);
-  const notes = [...others.map(({ text }) => text), ...(isAllLost ? [] : lost)];
+  const notes = [...others.map(({ text }) => text), ...(isAllLost ? [] : lost), ...held];
   return { ok: reasons.length === 0, reasons, ...(notes.length > 0 && { notes }) };
 }
 
@@ -99,6 +100,22 @@ function absenceText(title: string, { state, sinceMs, detail }: ServerStatus): s
     case "degraded":
       return undefined;
   }
+}
+
+/** What the brokers said of our partitions; nothing while they do not answer. */
+function topicNotes(
+  { statistics, servers, offline, heldBack, clock }: Parameters<typeof readiness>[0],
+): { readonly lost: readonly string[]; readonly isAllLost: boolean; readonly held: string[] } {
+  const ours = isThere(servers.states.kafka) ? statistics.assignedPartitions : [];
+  const lost = ours.filter((partition) => offline.has(partition)).map((partition) =>
+    `partition ${partition} cannot be read: ${offline.get(partition)}; start its broker`
+  );
+  const held = ours.flatMap((partition) => {
+    const seen = heldBack.get(partition);
+    const isLong = seen !== undefined && clock.elapsedMs() - seen.sinceMs >= OPEN_MS_MAX;
+    return isLong ? [heldBackText(partition, seen)] : [];
+  });
+  return { lost, isAllLost: lost.length > 0 && lost.length === ours.length, held };
 }
 
 function seconds(ms: number): string {

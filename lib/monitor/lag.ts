@@ -6,7 +6,7 @@
 
 /** One look at the whole topic. */
 export interface TopicSample {
-  /** When, in `elapsedMs`. */
+  /** When it was taken, in `elapsedMs`. */
   readonly atMs: number;
   /** The end of each partition's log. */
   readonly ends: ReadonlyMap<number, number>;
@@ -24,7 +24,7 @@ export interface TopicRates {
 
 /** Rates at one moment, for a chart. */
 export interface RatePoint extends TopicRates {
-  /** ms since 1970. */
+  /** When they were measured: in `elapsedMs` here, in ms since 1970 in the status. */
   readonly atMs: number;
 }
 
@@ -44,16 +44,15 @@ export class TopicHistory {
     if (this.#samples.length > SAMPLES_MAX) this.#samples.shift();
   }
 
-  /** Rates up to the last look; 0 before there are two. */
-  rates(): TopicRates {
+  /** Rates up to the last look; undefined before there are two that are not far apart. */
+  rates(): RatePoint | undefined {
     const newest = this.#samples.at(-1);
     const oldest = this.#samples.find(({ atMs }) => atMs >= (newest?.atMs ?? 0) - RATE_WINDOW_MS);
-    if (newest === undefined || oldest === undefined || newest === oldest) {
-      return { inPerSecond: 0, storedPerSecond: 0 };
-    }
+    if (newest === undefined || oldest === undefined || newest === oldest) return undefined;
     const seconds = (newest.atMs - oldest.atMs) / 1_000;
     // Both can go back: a topic that was made again, a ledger that was emptied.
     return {
+      atMs: newest.atMs,
       inPerSecond: Math.max(0, sumOf(newest.ends) - sumOf(oldest.ends)) / seconds,
       storedPerSecond: Math.max(0, newest.passed - oldest.passed) / seconds,
     };

@@ -5,14 +5,15 @@
  */
 import type { Flood } from "../consumer/flood_guard.ts";
 import { type Stage, STAGES } from "../consumer/observer.ts";
-import type { LedgerLine } from "../postgres/store.ts";
+import type { HeldBack } from "../kafka/message.ts";
+import type { LedgerLine, OpenDeadLetters } from "../postgres/store.ts";
 import type { Clock } from "../clock.ts";
 import type { ServerName } from "../errors.ts";
 import type { SlidingHistogram } from "./histogram.ts";
 import { etaSeconds, type RatePoint, type TopicRates } from "./lag.ts";
-import type { Monitor } from "./monitor.ts";
-import type { ServerStatus } from "./servers.ts";
-import type { FlowStatistics, Notice, Trouble } from "./statistics.ts";
+import type { Monitor, SeenHeldBack } from "./monitor.ts";
+import { isThere, type ServerStatus } from "./servers.ts";
+import type { FlowStatistics, FlowTotals, Notice, Trouble } from "./statistics.ts";
 
 /** The state of the flow in a word. */
 export type FlowState =
@@ -39,18 +40,31 @@ export interface Quantiles {
   readonly p99: number;
 }
 
+/** When a figure was measured. Nobody may take an old one for what is true now. */
+export interface Measured {
+  /** ms since 1970. */
+  readonly measuredAtMs: number;
+}
+
+/** Older figures are not what is true now, ms. */
+export const FIGURE_AGE_MS_MAX = 10_000;
+
 /** One partition, of whichever member. */
 export interface LivePartition {
   /** Number of the partition. */
   readonly partition: number;
-  /** The first offset that is not stored; null: the ledger has no line yet. */
+  /** The first offset that is not stored; null: the ledger has no line yet, or was not read. */
   readonly nextOffset: number | null;
-  /** The end of the log. */
-  readonly endOffset: number;
-  /** Offsets between the two. */
-  readonly lagMessages: number;
-  /** Age of the oldest message that is not stored, seconds. */
-  readonly lagSeconds: number;
+  /** The end of the log; null: never seen. */
+  readonly endOffset: number | null;
+  /** Offsets between the two; null: not known. */
+  readonly lagMessages: number | null;
+  /** Age of the oldest message that is not stored, seconds; null: not known. */
+  readonly lagSeconds: number | null;
+  /** When all that is known of it was true, ms since 1970; null: never. */
+  readonly measuredAtMs: number | null;
+  /** What waits behind an open transaction and cannot be read yet; null: nothing that was seen. */
+  readonly heldBack: HeldBack & Measured & { readonly sinceMs: number } | null;
   /** Whether this process reads it. */
   readonly isAssigned: boolean;
   /** Nobody reads it, and this process shall tell of its lag. */
@@ -77,6 +91,12 @@ export interface LedgerSums {
   readonly unaccounted: number;
 }
 
+/** What became of messages and offsets. */
+export type OutcomeCounts = Pick<
+  FlowTotals,
+  "messages" | "inserted" | "duplicates" | "deadLetters" | "skipped"
+>;
+
 /** See the module. Every time is in ms since 1970. */
 export interface LiveStatus {
   /** When this was put together. */
@@ -93,8 +113,8 @@ export interface LiveStatus {
   readonly trouble: Trouble | null;
   /** What a person should know, the oldest first. */
   readonly notices: readonly Notice[];
-  /** Messages per second, of the whole topic. */
-  readonly rates: TopicRates;
+  /** Messages per second, of the whole topic; null: not measured yet. */
+  readonly rates: TopicRates & Measured | null;
   /** Of this process, last minute; null: nothing was stored. */
   readonly latency: {
     /** From the message's time in Kafka to the commit of its transaction. */
@@ -102,12 +122,14 @@ export interface LiveStatus {
     /** The stages of a batch. */
     readonly stagesMs: Readonly<Record<Stage, Quantiles | null>>;
   };
-  /** The whole topic. */
+  /** The whole topic. A sum is as old as its oldest part, and not known if one of them is not. */
   readonly lag: {
+    /** ms since 1970; null: it is not known. */
+    readonly measuredAtMs: number | null;
     /** Sum over the partitions. */
-    readonly messages: number;
+    readonly messages: number | null;
     /** The worst of the partitions. */
-    readonly seconds: number;
+    readonly seconds: number | null;
     /** Until it is gone at the present rates; null: it does not shrink. */
     readonly etaSeconds: number | null;
     /** By rising number. */
@@ -127,7 +149,14 @@ export interface LiveStatus {
     readonly rejections: Readonly<Record<string, number>>;
   };
   /** All topics that the ledger knows; null: not read yet. */
-  readonly ledger: LedgerSums | null;
+  readonly ledger:
+    | LedgerSums & Measured & {
+      /** What this process had counted when it asked for the ledger. */
+      readonly sinceStart: OutcomeCounts;
+    }
+    | null;
+  /** Those that nobody has replayed or given up; null: not counted yet. */
+  readonly openDeadLetters: OpenDeadLetters & Measured | null;
   /** Rates of the last minutes. */
   readonly history: readonly RatePoint[];
 }
@@ -148,10 +177,10 @@ const BEHIND_SECONDS = 5;
 /** Puts the status together. Asks nobody. */
 export function liveStatus(parts: LiveStatusParts): LiveStatus {
   const { statistics, monitor, clock } = parts;
-  const partitions = livePartitions(parts);
-  const rates = monitor.history.rates();
-  const lagMessages = partitions.reduce((sum, { lagMessages }) => sum + lagMessages, 0);
+  const dated = datesOf(clock);
   const { retries, ...totals } = statistics.totals;
+  const { openDeadLetters } = monitor;
+  const rates = monitor.history.rates();
   const withoutSummary = {
     nowMs: clock.now(),
     startedAtMs: statistics.startedAtMs,
@@ -159,29 +188,79 @@ export function liveStatus(parts: LiveStatusParts): LiveStatus {
     servers: monitor.servers.states,
     trouble: statistics.troubles.toSorted((a, b) => a.sinceMs - b.sinceMs)[0] ?? null,
     notices: statistics.notices,
-    rates,
+    rates: rates === undefined ? null : ratesOf(rates, dated),
     latency: {
       delayMs: quantilesOf(statistics.delay),
       stagesMs: Object.fromEntries(
         STAGES.map((stage) => [stage, quantilesOf(statistics.stages[stage])]),
       ) as Record<Stage, Quantiles | null>,
     },
-    lag: {
-      messages: lagMessages,
-      seconds: Math.max(0, ...partitions.map(({ lagSeconds }) => lagSeconds)),
-      etaSeconds: etaSeconds(lagMessages, rates) ?? null,
-      partitions,
-    },
+    lag: lagOf(livePartitions(parts), rates),
     sinceStart: {
       ...totals,
       conflicts: statistics.rejections.get("id_conflict") ?? 0,
       retries: retries.placing + retries.storing,
       rejections: Object.fromEntries(statistics.rejections),
     },
-    ledger: monitor.ledger === undefined ? null : ledgerSums(monitor.ledger),
-    history: monitor.ratePoints,
+    ledger: ledgerOf(monitor, dated),
+    openDeadLetters: openDeadLetters === undefined ? null : {
+      count: openDeadLetters.count,
+      isMore: openDeadLetters.isMore,
+      measuredAtMs: dated(openDeadLetters.seenMs),
+    },
+    history: monitor.ratePoints.map((point) => ({ ...point, atMs: dated(point.atMs) })),
   };
   return { ...withoutSummary, summary: summaryOf(withoutSummary, statistics.flood) };
+}
+
+/** Whether a figure still says what is true now. */
+export function isFresh(
+  measured: { readonly measuredAtMs: number | null } | null,
+  nowMs: number,
+): boolean {
+  const measuredAtMs = measured?.measuredAtMs ?? null;
+  return measuredAtMs !== null && nowMs - measuredAtMs <= FIGURE_AGE_MS_MAX;
+}
+
+/** Turns `elapsedMs` into dates. The wall clock can jump; the age of a figure must not. */
+function datesOf(clock: Clock): (seenMs: number) => number {
+  const startMs = clock.now() - clock.elapsedMs();
+  return (seenMs) => Math.round(startMs + seenMs);
+}
+
+function ratesOf(
+  { atMs, ...rates }: RatePoint,
+  dated: (seenMs: number) => number,
+): LiveStatus["rates"] {
+  return { ...rates, measuredAtMs: dated(atMs) };
+}
+
+function ledgerOf({ ledger }: Monitor, dated: (seenMs: number) => number): LiveStatus["ledger"] {
+  if (ledger === undefined) return null;
+  const { messages, inserted, duplicates, deadLetters, skipped } = ledger.totals;
+  return {
+    ...ledgerSums(ledger.lines),
+    sinceStart: { messages, inserted, duplicates, deadLetters, skipped },
+    measuredAtMs: dated(ledger.seenMs),
+  };
+}
+
+function lagOf(
+  partitions: readonly LivePartition[],
+  rates: TopicRates | undefined,
+): LiveStatus["lag"] {
+  let [messages, seconds, measuredAtMs] = [0, 0, Infinity];
+  for (const each of partitions) {
+    if (each.lagMessages === null) measuredAtMs = -Infinity;
+    messages += each.lagMessages ?? 0;
+    seconds = Math.max(seconds, each.lagSeconds ?? 0);
+    measuredAtMs = Math.min(measuredAtMs, each.measuredAtMs ?? -Infinity);
+  }
+  if (!Number.isFinite(measuredAtMs)) {
+    return { measuredAtMs: null, messages: null, seconds: null, etaSeconds: null, partitions };
+  }
+  const eta = rates === undefined ? undefined : etaSeconds(messages, rates);
+  return { measuredAtMs, messages, seconds, etaSeconds: eta ?? null, partitions };
 }
 
 /** Sums up lines of the ledger. */
@@ -200,34 +279,60 @@ export function ledgerSums(lines: readonly LedgerLine[]): LedgerSums {
   return { passed, ...parts, unaccounted: passed - accounted };
 }
 
-function livePartitions({ statistics, monitor, clock }: LiveStatusParts): LivePartition[] {
-  const ledger = monitor.presentLedger;
-  const elapsedMs = clock.elapsedMs();
+function livePartitions(parts: LiveStatusParts): LivePartition[] {
+  const { monitor } = parts;
   const numbers = new Set([...monitor.watermarks.keys(), ...monitor.offline.keys()]);
-  return [...numbers].sort((a, b) => a - b).map((partition) => {
-    const { low, high } = monitor.watermarks.get(partition) ?? { low: 0, high: 0 };
-    const position = statistics.positions.get(partition);
-    const line = ledger.get(partition);
-    // Our own position is newer than the last look at the ledger.
-    const next = Math.max(position?.nextOffset ?? 0, line?.next ?? low);
-    const lastAtMs = position?.lastMessageAtMs;
-    const lastMessageAgeMs = lastAtMs === undefined ? undefined : clock.now() - lastAtMs;
-    const lagMessages = Math.max(0, high - next);
-    return {
-      partition,
-      nextOffset: position?.nextOffset ?? line?.next ?? null,
-      // The last look at the topic can be older than what has been stored since.
-      endOffset: Math.max(high, next),
-      lagMessages,
-      lagSeconds: lagMessages === 0 ? 0 : monitor.history.lagSeconds(
-        { partition, nextOffset: next },
-        { elapsedMs, lastMessageAgeMs },
-      ),
-      isAssigned: statistics.assignedPartitions.includes(partition),
-      isOrphan: statistics.orphans.includes(partition),
-      offline: monitor.offline.get(partition) ?? null,
-    };
-  });
+  return [...numbers].sort((a, b) => a - b).map((partition) => livePartition(parts, partition));
+}
+
+function livePartition(
+  { statistics, monitor, clock }: LiveStatusParts,
+  partition: number,
+): LivePartition {
+  const dated = datesOf(clock);
+  const marks = monitor.watermarks.get(partition);
+  const position = statistics.positions.get(partition);
+  const line = monitor.presentLedger.get(partition);
+  const held = monitor.heldBack.get(partition);
+  const rest = {
+    partition,
+    nextOffset: position?.nextOffset ?? line?.next ?? null,
+    isAssigned: statistics.assignedPartitions.includes(partition),
+    isOrphan: statistics.orphans.includes(partition),
+    offline: monitor.offline.get(partition) ?? null,
+    heldBack: held === undefined ? null : heldBackOf(held, dated),
+  };
+  // Where a partition of ours stands is known at any time, the others' from the ledger alone.
+  const storedSeenMs = position === undefined ? monitor.ledger?.seenMs : Infinity;
+  if (marks === undefined || storedSeenMs === undefined) {
+    const endOffset = marks?.high ?? null;
+    return { ...rest, endOffset, lagMessages: null, lagSeconds: null, measuredAtMs: null };
+  }
+  // Our own position is newer than the last look at the ledger.
+  const next = Math.max(position?.nextOffset ?? 0, line?.next ?? marks.low);
+  const lastAtMs = position?.lastMessageAtMs;
+  const lastMessageAgeMs = lastAtMs === undefined ? undefined : clock.now() - lastAtMs;
+  const lagMessages = Math.max(0, marks.high - next);
+  const seenMs = Math.min(marks.seenMs, storedSeenMs);
+  const lagSeconds = lagMessages === 0 ? 0 : monitor.history.lagSeconds(
+    { partition, nextOffset: next },
+    { elapsedMs: seenMs, lastMessageAgeMs },
+  );
+  return {
+    ...rest,
+    // The last look at the topic can be older than what has been stored since.
+    endOffset: Math.max(marks.high, next),
+    lagMessages,
+    lagSeconds,
+    measuredAtMs: dated(seenMs),
+  };
+}
+
+function heldBackOf(
+  { offset, messages, sinceMs, seenMs }: SeenHeldBack,
+  dated: (seenMs: number) => number,
+): LivePartition["heldBack"] {
+  return { offset, messages, sinceMs: dated(sinceMs), measuredAtMs: dated(seenMs) };
 }
 
 function quantilesOf(histogram: SlidingHistogram): Quantiles | null {
@@ -240,71 +345,68 @@ function summaryOf(
   status: Omit<LiveStatus, "summary">,
   flood: Flood | undefined,
 ): LiveStatus["summary"] {
-  const { servers, rates, lag, trouble, ledger, notices } = status;
-  const rate = `${Math.round(rates.storedPerSecond)} messages/s`;
-  const absence = absenceOf("PostgreSQL", servers.postgres) ?? absenceOf("Kafka", servers.kafka);
+  const { servers, lag, trouble, ledger, notices } = status;
+  const absence = absenceOf(servers);
   if (absence !== undefined) return absence;
   if (trouble !== null) return troubleSummary(trouble, lag.partitions);
   const notice = notices.find(({ kind }) => kind !== "offsets");
   if (notice !== undefined) return noticeSummary(notice);
-  if (flood !== undefined) return { state: "degraded", text: floodText(flood) };
-  const redis = absenceOf("Redis", servers.redis);
-  if (redis !== undefined) {
-    return { state: "degraded", text: `${redis.text} Storing ${rate}.` };
+  if (flood !== undefined) return { state: "degraded", text: floodText(flood, status) };
+  const storing = storingText(status);
+  if (!isThere(servers.redis)) {
+    const text = `${absenceText("Redis", servers.redis)} PostgreSQL finds the duplicates alone.`;
+    return { state: "degraded", text: `${text}${storing}` };
   }
   if (servers.redis.state === "degraded") {
-    return { state: "degraded", text: `Redis ${servers.redis.detail}. Storing ${rate}.` };
+    return { state: "degraded", text: `Redis ${servers.redis.detail}.${storing}` };
   }
   if (servers.kafka.state === "degraded") {
     return {
       state: "degraded",
-      text:
-        `Kafka: ${servers.kafka.detail}. Its messages wait, the others are stored. Storing ${rate}.`,
+      text: `Kafka: ${servers.kafka.detail}. Its messages wait, the others are stored.${storing}`,
     };
   }
-  if (ledger === null || lag.partitions.length === 0) {
+  if (!isFresh(ledger, status.nowMs) || !isFresh(lag, status.nowMs)) {
     return { state: "starting", text: "Starting: waiting for the servers' first answers." };
   }
-  if (ledger.passed === 0 && lag.messages === 0) {
+  if (ledger?.passed === 0 && lag.messages === 0) {
     return { state: "empty", text: "No messages yet." };
   }
-  if (lag.seconds > BEHIND_SECONDS) {
+  if ((lag.seconds ?? 0) > BEHIND_SECONDS) {
     return {
       state: "behind",
-      text: `Catching up: ${lag.messages} messages are waiting. Storing ${rate}.`,
+      text: `Catching up: ${lag.messages} messages are waiting.${storing}`,
     };
   }
-  return rates.storedPerSecond > 0
-    ? { state: "working", text: `Up to date. Storing ${rate}.` }
-    : { state: "idle", text: "Up to date. No new messages at the moment." };
+  if (storing === "") return { state: "working", text: "Up to date." };
+  return status.rates?.storedPerSecond === 0
+    ? { state: "idle", text: "Up to date. No new messages at the moment." }
+    : { state: "working", text: `Up to date.${storing}` };
 }
 
-/** What goes on although a server does not do its part. */
-const MEANWHILE = {
-  PostgreSQL: "Messages wait in Kafka; none is lost.",
-  Kafka: "Everything read so far is stored.",
-  Redis: "PostgreSQL finds the duplicates alone.",
-} as const;
+/** How fast it stores, as the end of a text; nothing if that was not measured just now. */
+function storingText({ rates, nowMs }: Omit<LiveStatus, "summary">): string {
+  if (rates === null || !isFresh(rates, nowMs)) return "";
+  return ` Storing ${Math.round(rates.storedPerSecond)} messages/s.`;
+}
 
-/** The summary if the server is of no use; undefined: it is of some. */
+/** The summary if the flow cannot go on for want of a server; undefined: it can. */
 function absenceOf(
-  title: keyof typeof MEANWHILE,
-  { state, detail }: ServerStatus,
+  { kafka, postgres }: LiveStatus["servers"],
 ): LiveStatus["summary"] | undefined {
-  switch (state) {
-    case "never_reached":
-      return {
-        state: "starting",
-        text: `Starting: waiting for the first answer of ${title}: ${detail}.`,
-      };
-    case "away":
-      return { state: "waiting", text: `${title} does not answer. ${MEANWHILE[title]}` };
-    case "refuses":
-      return { state: "waiting", text: `${title} refuses: ${detail}. ${MEANWHILE[title]}` };
-    case "ok":
-    case "degraded":
-      return undefined;
-  }
+  const both = [["PostgreSQL", postgres], ["Kafka", kafka]] as const;
+  const awaited = both.filter(([, { state }]) => state === "never_reached")
+    .map(([title, { detail }]) => `waiting for the first answer of ${title}: ${detail}`);
+  if (awaited.length > 0) return { state: "starting", text: `Starting: ${awaited.join("; ")}.` };
+  const texts = both.filter(([, server]) => !isThere(server))
+    .map(([title, server]) => absenceText(title, server));
+  if (texts.length === 0) return undefined;
+  texts.push(isThere(kafka) ? "Messages wait in Kafka." : "Nobody knows how many messages wait.");
+  return { state: "waiting", text: texts.join(" ") };
+}
+
+function absenceText(title: string, { state, detail }: ServerStatus): string {
+  return state === "refuses" ? `${title} refuses: ${detail}.` : `${title} does not answer.`;
 }
 
 function noticeSummary({ kind, text }: Notice): LiveStatus["summary"] {
@@ -325,8 +427,16 @@ function troubleSummary(
     : { state: "waiting", text: `Trying again: ${text}` };
 }
 
-function floodText({ deadLetters, messages, reasons }: Flood): string {
+function floodText(
+  { deadLetters, messages, reasons }: Flood,
+  { openDeadLetters, nowMs }: Omit<LiveStatus, "summary">,
+): string {
   const named = reasons.map(([reason, count]) => `${reason} ${count}`).join(", ");
-  return `Of the last ${messages} messages, ${deadLetters} are not valid readings: ${named}. ` +
-    "They are kept as dead letters.";
+  const head = `Of the last ${messages} messages, ${deadLetters} are not valid readings: ${named}.`;
+  if (openDeadLetters === null || !isFresh(openDeadLetters, nowMs)) {
+    return `${head} They are kept as dead letters.`;
+  }
+  const { count, isMore } = openDeadLetters;
+  const open = count === 1 && !isMore ? "1 dead letter is" : `${count} dead letters are`;
+  return `${head} ${isMore ? "More than " : ""}${open} open.`;
 }

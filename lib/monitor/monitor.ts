@@ -6,27 +6,37 @@
  */
 import type { Clock } from "../clock.ts";
 import type { GroupMember } from "../kafka/group_member.ts";
-import { offlineOf, onlineOf, type TopicIdentity, type Watermarks } from "../kafka/message.ts";
-import type { LedgerLine } from "../postgres/store.ts";
 import type { ServerName } from "../errors.ts";
+import {
+  type HeldBack,
+  offlineOf,
+  onlineOf,
+  type TopicIdentity,
+  type Watermarks,
+} from "../kafka/message.ts";
+import type { LedgerLine, OpenDeadLetters } from "../postgres/store.ts";
 import type { Breaker } from "../redis/breaker.ts";
 import type { Cache } from "../redis/cache.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { type RatePoint, TopicHistory } from "./lag.ts";
 import { Servers } from "./servers.ts";
+import type { FlowStatistics, FlowTotals } from "./statistics.ts";
 
 /** Whom the monitor asks. */
 export interface MonitorParts {
   /** Knows the topic. */
-  readonly member: Pick<GroupMember, "identity" | "watermarks">;
-  /** Reads the ledger, on a connection that the flow does not use. */
-  readonly readLedger: () => Promise<readonly LedgerLine[]>;
+  readonly member: Pick<GroupMember, "identity" | "watermarks" | "heldBack">;
+  /** Reads the tables, on a connection that the flow does not use. */
+  readonly tables: {
+    readonly ledger: () => Promise<readonly LedgerLine[]>;
+    readonly openDeadLetters: () => Promise<OpenDeadLetters>;
+  };
   /** Redis, on a connection that the flow does not use. */
   readonly cache: Pick<Cache, "marks">;
   /** Those of the flow: open ones say what Redis does not do for it. */
   readonly breakers: { readonly read: Breaker; readonly write: Breaker };
-  /** The data set whose last values Redis holds, while that is another one, and alive. */
-  readonly neighbour?: () => string | undefined;
+  /** What this process knows of itself. */
+  readonly statistics: Pick<FlowStatistics, "neighbour" | "totals">;
   /** Paces the looks. */
   readonly clock: Clock;
 }
@@ -43,6 +53,9 @@ const ANSWER_MS_MAX = 2_500;
 /** The life of the topic is asked for once in this many looks. */
 const IDENTITY_LOOKS = 10;
 
+/** What costs more than the rest, and changes more slowly, is looked at once in this many looks. */
+const SELDOM_LOOKS = 5;
+
 /** Points of the rate chart. */
 const RATE_POINTS_MAX = 180;
 
@@ -51,6 +64,33 @@ const DRIFT_LOOKS = 15;
 
 /** Names no reading: only whether Redis answers matters. */
 const PROBE_ID = "00000000-0000-0000-0000-000000000000";
+
+/** The end of a partition as it was seen; all times are in `elapsedMs`. */
+export interface SeenWatermarks extends Watermarks {
+  /** When it was asked for. */
+  readonly seenMs: number;
+}
+
+/** The ledger as it was seen. */
+export interface SeenLedger {
+  /** All lines. */
+  readonly lines: readonly LedgerLine[];
+  /**
+   * What this process had counted when it asked: all of that is in the lines, and so are batches
+   * whose answers were still on their way.
+   */
+  readonly totals: FlowTotals;
+  /** When it was asked for, in `elapsedMs`. */
+  readonly seenMs: number;
+}
+
+/** What an open transaction holds back, as it was seen. */
+export interface SeenHeldBack extends HeldBack {
+  /** When this transaction was seen first, in `elapsedMs`. */
+  readonly sinceMs: number;
+  /** When it was seen last, in `elapsedMs`. */
+  readonly seenMs: number;
+}
 
 /** Looks, remembers, and tells whoever listens that there is something new. */
 export class Monitor {
@@ -63,11 +103,15 @@ export class Monitor {
   readonly #listeners = new Set<() => void>();
   readonly #ratePoints: RatePoint[] = [];
   readonly #driftsMs: number[] = [];
-  readonly #watermarks = new Map<number, Watermarks>();
+  readonly #watermarks = new Map<number, SeenWatermarks>();
   #offline: ReadonlyMap<number, string> = new Map();
+  #heldBack: ReadonlyMap<number, SeenHeldBack> = new Map();
   #topic: TopicIdentity | undefined;
-  #ledger: readonly LedgerLine[] | undefined;
+  #topicSeenMs: number | undefined;
+  #ledger: SeenLedger | undefined;
+  #openDeadLetters: OpenDeadLetters & { readonly seenMs: number } | undefined;
   #looks = 0;
+  #rememberedMs = -Infinity;
 
   /** Asks nobody before {@linkcode Monitor.run}. */
   constructor(parts: MonitorParts) {
@@ -76,8 +120,18 @@ export class Monitor {
   }
 
   /** The readable ranges of the topic, as seen last; of a partition without a leader: before. */
-  get watermarks(): ReadonlyMap<number, Watermarks> {
+  get watermarks(): ReadonlyMap<number, SeenWatermarks> {
     return this.#watermarks;
+  }
+
+  /** When the topic was seen last, in `elapsedMs`; undefined: never. */
+  get topicSeenMs(): number | undefined {
+    return this.#topicSeenMs;
+  }
+
+  /** What waits behind open transactions, as seen last. */
+  get heldBack(): ReadonlyMap<number, SeenHeldBack> {
+    return this.#heldBack;
   }
 
   /** Partitions that cannot be read or written now, each with the reason. */
@@ -90,19 +144,24 @@ export class Monitor {
     return this.#topic;
   }
 
-  /** All lines of the ledger, as seen last; undefined: not seen yet. */
-  get ledger(): readonly LedgerLine[] | undefined {
+  /** The ledger, as seen last; undefined: not seen yet. */
+  get ledger(): SeenLedger | undefined {
     return this.#ledger;
+  }
+
+  /** How many dead letters wait for a person, as seen last; undefined: not counted yet. */
+  get openDeadLetters(): OpenDeadLetters & { readonly seenMs: number } | undefined {
+    return this.#openDeadLetters;
   }
 
   /** The lines of the topic's present life, by partition. */
   get presentLedger(): ReadonlyMap<number, LedgerLine> {
     const topicId = this.#topic?.topicId;
-    const lines = (this.#ledger ?? []).filter(({ topic }) => topic.topicId === topicId);
+    const lines = (this.#ledger?.lines ?? []).filter(({ topic }) => topic.topicId === topicId);
     return new Map(lines.map((line) => [line.partition, line]));
   }
 
-  /** Rates of the last minutes, a point for each look. */
+  /** Rates of the last minutes, a point for each look at which both servers answered. */
   get ratePoints(): readonly RatePoint[] {
     return this.#ratePoints;
   }
@@ -134,25 +193,60 @@ export class Monitor {
 
   /** Asks all servers and waits for none. */
   #look(): void {
-    const { member, readLedger, cache, breakers } = this.#parts;
-    const wantsIdentity = this.#looks++ % IDENTITY_LOOKS === 0 || this.#topic === undefined;
-    this.#ask("kafka", async () => {
-      if (wantsIdentity) this.#topic = await member.identity();
-      const ranges = await member.watermarks();
-      this.#offline = offlineOf(ranges);
-      for (const [partition, marks] of onlineOf(ranges)) this.#watermarks.set(partition, marks);
-      for (const partition of this.#watermarks.keys()) {
-        if (!ranges.has(partition)) this.#watermarks.delete(partition);
-      }
-      return offlineText(this.#offline);
-    });
-    this.#ask("postgres", async () => {
-      this.#ledger = await readLedger();
-    });
+    const { cache, breakers, statistics } = this.#parts;
+    const look = this.#looks++;
+    this.#ask("kafka", () => this.#lookAtTopic(look));
+    this.#ask("postgres", () => this.#lookAtTables(look));
     this.#ask("redis", async () => {
       await cache.marks([PROBE_ID]);
-      return limitationOf(breakers) ?? neighbourText(this.#parts.neighbour?.());
+      return limitationOf(breakers) ?? neighbourText(statistics.neighbour);
     });
+  }
+
+  async #lookAtTopic(look: number): Promise<string | undefined> {
+    const { member, clock } = this.#parts;
+    if (look % IDENTITY_LOOKS === 0 || this.#topic === undefined) {
+      this.#topic = await member.identity();
+    }
+    const seenMs = clock.elapsedMs();
+    const ranges = await member.watermarks();
+    this.#offline = offlineOf(ranges);
+    for (const [partition, marks] of onlineOf(ranges)) {
+      this.#watermarks.set(partition, { ...marks, seenMs });
+    }
+    for (const partition of this.#watermarks.keys()) {
+      if (!ranges.has(partition)) this.#watermarks.delete(partition);
+    }
+    this.#topicSeenMs = seenMs;
+    // What fails only here gets old, and the topic does not.
+    if (look % SELDOM_LOOKS === 0) await this.#lookBehindTransactions().catch(() => {});
+    return offlineText(this.#offline);
+  }
+
+  async #lookBehindTransactions(): Promise<void> {
+    const { member, clock } = this.#parts;
+    const seenMs = clock.elapsedMs();
+    const before = this.#heldBack;
+    this.#heldBack = new Map(
+      Array.from(await member.heldBack(), ([partition, held]) => {
+        const known = before.get(partition);
+        const sinceMs = known?.offset === held.offset ? known.sinceMs : seenMs;
+        return [partition, { ...held, sinceMs, seenMs }];
+      }),
+    );
+  }
+
+  async #lookAtTables(look: number): Promise<undefined> {
+    const { tables, clock, statistics } = this.#parts;
+    const seenMs = clock.elapsedMs();
+    const totals = { ...statistics.totals };
+    this.#ledger = { lines: await tables.ledger(), totals, seenMs };
+    if (look % SELDOM_LOOKS !== 0) return;
+    // The same here: a count that takes too long must not call the server away.
+    await tables.openDeadLetters().then(
+      (open) => this.#openDeadLetters = { ...open, seenMs },
+      () => {},
+    );
   }
 
   /** One question to each server at a time: a silent one must not collect them. */
@@ -167,16 +261,21 @@ export class Monitor {
     );
   }
 
+  /** Only what was seen anew counts: a server that is away has not come to rest. */
   #remember(): void {
-    if (this.#watermarks.size === 0 || this.#ledger === undefined) return;
+    const [topicMs, ledgerMs] = [this.#topicSeenMs, this.#ledger?.seenMs];
+    if (topicMs === undefined || ledgerMs === undefined || this.#watermarks.size === 0) return;
+    const atMs = Math.min(topicMs, ledgerMs);
+    if (atMs <= this.#rememberedMs) return;
+    this.#rememberedMs = Math.max(topicMs, ledgerMs);
     let passed = 0;
     for (const line of this.presentLedger.values()) passed += line.next + line.rewound;
     const ends = new Map(
       Array.from(this.#watermarks, ([partition, { high }]) => [partition, high]),
     );
-    this.history.add({ atMs: this.#parts.clock.elapsedMs(), ends, passed });
-    const point = { atMs: this.#parts.clock.now(), ...this.history.rates() };
-    keepLast(this.#ratePoints, point, RATE_POINTS_MAX);
+    this.history.add({ atMs, ends, passed });
+    const point = this.history.rates();
+    if (point !== undefined) keepLast(this.#ratePoints, point, RATE_POINTS_MAX);
   }
 }
 

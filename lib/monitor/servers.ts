@@ -25,6 +25,11 @@ export interface ServerStatus {
   readonly detail: string;
 }
 
+/** Whether it answers at least to a part of what it is asked. */
+export function isThere({ state }: Pick<ServerStatus, "state">): boolean {
+  return state === "ok" || state === "degraded";
+}
+
 /** Keeps the states. Only the monitor writes. */
 export class Servers {
   readonly #clock: Clock;

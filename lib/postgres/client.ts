@@ -25,17 +25,20 @@ import {
   openPool,
   type PostgresSettings,
   type SqlPool,
+  type SqlQuery,
   type SqlRow,
   type SqlValue,
 } from "./pool.ts";
-import type {
-  BatchToStore,
-  DeadLetter,
-  LedgerLine,
-  LedgerMove,
-  ReadingAt,
-  Store,
-  StoreOutcome,
+import {
+  type BatchToStore,
+  type DeadLetter,
+  type LedgerLine,
+  type LedgerMove,
+  OPEN_DEAD_LETTERS_MAX,
+  type OpenDeadLetters,
+  type ReadingAt,
+  type Store,
+  type StoreOutcome,
 } from "./store.ts";
 
 /** A store together with the connections that it holds. */
@@ -65,6 +68,7 @@ export function storeOn(pool: SqlPool): PostgresStore {
     moveLedgerLine: (topic, partition, move) => moveLedgerLine(pool, topic, partition, move),
     storeBatch: (batch) => storeBatch(pool, batch),
     lastReadings: (afterSensorId, limit) => lastReadings(pool, afterSensorId, limit),
+    openDeadLetters: async () => openDeadLettersOf((await pool.query(COUNT_OPEN)).rows),
     close: () => pool.close(),
     [Symbol.asyncDispose]: () => pool.close(),
   };
@@ -116,6 +120,24 @@ export function ledgerLineOf(row: SqlRow): LedgerLine {
     gaps: Number(row.gaps),
     rewound: Number(row.rewound),
     updatedAtMs: Number(row.updated_at_ms),
+  };
+}
+
+/** Counts open dead letters by their own index, and no more than anybody wants to know. */
+export const COUNT_OPEN: SqlQuery = {
+  action: "count open dead letters",
+  text: `
+    SELECT count(*) AS letters FROM (
+      SELECT FROM dead_letters WHERE resolution IS NULL LIMIT ${OPEN_DEAD_LETTERS_MAX + 1}
+    ) AS open`,
+};
+
+/** What the answer to {@linkcode COUNT_OPEN} says. */
+export function openDeadLettersOf(rows: readonly SqlRow[]): OpenDeadLetters {
+  const count = Number(rows[0]?.letters);
+  return {
+    count: Math.min(count, OPEN_DEAD_LETTERS_MAX),
+    isMore: count > OPEN_DEAD_LETTERS_MAX,
   };
 }
 

@@ -231,7 +231,8 @@ function textOf(value: unknown): string | null {
   return value === null ? null : String(value);
 }
 
-function resolutionOf(value: unknown): Resolution | null {
+/** A column `resolution` as a value. */
+export function resolutionOf(value: unknown): Resolution | null {
   return value === "inserted" || value === "duplicate" || value === "discarded" ? value : null;
 }
 

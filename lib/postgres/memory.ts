@@ -8,14 +8,15 @@ import { type Clock, systemClock } from "../clock.ts";
 import { NoAnswerError, RowDataError, TransientError } from "../errors.ts";
 import { type TopicIdentity, UNKNOWN_EPOCH } from "../kafka/message.ts";
 import { type Reading, sameContent } from "../reading/reading.ts";
-import type {
-  BatchToStore,
-  DeadLetter,
-  LedgerLine,
-  LedgerMove,
-  ReadingAt,
-  Store,
-  StoreOutcome,
+import {
+  type BatchToStore,
+  type DeadLetter,
+  type LedgerLine,
+  type LedgerMove,
+  OPEN_DEAD_LETTERS_MAX,
+  type ReadingAt,
+  type Store,
+  type StoreOutcome,
 } from "./store.ts";
 
 /** A row of `sensor_events`. */
@@ -49,6 +50,8 @@ export interface MemoryStore extends Store {
   loseReplyNext(method: StoreMethod): void;
   /** What TRUNCATE of `sensor_events` does: the rows are gone, the data set has another id. */
   emptyReadings(): void;
+  /** What a person does who gives up every dead letter. */
+  resolveDeadLetters(): void;
   /** Everything that the store holds now, for {@linkcode MemoryStore.restore}. */
   backup(): StoreBackup;
   /** Loses what was committed since: rows, dead letters, ledger and data set go back together. */
@@ -85,6 +88,8 @@ interface Tables {
   dataSetId: string;
   readonly readings: Map<string, StoredReading>;
   readonly deadLetters: Map<string, StoredDeadLetter>;
+  /** Keys of the dead letters that nobody has to look at any more. */
+  readonly resolved: Set<string>;
   readonly ledger: Map<string, LedgerLine>;
 }
 
@@ -96,6 +101,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): MemoryStore
     dataSetId: newId(),
     readings: new Map(),
     deadLetters: new Map(),
+    resolved: new Set(),
     ledger: new Map(),
   };
   const failures = new Map<StoreMethod, (Error | "lose reply")[]>();
@@ -127,6 +133,9 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): MemoryStore
       tables.readings.clear();
       tables.dataSetId = newId();
     },
+    resolveDeadLetters: () => {
+      for (const key of tables.deadLetters.keys()) tables.resolved.add(key);
+    },
     backup: () => ({
       dataSetId: tables.dataSetId,
       readings: new Map(tables.readings),
@@ -148,6 +157,14 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): MemoryStore
     storeBatch: (batch) => call("storeBatch", () => storeBatch(tables, batch, clock)),
     lastReadings: (afterSensorId, limit) =>
       call("lastReadings", () => lastReadings(tables, afterSensorId, limit)),
+    openDeadLetters: () =>
+      call("openDeadLetters", () => {
+        const open = [...tables.deadLetters.keys()].filter((key) => !tables.resolved.has(key));
+        return {
+          count: Math.min(open.length, OPEN_DEAD_LETTERS_MAX),
+          isMore: open.length > OPEN_DEAD_LETTERS_MAX,
+        };
+      }),
   };
 }
 

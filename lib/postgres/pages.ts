@@ -4,8 +4,9 @@
  *
  * @module
  */
-import type { LedgerLine } from "./store.ts";
-import { ledgerLineOf, SELECT_LEDGER } from "./client.ts";
+import { COUNT_OPEN, ledgerLineOf, openDeadLettersOf, SELECT_LEDGER } from "./client.ts";
+import { type Resolution, resolutionOf } from "./dead_letters.ts";
+import type { LedgerLine, OpenDeadLetters } from "./store.ts";
 import type { SqlPool, SqlQuery, SqlRow } from "./pool.ts";
 
 /** Largest number of points of one history. */
@@ -82,6 +83,12 @@ export interface DeadLetterRow {
   readonly payloadBytes: number;
   /** When it was stored, ms since 1970. */
   readonly createdAtMs: number;
+  /** Null: it is open. */
+  readonly resolution: Resolution | null;
+  /** When it was resolved, ms since 1970; null: it is open. */
+  readonly resolvedAtMs: number | null;
+  /** What the person who resolved it said about it; null: nothing. */
+  readonly resolutionNote: string | null;
 }
 
 /** How much of a dead letter a page shows, bytes. */
@@ -93,6 +100,8 @@ export interface DeadLetterPage {
   readonly beforeId?: string | undefined;
   /** Only those of this reason. */
   readonly reason?: string | undefined;
+  /** `open`: only those that wait for a person. */
+  readonly state: "open" | "all";
   /** Most rows. */
   readonly limit: number;
 }
@@ -103,8 +112,12 @@ export interface Pages {
   ledger(): Promise<readonly LedgerLine[]>;
   /** Dead letters, the newest first. */
   deadLetters(page: DeadLetterPage): Promise<readonly DeadLetterRow[]>;
-  /** How many dead letters there are of each reason, the most frequent first. */
-  deadLetterReasons(): Promise<ReadonlyMap<string, number>>;
+  /** How many dead letters there are of each reason, the most frequent first. Reads a whole index. */
+  deadLetterCounts(): Promise<ReadonlyMap<string, number>>;
+  /** The reasons that dead letters have, by name. Costs a few milliseconds, however many there are. */
+  deadLetterReasons(): Promise<readonly string[]>;
+  /** How many wait for a person. */
+  openDeadLetters(): Promise<OpenDeadLetters>;
   /** A sensor's history in at most `points` points that keep the extremes. */
   history(sensorId: string, range: TimeRange, points: number): Promise<History>;
   /** A sensor's rows by rising (timestamp, id), behind `after` if it is given. */
@@ -133,10 +146,15 @@ export function openPages(pool: SqlPool): Pages {
     ledger: async () =>
       (await ask({ action: "read the ledger", text: SELECT_LEDGER })).map(ledgerLineOf),
     deadLetters: async (page) => (await ask(deadLetterQuery(page))).map(deadLetterOf),
-    deadLetterReasons: async () => {
+    deadLetterCounts: async () => {
       const rows = await ask({ action: "count dead letters", text: COUNT_REASONS });
       return new Map(rows.map((row) => [String(row.reason), Number(row.letters)]));
     },
+    deadLetterReasons: async () => {
+      const rows = await ask({ action: "read reasons of dead letters", text: DISTINCT_REASONS });
+      return rows.map(({ reason }) => String(reason));
+    },
+    openDeadLetters: async () => openDeadLettersOf(await ask(COUNT_OPEN)),
     history: (sensorId, range, points) => history(ask, { sensorId, range, points }),
     rows: async (sensorId, range, page) =>
       (await ask(rowsQuery(sensorId, range, page))).map(storedRowOf),
@@ -148,15 +166,27 @@ export function openPages(pool: SqlPool): Pages {
 const COUNT_REASONS = `
   SELECT reason, count(*) AS letters FROM dead_letters GROUP BY reason ORDER BY 2 DESC, 1`;
 
-function deadLetterQuery({ beforeId, reason, limit }: DeadLetterPage): SqlQuery {
+/** Leaps from reason to reason in an index. SELECT DISTINCT would read all of it. */
+const DISTINCT_REASONS = `
+  WITH RECURSIVE found AS (
+    SELECT min(reason) AS reason FROM dead_letters
+    UNION ALL
+    SELECT (SELECT min(reason) FROM dead_letters WHERE reason > found.reason)
+    FROM found WHERE found.reason IS NOT NULL
+  )
+  SELECT reason FROM found WHERE reason IS NOT NULL ORDER BY reason`;
+
+function deadLetterQuery({ beforeId, reason, state, limit }: DeadLetterPage): SqlQuery {
   return {
     action: "read dead letters",
     text: `
       SELECT id, topic, kafka_partition, kafka_offset, reason, detail,
         substring(payload FROM 1 FOR ${PREVIEW_BYTES_MAX}) AS payload, payload_bytes,
-        (extract(epoch FROM created_at) * 1000)::bigint AS created_at_ms
+        (extract(epoch FROM created_at) * 1000)::bigint AS created_at_ms, resolution,
+        (extract(epoch FROM resolved_at) * 1000)::bigint AS resolved_at_ms, resolution_note
       FROM dead_letters
       WHERE id < $1::bigint AND ($2::text = '' OR reason = $2::text)
+        ${state === "open" ? "AND resolution IS NULL" : ""}
       ORDER BY id DESC
       LIMIT $3::integer`,
     values: [beforeId ?? "9223372036854775807", reason ?? "", limit],
@@ -174,6 +204,9 @@ function deadLetterOf(row: SqlRow): DeadLetterRow {
     payload: row.payload instanceof Uint8Array ? row.payload : null,
     payloadBytes: Number(row.payload_bytes),
     createdAtMs: Number(row.created_at_ms),
+    resolution: resolutionOf(row.resolution),
+    resolvedAtMs: row.resolved_at_ms === null ? null : Number(row.resolved_at_ms),
+    resolutionNote: row.resolution_note === null ? null : String(row.resolution_note),
   };
 }
 

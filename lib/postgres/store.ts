@@ -136,6 +136,17 @@ export interface LedgerLine {
   readonly updatedAtMs: number;
 }
 
+/** Dead letters that wait for a person. */
+export interface OpenDeadLetters {
+  /** How many, up to {@linkcode OPEN_DEAD_LETTERS_MAX}. */
+  readonly count: number;
+  /** Whether there are more than that. */
+  readonly isMore: boolean;
+}
+
+/** Nobody counts more of them than these: the count is read again and again. */
+export const OPEN_DEAD_LETTERS_MAX = 10_000;
+
 /** A way of a line that no batch makes. */
 export interface LedgerMove {
   /** Where it must stand. */
@@ -182,4 +193,6 @@ export interface Store {
    * `afterSensorId` in byte order; an empty answer means that there are no more.
    */
   lastReadings(afterSensorId: string, limit: number): Promise<readonly Reading[]>;
+  /** How many dead letters, of every topic, nobody has replayed or given up. */
+  openDeadLetters(): Promise<OpenDeadLetters>;
 }

@@ -48,6 +48,8 @@ export interface StoreUnderTest {
   rows(): Promise<readonly StoredRow[]>;
   /** By partition and offset. */
   deadLetters(): Promise<readonly StoredLetter[]>;
+  /** What a person does who gives up every dead letter. */
+  resolveDeadLetters(): Promise<void>;
   /** Empties `sensor_events` and nothing else. */
   emptyReadings(): Promise<void>;
   /** Empties everything before the next law. */
@@ -687,6 +689,14 @@ const READ_LAWS: readonly Law[] = [
     const second = await s.store.dataSetId();
     assert.match(second, /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
     assert.notEqual(second, first);
+  }],
+  ["openDeadLetters() counts those that nobody has resolved", async (subject) => {
+    const { store } = subject;
+    assert.deepEqual(await store.openDeadLetters(), { count: 0, isMore: false });
+    await storeFirst(store, { deadLetters: [deadLetterAt(0, "{"), deadLetterAt(1, "[")] });
+    assert.deepEqual(await store.openDeadLetters(), { count: 2, isMore: false });
+    await subject.resolveDeadLetters();
+    assert.deepEqual(await store.openDeadLetters(), { count: 0, isMore: false });
   }],
   ["lastReadings() gives the newest reading of each sensor, by time and then id", async (s) => {
     const at = (second: number): string => `2026-11-24T10:00:0${second}.000001+00:00`;

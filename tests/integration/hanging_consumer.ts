@@ -22,6 +22,7 @@ function hangingAfterOneBatch({ member, store, cache }: FlowPorts): FlowPorts {
       moveLedgerLine: (topic, partition, move) => store.moveLedgerLine(topic, partition, move),
       storeBatch: (batch) => stored++ === 0 ? store.storeBatch(batch) : new Promise(() => {}),
       lastReadings: (after, limit) => store.lastReadings(after, limit),
+      openDeadLetters: () => store.openDeadLetters(),
     },
   };
 }
