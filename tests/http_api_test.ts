@@ -7,6 +7,7 @@ import { openConsumerSite } from "../lib/http/consumer_site.ts";
 import { MemoryKafka } from "../lib/kafka/memory.ts";
 import { createLog } from "../lib/log.ts";
 import { storeOn } from "../lib/postgres/client.ts";
+import { discardDeadLetters } from "../lib/postgres/dead_letters.ts";
 import { migrate } from "../lib/postgres/migrate.ts";
 import type { SqlPool } from "../lib/postgres/pool.ts";
 import { Breaker } from "../lib/redis/breaker.ts";
@@ -171,6 +172,7 @@ Deno.test("apiHandler() answers as docs/openapi.json says", async (t) => {
       ["/api/sensors/{id}/readings.csv", `/api/sensors/${SENSOR}/readings.csv`],
       ["/api/dead-letters", "/api/dead-letters"],
       ["/api/dead-letters", "/api/dead-letters?limit=1&reason=json"],
+      ["/api/dead-letters", "/api/dead-letters?state=open"],
       ["/api/ledger", "/api/ledger"],
       ["/metrics", "/metrics"],
       ["/healthz", "/healthz"],
@@ -277,6 +279,26 @@ Deno.test("apiHandler() gives pages, histories and dead letters", async (t) => {
       const { deadLetters } = await site.json("/api/dead-letters?reason=tombstone");
       assert.deepEqual(deadLetters.map(({ reason }: { reason: string }) => reason), ["tombstone"]);
     });
+    await t.step("dead letters: which reasons there are, and what became of each", async () => {
+      const before = await site.json("/api/dead-letters");
+      // The flow of this site counts nothing: so it is after a restart, too.
+      assert.deepEqual((await site.json("/api/status")).sinceStart.rejections, {});
+      assert.deepEqual(before.reasons, ["json", "not_object", "tombstone", "utf8"]);
+      const [{ id, resolution, resolvedAtMs }] = before.deadLetters;
+      assert.deepEqual([resolution, resolvedAtMs], [null, null]);
+      await discardDeadLetters(site.pool, [Number(id)], "seen\x1b[31m");
+      const [given] = (await site.json("/api/dead-letters")).deadLetters;
+      assert.deepEqual([given.id, given.resolution], [id, "discarded"]);
+      assert.equal(given.resolutionNote, "seen\\u{1b}[31m");
+      assert.equal(typeof given.resolvedAtMs, "number");
+      const open = await site.json("/api/dead-letters?state=open");
+      const idsOf = (page: { deadLetters: { id: string }[] }): string[] =>
+        page.deadLetters.map((letter) => letter.id);
+      assert.deepEqual(idsOf(open), idsOf(before).slice(1));
+      await site.clock.advance(5_000);
+      const { count, isMore } = (await site.json("/api/status")).openDeadLetters;
+      assert.deepEqual({ count, isMore }, { count: 3, isMore: false });
+    });
     await t.step("the ledger adds up", async () => {
       const { sums, deadLetterReasons, lines } = await site.json("/api/ledger");
       assert.deepEqual(sums, {
@@ -312,6 +334,7 @@ Deno.test("apiHandler() refuses what it does not know", async (t) => {
       ["/api/sensors/s/readings.csv?points=5", 400, /unknown parameter "points"/],
       ["/api/dead-letters?before=-1", 400, /before must be/],
       ["/api/dead-letters?reason=ugly", 400, /reason must be one of/],
+      ["/api/dead-letters?state=ugly", 400, /state must be one of open, all/],
     ];
     for (const [url, status, error] of rows) {
       await t.step(url.slice(0, 60), async () => {

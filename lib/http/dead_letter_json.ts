@@ -4,7 +4,7 @@
  * @module
  */
 import { type DeadLetterRow, PREVIEW_BYTES_MAX } from "../postgres/pages.ts";
-import { printableBytes, utf8Of } from "../printable.ts";
+import { printable, printableBytes, utf8Of } from "../printable.ts";
 
 /** A dead letter as the API gives it. */
 export interface DeadLetterJson extends Omit<DeadLetterRow, "payload"> {
@@ -19,6 +19,7 @@ export function deadLetterJson({ payload, ...row }: DeadLetterRow): DeadLetterJs
   const isCut = row.payloadBytes > PREVIEW_BYTES_MAX;
   return {
     ...row,
+    resolutionNote: row.resolutionNote === null ? null : printable(row.resolutionNote),
     text: payload === null ? null : printableBytes(isCut ? wholeCharacters(payload) : payload),
     isCut,
   };

@@ -88,6 +88,8 @@ export class SensorDirectory {
   #source: "redis" | "postgres" = "redis";
   #isKnown = false;
   #freshUntilMs = -Infinity;
+  /** When the last times were asked for, by the clock's elapsed time. */
+  #seenMs = 0;
   #refreshing: Promise<void> | undefined;
   /** Reads the values of new sensors; meanwhile nobody else adds any. */
   #filling: Promise<void> | undefined;
@@ -104,13 +106,15 @@ export class SensorDirectory {
    */
   async page(query: SensorQuery): Promise<SensorPage> {
     await this.#refresh();
+    const { clock } = this.#parts;
     const [source, total, types] = [this.#source, this.#ordered.length, this.#types];
+    const measuredAtMs = Math.round(clock.now() - clock.elapsedMs() + this.#seenMs);
     const view = await this.#viewOf(query);
     const { shown, next } = pageOf(view, query);
     if (source === "redis") await this.#readValues(shown.map(({ sensor }) => sensor));
     const sensors = shown.map(({ sensor, isSilent }) => ({ ...sensor.line, isSilent }));
     const { placed, silent } = view;
-    return { sensors, next, total, matching: placed.length, silent, types, source };
+    return { sensors, next, total, matching: placed.length, silent, types, source, measuredAtMs };
   }
 
   /** Several that ask the same at the same time wait for one view. */
@@ -162,6 +166,7 @@ export class SensorDirectory {
       this.#source = "postgres";
     }
     this.#isKnown = true;
+    this.#seenMs = startMs;
     this.#freshUntilMs = this.#freshUntil(startMs, FRESH_MS[this.#source]);
   }
 

@@ -70,6 +70,8 @@ export interface SensorPage {
   readonly types: readonly string[];
   /** Where the values are from. */
   readonly source: "redis" | "postgres";
+  /** When it was asked how old each sensor's last value is, ms since 1970. */
+  readonly measuredAtMs: number;
 }
 
 /** What is kept of a sensor. Only the directory writes. */
