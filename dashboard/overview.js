@@ -1,5 +1,6 @@
 /** The state of the flow: from one object that comes once a second. */
 
+import { ageOf, consumerNow, showAge } from "./age.js";
 import { Chart, quietAxes, timeTicks } from "./chart.js";
 import { byId, element, setText, syncList } from "./dom.js";
 import { count, duration, durationText, rate, timeText } from "./format.js";
@@ -52,12 +53,21 @@ const rateChart = new Chart(byId("rate-chart"), (pick) => ({
 
 let announced = "";
 
-/** Shows a state. */
-export function showOverview(status) {
-  showVerdict(status);
+/** Longer than this between two points, ms, and the chart has a gap: nobody knows what was there. */
+const GAP_MS_MIN = 2_500;
+
+/**
+ * Shows a state. Called again while no new one comes, for what it shows gets older.
+ *
+ * @param lostSinceMs Since when the consumer cannot be heard; undefined: it can.
+ */
+export function showOverview(status, lostSinceMs) {
+  if (lostSinceMs === undefined) showVerdict(status);
+  else showLostVerdict(status, lostSinceMs);
   showFigures(status);
   showOutcomes(status);
   showPartitions(status.lag.partitions);
+  showHeldBack(status.lag.partitions);
   showStages(status.latency.stagesMs);
   showReasons(status);
   showRates(status);
@@ -111,6 +121,21 @@ function serverText({ state, sinceMs }, nowMs) {
   }
 }
 
+/** What the consumer said last is no verdict any more. */
+function showLostVerdict({ nowMs }, lostSinceMs) {
+  byId("verdict").dataset.tone = "calm";
+  const text = `The consumer has not been heard since ${timeText(lostSinceMs)}. ` +
+    `What is shown here is as of ${timeText(nowMs)}.`;
+  setText(byId("summary"), text);
+  byId("empty").hidden = true;
+  for (const item of byId("servers").children) {
+    item.dataset.state = "unknown";
+    setText(item.querySelector(".state"), "not known");
+  }
+  if (announced !== "lost") setText(byId("announcer"), "The consumer cannot be heard.");
+  announced = "lost";
+}
+
 /** Says to a screen reader what has changed, and not every figure. */
 function announce(state, servers) {
   const trouble = SERVERS.filter(([name]) => NO_USE.includes(servers[name].state))
@@ -122,32 +147,65 @@ function announce(state, servers) {
   announced = text;
 }
 
-function showFigures({ rates, lag, latency, sinceStart }) {
-  setText(byId("in-rate"), rate(rates.inPerSecond));
-  setText(byId("stored-rate"), rate(rates.storedPerSecond));
-  setText(byId("stored-note"), `${count(sinceStart.messages)} since start`);
-  setText(byId("lag"), count(lag.messages));
-  setText(byId("lag-unit"), lag.messages === 1 ? "message" : "messages");
-  setText(byId("lag-note"), lagNote(lag));
+function showFigures({ rates, lag, latency, sinceStart, servers, nowMs }) {
+  const rateAge = ageOf(rates?.measuredAtMs);
+  showFigure("in", { value: rates && rate(rates.inPerSecond), note: "whole topic", age: rateAge });
+  showFigure("stored", {
+    value: rates && rate(rates.storedPerSecond),
+    note: `${count(sinceStart.messages)} since start`,
+    age: rateAge,
+  });
+  const lagAge = ageOf(lag.measuredAtMs);
+  const isSure = lagAge.isFresh && isThere(servers.kafka) && isThere(servers.postgres);
+  showFigure("lag", {
+    value: lag.messages === null ? null : count(lag.messages),
+    unit: lag.messages === 1 ? "message" : "messages",
+    note: lagNote(lag, isSure),
+    age: lagAge,
+  });
   const { delayMs } = latency;
-  const [number, unit] = delayMs === null ? ["–", ""] : duration(delayMs.p50);
-  setText(byId("delay"), number);
-  setText(byId("delay-unit"), unit);
-  setText(
-    byId("delay-note"),
-    delayMs === null ? "" : `half within this, 99 % within ${durationText(delayMs.p99)}`,
-  );
+  const [value, unit] = delayMs === null ? [null, ""] : duration(delayMs.p50);
+  const note = delayMs === null
+    ? "nothing stored in the last minute"
+    : `half within this, 99 % within ${durationText(delayMs.p99)}`;
+  showFigure("delay", { value, unit, note, age: ageOf(nowMs) });
 }
 
-function lagNote({ messages, seconds, etaSeconds }) {
-  if (messages === 0) return "caught up";
+/** A figure that was never measured is a dash; an old one is grey, with its time for a note. */
+function showFigure(name, { value, unit = "/s", note, age }) {
+  setText(byId(name), value ?? "–");
+  setText(byId(`${name}-unit`), value === null ? "" : unit);
+  setText(byId(`${name}-note`), age.text === "" ? note : age.text);
+  showAge(byId(name).closest(".figure"), age);
+}
+
+function isThere({ state }) {
+  return state === "ok" || state === "degraded";
+}
+
+/** @param isSure Whether anything can be judged from it. */
+function lagNote({ messages, seconds, etaSeconds, partitions }, isSure) {
+  if (messages === null) return "not known";
+  const held = partitions.reduce((sum, { heldBack }) => sum + (heldBack?.messages ?? 0), 0);
+  const behind = held === 0 ? "" : `, ${count(held)} behind open transactions`;
+  if (messages === 0) return `${isSure ? "caught up" : "when seen last"}${behind}`;
   const age = `oldest ${durationText(seconds * 1_000)}`;
   return etaSeconds === null || etaSeconds < 2
-    ? age
-    : `${age}, done in ${durationText(etaSeconds * 1_000)}`;
+    ? `${age}${behind}`
+    : `${age}, done in ${durationText(etaSeconds * 1_000)}${behind}`;
 }
 
-function showOutcomes({ sinceStart, ledger }) {
+/** Both columns are of one moment: what this process had counted when it asked for the ledger. */
+function showOutcomes({ ledger, servers, ...status }) {
+  const sinceStart = ledger?.sinceStart ?? status.sinceStart;
+  const age = ageOf(ledger?.measuredAtMs);
+  showAge(byId("ledger"), age);
+  setText(
+    byId("ledger-age"),
+    ledger === null
+      ? "The ledger has not been read yet."
+      : `Both columns as of ${timeText(ledger.measuredAtMs)}.`,
+  );
   const shown = OUTCOMES
     .map(([name, title]) => ({ name, title, here: sinceStart[name], all: ledger?.[name] }))
     .filter(({ name, here = 0, all = 0 }) => CLASSES[name] !== undefined || here + all > 0);
@@ -172,15 +230,23 @@ function showOutcomes({ sinceStart, ledger }) {
       return { element: part, update: ({ all = 0 }) => part.style.flexGrow = all };
     },
   });
-  showEquation(sinceStart, ledger);
+  showStamp(ledger, age.isFresh && isThere(servers.postgres));
+  if (ledger !== null) showEquation(sinceStart, ledger);
 }
 
-function showEquation(sinceStart, ledger) {
+/** @param isSure Whether the ledger can be judged now. */
+function showStamp(ledger, isSure) {
   const stamp = byId("ledger-stamp");
-  if (ledger === null) return setText(stamp, "not read yet");
+  if (ledger === null || !isSure) {
+    stamp.dataset.ok = "unknown";
+    return setText(stamp, ledger === null ? "not read yet" : "not known now");
+  }
   const ok = ledger.unaccounted === 0;
   stamp.dataset.ok = String(ok);
   setText(stamp, ok ? "Yes, to the last one" : `No: ${count(ledger.unaccounted)} missing`);
+}
+
+function showEquation(sinceStart, ledger) {
   const here = sinceStart.messages + sinceStart.skipped;
   syncList(byId("equation"), [{ here, all: ledger.passed }], {
     keyOf: () => "sum",
@@ -206,20 +272,47 @@ function showPartitions(partitions) {
         { length: 5 },
         (_, index) => element("td", index < 4 ? { class: "number" } : {}),
       );
+      const row = element("tr", {}, ...cells);
       return {
-        element: element("tr", {}, ...cells),
+        element: row,
         update: (each) => {
-          const behind = each.lagMessages === 0
-            ? "0"
-            : `${count(each.lagMessages)} (${durationText(each.lagSeconds * 1_000)})`;
+          const age = ageOf(each.measuredAtMs);
+          showAge(row, age);
           const texts = [
             String(each.partition),
             each.nextOffset === null ? "–" : count(each.nextOffset),
-            count(each.endOffset),
-            behind,
+            each.endOffset === null ? "–" : count(each.endOffset),
+            `${behindText(each)}${age.text === "" ? "" : `, ${age.text}`}`,
             each.offline ?? (each.isAssigned ? "yes" : "no"),
           ];
           for (const [index, text] of texts.entries()) setText(cells[index], text);
+        },
+      };
+    },
+  });
+}
+
+function behindText({ lagMessages, lagSeconds }) {
+  if (lagMessages === null) return "–";
+  if (lagMessages === 0) return "0";
+  return `${count(lagMessages)} (${durationText(lagSeconds * 1_000)})`;
+}
+
+function showHeldBack(partitions) {
+  const held = partitions.filter(({ heldBack }) => heldBack !== null);
+  syncList(byId("held-back"), held, {
+    keyOf: ({ partition }) => partition,
+    make: () => {
+      const item = element("li");
+      return {
+        element: item,
+        update: ({ partition, heldBack: { messages, offset, sinceMs, measuredAtMs } }) => {
+          const age = ageOf(measuredAtMs);
+          showAge(item, age);
+          const text =
+            `Partition ${partition}: ${count(messages)} wait behind a transaction that ` +
+            `begins at offset ${count(offset)}, open since ${timeText(sinceMs)} or longer`;
+          setText(item, age.text === "" ? text : `${text}, ${age.text}`);
         },
       };
     },
@@ -244,15 +337,31 @@ function showStages(stagesMs) {
 }
 
 function showRates({ history, rates }) {
+  const age = ageOf(rates?.measuredAtMs);
+  showAge(byId("rate-chart"), age, byId("rates-age"));
   if (history.length === 0) return;
-  rateChart.show([
-    history.map(({ atMs }) => atMs / 1_000),
-    history.map(({ inPerSecond }) => inPerSecond),
-    history.map(({ storedPerSecond }) => storedPerSecond),
-  ]);
+  rateChart.show(withGaps(history));
   byId("rate-chart").setAttribute(
     "aria-label",
-    `Rates of the last minutes. Now ${rate(rates.inPerSecond)} messages per second in, ` +
-      `${rate(rates.storedPerSecond)} stored.`,
+    rates === null || !age.isFresh
+      ? `Rates of the last minutes, ${age.text}`
+      : `Rates of the last minutes. Now ${rate(rates.inPerSecond)} messages per second in, ` +
+        `${rate(rates.storedPerSecond)} stored.`,
   );
+}
+
+/** Columns for the chart, up to now. Where nobody measured there is no line. */
+function withGaps(history) {
+  const points = [];
+  const now = { atMs: consumerNow(), inPerSecond: null, storedPerSecond: null };
+  for (const point of [...history, now]) {
+    const lastMs = points.at(-1)?.atMs ?? point.atMs;
+    if (point.atMs - lastMs > GAP_MS_MIN) points.push({ ...now, atMs: lastMs + 1 });
+    points.push(point);
+  }
+  return [
+    points.map(({ atMs }) => atMs / 1_000),
+    points.map(({ inPerSecond }) => inPerSecond),
+    points.map(({ storedPerSecond }) => storedPerSecond),
+  ];
 }

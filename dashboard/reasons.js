@@ -1,24 +1,39 @@
 /** Dead letters by reason: since the start, which comes with each state, and in the table. */
 
+import { ageOf, noteTime, showAge } from "./age.js";
 import { byId, element, getJson, setText, syncList } from "./dom.js";
-import { count, words } from "./format.js";
+import { count, timeText, words } from "./format.js";
 
 /** Counting all of them reads a whole index, ms. */
-const COUNT_MS_MIN = 10_000;
+const COUNT_MS_MIN = 8_000;
 
+/**
+ * `{counts, here, atMs}`: those of the table, and of this process when it was asked for them, so that
+ * the two columns are of one moment. Counts are null where counting takes too long.
+ */
 let stored = null;
 let countedAt = -Infinity;
 
 /** Shows the reasons of a state. */
-export function showReasons({ sinceStart: { rejections } }) {
-  if (!document.hidden && Date.now() - countedAt > COUNT_MS_MIN) countStored();
-  const reasons = [...new Set([...Object.keys(rejections), ...Object.keys(stored ?? {})])]
-    .map((reason) => ({ reason, here: rejections[reason] ?? 0, all: stored?.[reason] ?? null }))
+export function showReasons({ sinceStart }) {
+  if (!document.hidden && Date.now() - countedAt > COUNT_MS_MIN) countStored(sinceStart.rejections);
+  const counts = stored?.counts ?? null;
+  const rejections = counts === null ? sinceStart.rejections : stored.here;
+  const age = ageOf(counts === null ? null : stored.atMs);
+  showAge(byId("reasons").parentElement, age);
+  setText(byId("reasons-age"), age.isKnown ? `as of ${timeText(stored.atMs)}` : "");
+  const reasons = [...new Set([...Object.keys(rejections), ...Object.keys(counts ?? {})])]
+    .map((reason) => {
+      const all = counts === null ? null : counts[reason] ?? 0;
+      return { reason, here: rejections[reason] ?? 0, all };
+    })
     .sort((a, b) => (b.all ?? b.here) - (a.all ?? a.here) || (a.reason < b.reason ? -1 : 1));
   const list = byId("reasons");
   if (reasons.length === 0) {
-    const text = element("td", { class: "nothing", colspan: 3 }, "None.");
-    list.replaceChildren(element("tr", {}, text));
+    // That there are none is said only by who has just counted.
+    const text = age.isFresh ? "None." : age.isKnown ? `None ${age.text}.` : "–";
+    const cell = element("td", { class: "nothing", colspan: 3 }, text);
+    list.replaceChildren(element("tr", {}, cell));
     list.syncedParts = undefined;
     return;
   }
@@ -37,8 +52,14 @@ export function showReasons({ sinceStart: { rejections } }) {
   });
 }
 
-/** What cannot be counted now is counted later. */
-async function countStored() {
+/** What cannot be counted now is counted later; what was counted before gets old meanwhile. */
+async function countStored(here) {
   countedAt = Date.now();
-  stored = await getJson("/api/ledger").then((answer) => answer.deadLetterReasons, () => stored);
+  try {
+    const { deadLetterReasons, nowMs } = await getJson("/api/ledger");
+    noteTime(nowMs);
+    stored = { counts: deadLetterReasons, here, atMs: nowMs };
+  } catch {
+    // Shown as it was.
+  }
 }

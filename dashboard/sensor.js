@@ -14,6 +14,8 @@ const POINTS_MAX = 800;
 
 let shown = null;
 let asking = new AbortController();
+/** What the chart shows ends here. */
+let drawnToMs;
 /** Known if the sensor was picked from the table. */
 let unit = "";
 
@@ -83,6 +85,7 @@ function openFromAddress() {
   const dialog = byId("sensor");
   if (sensorId === null) return dialog.open ? dialog.close() : undefined;
   if (shown !== null && shown.sensorId !== sensorId) setText(byId("sensor-about"), "");
+  if (shown?.sensorId !== sensorId) drawnToMs = undefined;
   const fromMs = Number(named.get("from"));
   const toMs = Number(named.get("to"));
   shown = fromMs > 0 && toMs > fromMs
@@ -117,13 +120,15 @@ async function refresh() {
     show(await getJson(`${path}?${query}&points=${POINTS_MAX}`, signal));
   } catch (error) {
     if (error.name !== "AbortError") {
-      setText(byId("sensor-summary"), `The history cannot be read: ${error.message}.`);
+      const drawn = drawnToMs === undefined ? "" : ` The chart is as of ${dateText(drawnToMs)}.`;
+      setText(byId("sensor-summary"), `The history cannot be read: ${error.message}.${drawn}`);
     }
   }
 }
 
 function show({ points, intervalMs, fromMs, toMs }) {
   if (shown === null) return;
+  drawnToMs = toMs;
   chart.renew([
     points.map(({ atMs }) => atMs / 1_000),
     points.map(({ min }) => min),

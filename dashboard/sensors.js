@@ -1,5 +1,6 @@
 /** The table of sensors: a page of it, silent ones first, asked for again and again. */
 
+import { ageOf, noteTime, showAge } from "./age.js";
 import { byId, element, getJson, setText, syncList } from "./dom.js";
 import { count, duration, measured } from "./format.js";
 
@@ -12,6 +13,7 @@ const LOW_BATTERY = 15;
 let beginnings = [""];
 let following = null;
 let asking = new AbortController();
+let lastPage;
 let openSensor = () => {};
 
 /** Starts to show sensors; `onOpen` is called with the one that a person picks. */
@@ -56,17 +58,29 @@ async function refresh() {
   try {
     show(await getJson(`/api/sensors?${query}`, asking.signal));
   } catch (error) {
-    if (error.name !== "AbortError") setText(byId("sensor-count"), "cannot be read at the moment");
+    if (error.name !== "AbortError" && lastPage === undefined) {
+      setText(byId("sensor-count"), "cannot be read at the moment");
+    }
   }
 }
 
+/** Shows how old the table is: what cannot be read anew gets older. */
+export function showSensorAges() {
+  if (lastPage === undefined) return;
+  const age = ageOf(lastPage.measuredAtMs);
+  showAge(byId("sensors"), age);
+  setText(byId("sensor-count"), `${countText(lastPage)}${age.text === "" ? "" : ` · ${age.text}`}`);
+}
+
 function show(page) {
+  noteTime(page.nowMs);
   following = page.next;
   // A page behind the last one: sensors went away meanwhile.
   if (page.sensors.length === 0 && beginnings.length > 1) return restart();
   byId("sensors-previous").disabled = beginnings.length === 1;
   byId("sensors-next").disabled = following === null;
-  setText(byId("sensor-count"), countText(page));
+  lastPage = page;
+  showSensorAges();
   showTypes(page.types);
   const rows = byId("sensor-rows");
   if (page.sensors.length === 0) {
@@ -86,7 +100,12 @@ function show(page) {
 
 function countText({ matching, total, silent, source }) {
   const all = matching === total ? count(total) : `${count(matching)} of ${count(total)}`;
-  const quiet = silent === 0 ? "all report" : `${count(silent)} silent for over a minute`;
+  // Why nothing new is stored is another question: the flow may stand still.
+  const quiet = total === 0
+    ? "none yet"
+    : silent === 0
+    ? "each with a reading of the last minute"
+    : `${count(silent)} without a new reading for over a minute`;
   return `${all} · ${quiet}${source === "postgres" ? " · read from PostgreSQL" : ""}`;
 }
 

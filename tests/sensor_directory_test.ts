@@ -46,7 +46,7 @@ async function directory(): Promise<{
 }
 
 Deno.test("SensorDirectory.page() puts silent sensors first, the longest silent at the top", async () => {
-  const { directory: sensors } = await directory();
+  const { directory: sensors, clock } = await directory();
   const page = await sensors.page(ALL);
   assert.deepEqual(
     page.sensors.map(({ sensorId, isSilent }) => `${sensorId}${isSilent ? " silent" : ""}`),
@@ -60,7 +60,11 @@ Deno.test("SensorDirectory.page() puts silent sensors first, the longest silent 
     silent: 3,
     types: ["co2", "light"],
     source: "redis",
+    measuredAtMs: clock.now(),
   });
+  await clock.advance(500);
+  const { measuredAtMs } = await sensors.page(ALL);
+  assert.equal(measuredAtMs, clock.now() - 500, "it was not asked again");
 });
 
 Deno.test("SensorDirectory.page() filters", async (t) => {

@@ -7,7 +7,9 @@
 import { createHash } from "node:crypto";
 import uplotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import uplotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
+import ageScript from "../../dashboard/age.js" with { type: "text" };
 import chartScript from "../../dashboard/chart.js" with { type: "text" };
+import copyScript from "../../dashboard/copy.js" with { type: "text" };
 import deadLettersScript from "../../dashboard/dead_letters.js" with { type: "text" };
 import domScript from "../../dashboard/dom.js" with { type: "text" };
 import formatScript from "../../dashboard/format.js" with { type: "text" };
@@ -33,7 +35,9 @@ const FILES: ReadonlyMap<string, { readonly type: string; readonly text: string;
       ["/style.css", STYLE, style],
       ["/uplot.css", STYLE, uplotStyle],
       ["/uplot.js", SCRIPT, uplotScript],
+      ["/age.js", SCRIPT, ageScript],
       ["/chart.js", SCRIPT, chartScript],
+      ["/copy.js", SCRIPT, copyScript],
       ["/dead_letters.js", SCRIPT, deadLettersScript],
       ["/dom.js", SCRIPT, domScript],
       ["/format.js", SCRIPT, formatScript],

@@ -11,6 +11,7 @@ import { type Browser, chromium, type Page } from "playwright-core";
 import { systemClock } from "../../lib/clock.ts";
 import { createLog } from "../../lib/log.ts";
 import type { VerifyReport } from "../../lib/postgres/verify.ts";
+import { discardDeadLetters, readDeadLetters } from "../../lib/postgres/dead_letters.ts";
 import { type Demo, openDemo } from "../../tools/demo/demo.ts";
 import { sampleText, utf8 } from "../sample_message.ts";
 
@@ -34,11 +35,21 @@ interface Stage {
 
 const TOKEN = "shown-by-the-browser";
 
-function startDemo(port: number, token?: string): Promise<Demo> {
+interface DemoChanges {
+  readonly port?: number;
+  readonly token?: string;
+  readonly keepDir?: string;
+  readonly ratePerSecond?: number;
+  /** What it may say at level error; by default nothing. */
+  readonly write?: (line: string) => void;
+}
+
+function startDemo(changes: DemoChanges = {}): Promise<Demo> {
+  const { port = 0, token, keepDir, ratePerSecond = 200, write = assert.fail } = changes;
   const clock = systemClock;
-  const log = createLog({ level: "error", format: "text", write: assert.fail, clock });
+  const log = createLog({ level: "error", format: "text", write, clock });
   const http = { host: "127.0.0.1", port, token };
-  return openDemo({ ratePerSecond: 200, sensors: 50, keepDir: undefined, http }, { clock, log });
+  return openDemo({ ratePerSecond, sensors: 50, keepDir, http }, { clock, log });
 }
 
 function startBrowser(): Promise<Browser> {
@@ -48,9 +59,9 @@ function startBrowser(): Promise<Browser> {
 /** Runs a demo and a browser around `use`, and gives what the tables say in the end. */
 async function withStage(
   use: (stage: Stage) => Promise<void>,
-  token?: string,
+  changes?: DemoChanges,
 ): Promise<VerifyReport> {
-  await using demo = await startDemo(0, token);
+  await using demo = await startDemo(changes);
   const browser = await startBrowser();
   const stop = new AbortController();
   const running = demo.run(stop.signal);
@@ -134,7 +145,9 @@ Deno.test("dashboard", async (t) => {
         }
       }
     });
+    await t.step("the command of a dead letter is copied", () => copyCommand(stage, page));
     await t.step("PostgreSQL stopped turns red, and back", () => outage(stage, page));
+    await t.step("Kafka away: nothing is called caught up", () => kafkaAway(stage, page));
     await t.step("no script has failed", () => assert.deepEqual(stage.faults, []));
   });
   await t.step("and verify holds", () => assert.deepEqual(report.problems, []));
@@ -146,7 +159,7 @@ async function numbersMove(page: Page): Promise<void> {
   const stored = (): Promise<number> => numberIn(page, "#outcomes tr:first-child td:last-child");
   const before = await stored();
   await waitUntil("more rows", async () => await stored() > before + 100);
-  assert(await numberIn(page, "#stored-rate") > 50);
+  assert(await numberIn(page, "#stored") > 50);
   assert.match(await page.locator("#ledger-stamp").innerText(), /Yes/);
   assert.equal(await page.locator("#rate-chart canvas").count(), 1);
   assert.equal(await page.locator("#servers li[data-state=ok]").count(), 3);
@@ -240,6 +253,56 @@ async function sensorByLink({ demo, open }: Stage): Promise<void> {
   await page.close();
 }
 
+async function copyCommand({ demo, open }: Stage, page: Page): Promise<void> {
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  await page.locator("#letter-reason").selectOption("");
+  // Once it has the focus, no newer ones push it away.
+  await page.locator("#letters .copy").first().focus();
+  const command = await page.evaluate<string>(
+    "document.activeElement.textContent.replace('Copy: ', '')",
+  );
+  const [id] = /\d+$/.exec(command)!;
+  const letter = page.locator("#letters li").filter({
+    has: page.getByText(`#${id}`, { exact: true }),
+  });
+  await page.keyboard.press("Enter");
+  await shows(page, "#announcer", /Copied/);
+  assert.equal(await page.evaluate("navigator.clipboard.readText()"), command);
+  await letter.locator("summary").click();
+  await shows(page, "#letters code", new RegExp(`replay ${id}$`));
+  await shows(page, "#letters code", new RegExp(`discard ${id} --reason-text "why"$`));
+  // Another computer's browser, without HTTPS, has no clipboard.
+  const other = await open();
+  await other.evaluate("delete Navigator.prototype.clipboard");
+  await other.locator("#letters .copy").first().click();
+  const selected = await other.evaluate<string>("getSelection().toString()");
+  assert.match(selected, /^deno task dead-letters show \d+$/);
+  await other.close();
+  await discardDeadLetters(demo.pool, [Number(id)], "a test");
+  await shows(page, "#letters .letter-state", /^given up .*: a test$/);
+  await page.locator("#letter-state").selectOption("open");
+  await waitUntil(
+    "the resolved one is gone",
+    async () => await page.locator("#letters b").filter({ hasText: `#${id}` }).count() === 0,
+  );
+  await page.locator("#letter-state").selectOption("");
+}
+
+async function kafkaAway({ demo }: Stage, page: Page): Promise<void> {
+  await shows(page, "#lag-note", /caught up|oldest/);
+  demo.kafka.setBrokersAway(true);
+  await shows(page, "#summary", /Kafka does not answer\. Nobody knows/);
+  assert.doesNotMatch(await page.locator("#lag-note").innerText(), /caught up/);
+  await shows(page, "#lag-note", /^as of \d\d:\d\d:\d\d$/);
+  await shows(page, "#in-note", /^as of/);
+  await shows(page, "#rates-age", /^as of/);
+  assert.equal(await page.locator(".figure.stale").count(), 3, "this process knows its own delay");
+  assert.match(await page.locator("#ledger-stamp").innerText(), /Yes/, "PostgreSQL answers");
+  assert.deepEqual(await seriousFaults(page), []);
+  demo.kafka.setBrokersAway(false);
+  await shows(page, "#lag-note", /caught up/);
+}
+
 async function outage({ demo }: Stage, page: Page): Promise<void> {
   await demo.postgres.pause();
   await shows(page, "#servers li[data-state=away]", /PostgreSQL\s*no answer since/);
@@ -252,6 +315,13 @@ async function outage({ demo }: Stage, page: Page): Promise<void> {
   assert.deepEqual([ready!.status, live!.status], [503, 200]);
   assert.match(await ready!.text(), /PostgreSQL does not answer/);
   await live!.body?.cancel();
+  assert.equal(await page.locator("#ledger-stamp").innerText(), "not known now");
+  await shows(page, "#letters-age", /^as of/);
+  for (const id of ["#ledger", "#letters"]) {
+    await page.locator(`${id}.stale`).waitFor({ state: "attached" });
+  }
+  assert.match(await page.locator("#ledger-age").innerText(), /Both columns as of/);
+  assert.deepEqual(await seriousFaults(page), []);
   await demo.postgres.resume();
   await shows(page, "#servers li[data-state=ok]", /PostgreSQL\s*answers/);
   await shows(page, "#summary", /Up to date|Catching up/);
@@ -281,18 +351,71 @@ Deno.test("dashboard comes back by itself when its consumer was gone", async () 
   const browser = await startBrowser();
   try {
     const page = await browser.newPage();
-    const first = await startDemo(0);
+    const first = await startDemo();
     await page.goto(first.site.url);
     await shows(page, "#connection", /^Live$/);
     await shows(page, "#empty", /deno task produce/);
     await first[Symbol.asyncDispose]();
     await shows(page, "#connection", /No connection since/);
-    await using _ = await startDemo(Number(new URL(first.site.url).port));
+    await shows(page, "#summary", /has not been heard since/);
+    assert.equal(await page.locator("#ledger-stamp").innerText(), "not known now");
+    assert.match(await page.locator("#lag-note").innerText(), /as of/);
+    assert.equal(await page.locator("#servers li[data-state=unknown]").count(), 3);
+    assert.deepEqual(await seriousFaults(page), []);
+    await using _ = await startDemo({ port: Number(new URL(first.site.url).port) });
     await shows(page, "#connection", /^Live$/);
+    await shows(page, "#lag-note", /caught up/);
   } finally {
     await browser.close();
   }
 });
+
+Deno.test("dashboard: dead letters are handled, and their reasons are there after a restart", async (t) => {
+  const keepDir = await Deno.makeTempDir();
+  const browser = await startBrowser();
+  const openPage = async ({ site }: Demo): Promise<Page> => {
+    const page = await browser.newPage();
+    page.setDefaultTimeout(PATIENCE_MS);
+    await page.goto(site.url);
+    return page;
+  };
+  try {
+    await t.step("the alarm is over when a person has resolved all of them", async () => {
+      const said: string[] = [];
+      // Nothing else comes that could end it.
+      const changes = { keepDir, ratePerSecond: 0.01, write: (line: string) => said.push(line) };
+      await using demo = await startDemo(changes);
+      const stop = new AbortController();
+      const running = demo.run(stop.signal);
+      await handleAll(demo, await openPage(demo));
+      assert.equal(said.length, 1);
+      stop.abort();
+      await running;
+    });
+    await t.step("after a restart the filter has the reasons of the table", async () => {
+      await using demo = await startDemo({ keepDir });
+      const page = await openPage(demo);
+      assert.deepEqual(demo.site.status().sinceStart.rejections, {});
+      await page.locator("#letter-reason option[value=json]").waitFor({ state: "attached" });
+      await page.locator("#letter-reason").selectOption("json");
+      await page.locator("#letters .reason").filter({ hasText: "json" }).first().waitFor();
+    });
+  } finally {
+    await browser.close();
+    await Deno.remove(keepDir, { recursive: true });
+  }
+});
+
+async function handleAll({ kafka, pool }: Demo, page: Page): Promise<void> {
+  kafka.append(0, Array.from({ length: 800 }, () => ({ key: null, value: utf8("{") })));
+  await shows(page, "#summary", /messages \d+ are .*: json \d+\. 8\d\d dead letters are open/);
+  assert.equal(await page.locator("#verdict").getAttribute("data-tone"), "warn");
+  const newest = { order: "newest", limit: 1_000 } as const;
+  const letters = await readDeadLetters(pool, { state: "open" }, newest);
+  await discardDeadLetters(pool, letters.map(({ id }) => id), "a test");
+  await shows(page, "#summary", /Up to date/);
+  await shows(page, "#letters-open", /^0 open$/);
+}
 
 Deno.test("dashboard with a token works for a browser that knows it", async () => {
   await withStage(async ({ demo, browser, open, faults }) => {
@@ -304,7 +427,7 @@ Deno.test("dashboard with a token works for a browser that knows it", async () =
     await page.locator("#sensor-rows .open").first().click();
     await shows(page, "#sensor-summary", /\d+ readings from/);
     assert.deepEqual(faults, []);
-  }, TOKEN);
+  }, { token: TOKEN });
 });
 
 /** How many sensors have to fit. */

@@ -55,6 +55,8 @@ export interface Demo extends AsyncDisposable {
   readonly cache: MemoryCache;
   /** The database, to take away. */
   readonly postgres: EmbeddedPostgres;
+  /** Its only connection, to do what a command does. */
+  readonly pool: SqlPool;
   /** The dashboard. */
   readonly site: ConsumerSite;
   /** Sends and stores until the signal aborts, then stores the rest and verifies. */
@@ -112,6 +114,7 @@ export async function openDemo(options: DemoOptions, context: DemoContext): Prom
     kafka,
     cache,
     postgres,
+    pool,
     site,
     run: (signal, observer) => run(parts, { ...options, signal, observer }),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
