@@ -335,7 +335,8 @@ Deno.test("readiness() names what is missing", async (t) => {
     await clock.advance(60_000);
     statistics.ticked();
     for (const name of ["kafka", "postgres"] as const) servers.answered(name, undefined);
-    const text = "partition 2: 3 messages wait behind a transaction that is open since offset 7";
+    const text =
+      "partition 2: 3 messages wait behind a transaction that has been open since offset 7";
     const wanted = { ok: true, reasons: [], notes: ["set by a tool", text] };
     assert.deepEqual(readiness(parts), wanted, "and those of others are told of by others");
   });
