@@ -9,6 +9,7 @@ import { verifyLedger } from "../../lib/postgres/verify.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { readSettings } from "../../lib/settings/read.ts";
 import { GROUPS } from "../../lib/settings/table.ts";
+import { permissionFlags } from "../../tools/permissions.ts";
 import { batchOf, readingAt, TOPIC } from "../contracts/store.ts";
 import { projectMigrations } from "../sql_store.ts";
 import { type PrivateDatabase, withPrivateDatabase } from "./private_database.ts";
@@ -110,11 +111,12 @@ Deno.test("a program reaches PostgreSQL by a URL with a Unix socket, if it may",
       "session",
     );
     const parameters = `host=${pooler.dir}&application_name=by-socket&pgbouncer=true`;
-    const env = {
+    const env: Readonly<Record<string, string>> = {
       POSTGRES_PORT: String(pooler.port),
       DATABASE_URL: `postgresql://${user}:${password}@/${database}?${parameters}`,
     };
-    const flags = [`--allow-read=migrations,${pooler.dir}`, `--allow-write=${pooler.dir}`];
+    // Those of a person who follows the error's advice.
+    const flags = permissionFlags("consume", { env: (name) => env[name] });
     await t.step("migrate", async () => {
       await using program = Program.consumer(["migrate"], env, flags);
       assert.match((await program.succeeded(DONE_MS)).stdout, /009_any_schema/);
@@ -123,7 +125,10 @@ Deno.test("a program reaches PostgreSQL by a URL with a Unix socket, if it may",
       await using program = Program.consumer(["verify"], env);
       const { code, stderr } = await program.ended(DONE_MS);
       assert.equal(code, 2);
-      assert.match(stderr, /Requires read access to .*--allow-read.*--allow-write/);
+      assert.match(
+        stderr,
+        /Requires write access to .*\.s\.PGSQL\..*"deno task permissions consume"/,
+      );
     });
   });
 });
