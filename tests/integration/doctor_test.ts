@@ -46,7 +46,7 @@ Deno.test("main_consumer.ts doctor names what is wrong with real servers", async
     assert.deepEqual(wrong(report), STACK_WARNINGS);
     assert.deepEqual([report.ok, report.failures, report.warnings, report.code], [true, 0, 2, 0]);
     const lag = report.findings.find(({ check }) => check === "lag");
-    assert.match(lag?.text ?? "", /^20 messages wait/);
+    assert.match(lag?.text ?? "", /^20 messages are waiting/);
   });
 
   await t.step("for people: a line each", async () => {
