@@ -9,7 +9,7 @@ import process from "node:process";
 import { systemClock } from "./clock.ts";
 import { codeOf, LineQueue, writeAll } from "./line_queue.ts";
 import { asciiJson } from "./printable.ts";
-import { cutTo, wrapped } from "./text_columns.ts";
+import { columnsOf, cutTo, wrapped } from "./text_columns.ts";
 
 /** How long a program that ends waits for whoever reads its standard error, ms. */
 const FLUSH_MS_MAX = 1_000;
@@ -22,17 +22,14 @@ const standardError = new LineQueue({
 });
 let printing: Promise<void> = Promise.resolve();
 let isClosed = false;
-/** Whether the last line on the terminal is one that moves. */
-let isLive = false;
+/** The last lines on the terminal, if they are such that move. */
+let live: readonly string[] = [];
 
 /** Columns of a terminal that does not say how many it has. */
 const COLUMNS_DEFAULT = 80;
 
 /** Fewer than this are no terminal that somebody reads. */
 const COLUMNS_MIN = 20;
-
-/** Takes the line away on which the cursor is. */
-const ERASE = "\r\x1b[K";
 
 /** The width of the terminal that shows standard output; undefined: it goes elsewhere. */
 export function outputColumns(): number | undefined {
@@ -132,24 +129,40 @@ async function printNow(text: string): Promise<void> {
 }
 
 /**
- * Hands whole lines to standard error. It does not wait and does not throw. A line that moves makes
- * way for them.
+ * Hands whole lines to standard error. It does not wait and does not throw. Lines that move make way
+ * for them.
  */
 export function writeError(text: string): void {
-  standardError.push(isLive ? ERASE + text : text);
-  isLive = false;
+  standardError.push(eraseLive() + text);
+  live = [];
 }
 
-/** Shows a line that moves, in the place of the one before, on the terminal of standard error. */
-export function showLive(line: string): void {
-  standardError.push(ERASE + cutTo(line, terminalColumns() - 1));
-  isLive = true;
+/** Shows lines that move, in the place of those before, on the terminal of standard error. */
+export function showLive(...lines: readonly string[]): void {
+  const shown = lines.map((line) => cutTo(line, terminalColumns() - 1));
+  standardError.push(eraseLive() + shown.join("\n"));
+  live = shown;
 }
 
-/** Takes the line that moves away, before something is printed to standard output. */
+/** Takes the lines that move away, before something is printed to standard output. */
 export async function endLive(): Promise<void> {
-  if (isLive) writeError("");
+  if (live.length > 0) writeError("");
   await flushErrors();
+}
+
+/** After Ctrl-C: the terminal has put `^C` where the cursor was, and what comes next begins a line. */
+export function leaveEcho(): void {
+  if (Deno.stderr.isTerminal()) writeError(live.length > 0 ? "" : "\n");
+}
+
+/** Takes away what moves. The cursor is in its last line. */
+function eraseLive(): string {
+  if (live.length === 0) return "";
+  const columns = terminalColumns();
+  // A terminal that has become narrower has wrapped them.
+  const rowsAbove = live.slice(0, -1)
+    .reduce((rows, line) => rows + Math.max(1, Math.ceil(columnsOf(line) / columns)), 0);
+  return `\r${rowsAbove > 0 ? `\x1b[${rowsAbove}A` : ""}\x1b[J`;
 }
 
 /** From now on, `line` makes what is said of lines that could not be written. */

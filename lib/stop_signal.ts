@@ -5,7 +5,7 @@
  */
 import process from "node:process";
 import { type Clock, systemClock } from "./clock.ts";
-import { flushErrors, writeError } from "./standard_streams.ts";
+import { flushErrors, leaveEcho } from "./standard_streams.ts";
 
 /** What asks a program to stop: Ctrl-C, a supervisor, a terminal that closes. */
 export const STOP_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
@@ -48,10 +48,10 @@ export function stopOnce(
     const nowMs = clock.elapsedMs();
     if (firstMs === undefined) {
       firstMs = nowMs;
-      leaveEcho(name);
+      if (name === "SIGINT") leaveEcho();
       stop(name);
     } else if (name !== "SIGHUP" && nowMs - firstMs >= SAME_WISH_MS) {
-      leaveEcho(name);
+      if (name === "SIGINT") leaveEcho();
       end();
     }
   };
@@ -96,9 +96,4 @@ export function endAtStop(say: () => void = () => {}): void {
 
 function endNow(): void {
   void flushErrors().then(() => process.exit(INTERRUPTED));
-}
-
-/** The terminal has shown `^C` where the cursor was: what comes next begins a line. */
-function leaveEcho(name: StopSignal): void {
-  if (name === "SIGINT" && process.stderr.isTTY) writeError("\n");
 }

@@ -6,18 +6,21 @@
  */
 import process from "node:process";
 import { Command } from "commander";
-import { type Clock, systemClock } from "../lib/clock.ts";
+import { systemClock } from "../lib/clock.ts";
 import { runCommandLine, whole } from "../lib/command_line.ts";
-import { ConfigurationError } from "../lib/errors.ts";
-import { createLog, type Log } from "../lib/log.ts";
+import { createLog } from "../lib/log.ts";
 import { verifyText } from "../lib/postgres/verify.ts";
 import { EXIT, openProgram } from "../lib/program.ts";
-import { outputColumns, print, printRaw, printText, writeError } from "../lib/standard_streams.ts";
-import { type Demo, type DemoOptions, openDemo } from "./demo/demo.ts";
-
-/** How often the line changes on a terminal, and comes elsewhere, ms. */
-const TERMINAL_MS = 250;
-const PLAIN_MS = 5_000;
+import {
+  errorColumns,
+  outputColumns,
+  print,
+  printText,
+  tell,
+  writeError,
+} from "../lib/standard_streams.ts";
+import { type Demo, openDemo } from "./demo/demo.ts";
+import { addressLine, type Place, showProgress, type Sums, sumsLine } from "./demo/view.ts";
 
 const SECONDS_MAX = 86_400;
 const RATE_MAX = 20_000;
@@ -58,69 +61,53 @@ async function run(flags: Flags): Promise<void> {
     format: "auto",
     isTerminal: process.stderr.isTTY === true,
     write: writeError,
+    columns: errorColumns,
     clock,
   });
-  const options = { ratePerSecond: flags.rate, sensors: flags.sensors, keepDir: flags.keep };
-  await using demo = await openAnywhere({
-    ...options,
+  tell(`Starting PostgreSQL in this process${flags.keep === undefined ? "" : ", its data kept"} …`);
+  await using demo = await openDemo({
+    ratePerSecond: flags.rate,
+    sensors: flags.sensors,
+    keepDir: flags.keep,
     http: { ...settings.http, port: settings.consumer.httpPort },
   }, { clock, log });
-  await print(
-    `${flags.sensors} sensors send ${flags.rate} messages/s: 10 % come twice, 2 % contradict an`,
-  );
-  await print("earlier one, 2 % are broken, 2 % are late. Everything runs in this process.\n");
-  await print(`  Dashboard: ${demo.site.url}\n`);
+  await print(introduction(flags));
+  const view = { sums: () => sumsOf(demo), url: demo.site.url, place: placeOf(), clock };
+  if (view.place === "elsewhere") await print(`  ${addressLine(view.url)}\n`);
   const stop = new AbortController();
   const either = AbortSignal.any([signal, stop.signal]);
   const ended = new AbortController();
-  const showing = showProgress(demo, clock, ended.signal);
+  const showing = showProgress(view, ended.signal);
   if (flags.seconds !== undefined) {
     clock.sleep(flags.seconds * 1_000, either).then(() => stop.abort());
   }
   const report = await demo.run(either);
   ended.abort();
   await showing;
-  await print(`\n${progressLine(demo)}\n`);
+  await print(`${sumsLine(view.sums(), outputColumns())}\n`);
   await printText(verifyText(report, outputColumns()));
   process.exitCode = report.ok ? EXIT.ok : EXIT.failed;
 }
 
-/** On the port of the settings, or on a free one if that is taken. */
-async function openAnywhere(
-  options: DemoOptions,
-  context: { readonly clock: Clock; readonly log: Log },
-): Promise<Demo> {
-  try {
-    return await openDemo(options, context);
-  } catch (error) {
-    if (!(error instanceof ConfigurationError) || options.http.port === 0) throw error;
-    return await openDemo({ ...options, http: { ...options.http, port: 0 } }, context);
-  }
+function introduction({ sensors, rate }: Flags): string {
+  return `${sensors} sensors send ${rate} messages/s: 10 % come twice, 2 % contradict an\n` +
+    "earlier one, 2 % are broken, 2 % are late. Everything runs in this process.\n";
 }
 
-async function showProgress(demo: Demo, clock: Clock, signal: AbortSignal): Promise<void> {
-  const isTerminal = process.stdout.isTTY === true;
-  while (!signal.aborted) {
-    await clock.sleep(isTerminal ? TERMINAL_MS : PLAIN_MS, signal);
-    if (signal.aborted) break;
-    if (isTerminal) await printRaw(`\x1b[K  ${progressLine(demo)}\r`);
-    else await print(`  ${progressLine(demo)}`);
-  }
-  if (isTerminal) await printRaw("\x1b[K");
+/** Lines are rewritten where that needs no guess: many programs keep what was written to a pipe. */
+function placeOf(): Place {
+  const isPlain = Deno.noColor || process.env.TERM === "dumb";
+  return Deno.stderr.isTerminal() && Deno.stdout.isTerminal() && !isPlain
+    ? "terminal"
+    : "elsewhere";
 }
 
-function progressLine(demo: Demo): string {
+function sumsOf(demo: Demo): Sums {
   const { sinceStart, nowMs, startedAtMs } = demo.site.status();
-  const { messages, inserted, duplicates, conflicts, deadLetters } = sinceStart;
-  return [
-    `${Math.round((nowMs - startedAtMs) / 1_000)} s`,
-    `${grouped(messages)} messages`,
-    `${grouped(inserted)} stored`,
-    `${grouped(duplicates)} duplicates caught`,
-    `${grouped(conflicts)} conflicts and ${grouped(deadLetters - conflicts)} broken set aside`,
-  ].join("   ");
-}
-
-function grouped(count: number): string {
-  return count.toLocaleString("en-US");
+  const { conflicts, deadLetters } = sinceStart;
+  return {
+    ...sinceStart,
+    seconds: Math.round((nowMs - startedAtMs) / 1_000),
+    broken: deadLetters - conflicts,
+  };
 }

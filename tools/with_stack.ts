@@ -19,6 +19,7 @@ import { startStack } from "./stack/stack.ts";
 export const MARKER = "SENSOR_LEDGER_TEST_STACK";
 
 async function runWithStack(program: string, args: readonly string[]): Promise<void> {
+  if (args.includes("--help")) return await runAlone(program, args);
   const dir = join(import.meta.dirname!, "..", ".stack", `private-${Deno.pid}`);
   let child: Deno.ChildProcess | undefined;
   let isStopped = false;
@@ -40,6 +41,12 @@ async function runWithStack(program: string, args: readonly string[]): Promise<v
   } finally {
     await stack.remove();
   }
+}
+
+/** Nobody who asks for help waits for servers. */
+async function runAlone(program: string, args: readonly string[]): Promise<void> {
+  const { code } = await new Deno.Command(program, { args: [...args] }).spawn().status;
+  process.exitCode = code;
 }
 
 /** It may have ended already, for the terminal has sent it Ctrl-C, too. */

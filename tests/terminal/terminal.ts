@@ -113,11 +113,12 @@ export class Terminal implements AsyncDisposable {
     }
   }
 
-  /** Waits until the command has ended by itself, and gives its exit code. */
-  async ended(withinMs = PATIENCE_MS): Promise<number> {
+  /** Waits until the command has ended by itself, and gives its exit code; fails if it shows `unless`. */
+  async ended({ unless }: { readonly unless?: RegExp } = {}): Promise<number> {
     const startMs = performance.now();
     while (this.#code === undefined) {
-      if (performance.now() - startMs > withinMs) this.fail(`did not end in ${withinMs} ms`);
+      if (unless?.test(this.#transcript)) this.fail(`it shows ${unless}`);
+      if (performance.now() - startMs > PATIENCE_MS) this.fail(`did not end in ${PATIENCE_MS} ms`);
       await pass(POLL_MS);
     }
     await this.#running;

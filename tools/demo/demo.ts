@@ -8,8 +8,10 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../lib/clock.ts";
 import { consume } from "../../lib/consumer/consumer.ts";
+import { ConfigurationError, describeError } from "../../lib/errors.ts";
 import {
   type ConsumerSite,
+  type ConsumerSiteParts,
   type ConsumerSiteSettings,
   openConsumerSite,
 } from "../../lib/http/consumer_site.ts";
@@ -105,9 +107,7 @@ export async function openDemo(options: DemoOptions, context: DemoContext): Prom
   const breaker = (): Breaker => new Breaker({ clock, budgetMs: REDIS_BUDGET_MS });
   const flow = { member: kafka.member(GROUP), breakers: { read: breaker(), write: breaker() } };
   const pools = { monitor: pool, readers: pool };
-  const site = opened.use(
-    await openConsumerSite(options.http, { ...context, ...flow, cache, pools }),
-  );
+  const site = opened.use(await openSite(options.http, { ...context, ...flow, cache, pools }));
   const parts: FlowParts = { ...context, ...flow, cache, kafka, pool, site };
   const kept = opened.move();
   return {
@@ -119,6 +119,20 @@ export async function openDemo(options: DemoOptions, context: DemoContext): Prom
     run: (signal, observer) => run(parts, { ...options, signal, observer }),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+/** The dashboard on the port of the settings, or on a free one if that cannot be had. */
+async function openSite(
+  settings: ConsumerSiteSettings,
+  parts: ConsumerSiteParts,
+): Promise<ConsumerSite> {
+  try {
+    return await openConsumerSite(settings, parts);
+  } catch (error) {
+    if (!(error instanceof ConfigurationError) || settings.port === 0) throw error;
+    parts.log.warn("the dashboard takes a free port", { cause: describeError(error) });
+    return await openConsumerSite({ ...settings, port: 0 }, parts);
+  }
 }
 
 interface FlowParts extends DemoContext {
