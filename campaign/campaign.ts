@@ -31,7 +31,7 @@ export interface CampaignOptions {
   readonly withBounds: boolean;
   /** Holds servers, logs and journals; must not exist. */
   readonly dir: string;
-  /** Is told each step, for people. */
+  /** Receives each step, for people. */
   readonly say: (line: string) => void;
   /** Ends the campaign early, with a report of what was played. */
   readonly signal: AbortSignal;
@@ -221,7 +221,7 @@ class CampaignRun {
     const longestStallMs = longestGapMs(rowsCameAtMs, span);
     const rowsAtMs = this.#watch.firstRowsSince(healedAtMs) ?? Infinity;
     // A group goes on without its dead until it notices: then comes the wait, and whoever dies in it
-    // makes it begin anew.
+    // makes it begin again.
     const isDeath = fault.party === "Consumer" && fault.holdMs === EVENT;
     const { consumersKilledAtMs } = this.#stage.fleet;
     return {

@@ -13,7 +13,7 @@ const INHERITED = ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME", "TMPDIR"];
 export interface ChildEnd {
   /** 128 and the signal's number if a signal ended it. */
   readonly code: number;
-  /** The signal that ended it; null: it ended by itself. */
+  /** The signal that ended it; null: it ended on its own. */
   readonly signal: string | null;
 }
 
@@ -27,7 +27,7 @@ export interface ChildSpec {
   readonly env: Readonly<Record<string, string>>;
   /** Where its standard error, and its standard output if nobody listens, is appended. */
   readonly logFile: string;
-  /** Is told each line of standard output. */
+  /** Receives each line of standard output. */
   readonly onLine?: (line: string) => void;
 }
 

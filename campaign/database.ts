@@ -33,7 +33,7 @@ export async function openDatabase(
 }
 
 /**
- * Where the ledger stands, by partition. Of a topic that was made again, the line that moved last is
+ * Where the ledger stands, by partition. Of a topic that was recreated, the line that moved last is
  * the one in use.
  */
 export async function readPositions(query: Query): Promise<ReadonlyMap<number, number>> {

@@ -88,7 +88,7 @@ async function lagMessages(bed: Bed): Promise<number> {
   await using database = await openDatabase(bed);
   const next = await readPositions(database.query);
   const ends = await readEnds(bed);
-  // Of a topic that was just made again, the ledger still stands above the end.
+  // Of a topic that was just recreated, the ledger still stands above the end.
   return ends.entries().reduce((sum, [partition, end]) => {
     return sum + Math.abs(end - (next.get(partition) ?? 0));
   }, 0);

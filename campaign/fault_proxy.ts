@@ -157,7 +157,7 @@ export class FaultProxy implements AsyncDisposable {
     try {
       await this.#pump(connection, { from: connection.client, to: server });
     } catch (error) {
-      // The client was cut off from its reply. The server is left to end by itself.
+      // The client was cut off from its reply. The server is left to end on its own.
       if (!connection.replyLost) throw error;
     }
   }

@@ -89,7 +89,7 @@ export class Fleet implements AsyncDisposable {
   readonly oddEnds: OddEnd[] = [];
   /** When consumers were ended by SIGKILL, ms since 1970. */
   readonly consumersKilledAtMs: number[] = [];
-  /** How many processes were ended by SIGKILL, by themselves at a point or from here. */
+  /** How many processes were ended by SIGKILL, on their own at a point or from here. */
   kills = 0;
   #started = 0;
 

@@ -91,7 +91,7 @@ export class KillSwitch {
   }
 }
 
-/** Is told what the loop asks of its member, for whoever looks for a fault afterwards. */
+/** Receives what the loop asks of its member, for whoever looks for a fault afterwards. */
 export type Trace = (what: string, fields: Readonly<Record<string, unknown>>) => void;
 
 /** The same member, with points where it hands something over, commits and stops. */

@@ -134,7 +134,7 @@ function letterFindings(
 }
 
 /**
- * Dead letters that are kept twice. Places alone do not tell: a topic that was made again has the
+ * Dead letters that are kept twice. Places alone do not tell: a topic that was recreated has the
  * same ones once more, and some bad messages look alike.
  */
 export async function findDoubledLetters(query: Query): Promise<readonly Finding[]> {

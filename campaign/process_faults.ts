@@ -36,7 +36,7 @@ export function consumersKilledAt(points: readonly string[]): Fault {
     inject: async ({ fleet }, random) => {
       const victims = shuffle(fleet.consumers, random).slice(0, points.length);
       const deaths = victims.map((victim, index) => killAtPoint(victim, points[index]!, random));
-      // One more member makes the group share out its partitions anew.
+      // One more member makes the group share out its partitions again.
       const guest = inRebalance ? fleet.addConsumer() : undefined;
       const countsFor = (await Promise.all(deaths)).map((point) => `Consumer killed: ${point}`);
       const heal = async (): Promise<void> => {

@@ -55,7 +55,7 @@ export function someOf<Name extends string>(
 /**
  * Runs a command line and ends the process.
  *
- * The process is ended and not left to end by itself: a library's timer, or a connection to a
+ * The process is ended and not left to end on its own: a library's timer, or a connection to a
  * server that no longer answers, must not keep a finished program alive.
  *
  * @param cli its actions set `process.exitCode` for anything but success

@@ -9,7 +9,7 @@
 
 /**
  * The server is away, busy or in trouble, and the same call can succeed later.
- * Callers wait and try again for ever; the offset stays where it is.
+ * Callers wait and try again forever; the offset stays where it is.
  */
 export class TransientError extends Error {
   /** Tells the class in a log, and across realms. */

@@ -67,7 +67,7 @@ interface Entry {
 }
 
 /**
- * Writes lines beside the flow. Whoever hands one over never waits and never fails: what cannot be
+ * Writes lines alongside the flow. Whoever hands one over never waits and never fails: what cannot be
  * written is dropped and counted, and the next line that comes through is told the count before.
  */
 export class LineQueue {

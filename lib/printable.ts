@@ -6,7 +6,7 @@
  */
 
 /**
- * Writes as `\u{…}` whatever is no letter, mark, number, punctuation, symbol or space: control
+ * Writes as `\u{…}` whatever is not a letter, mark, number, punctuation, symbol or space: control
  * characters and with them all terminal escapes, line ends, invisible and bidirectional controls,
  * lone surrogates.
  */

@@ -1,5 +1,5 @@
 /**
- * Trying again: how long to wait between tries, and the loop that does it for ever.
+ * Trying again: how long to wait between tries, and the loop that does it forever.
  *
  * @module
  */

@@ -14,7 +14,7 @@ import { columnsOf, cutTo, wrapped } from "./text_columns.ts";
 /** How long a program that ends waits for whoever reads its standard error, ms. */
 const FLUSH_MS_MAX = 1_000;
 
-// Deno's own writing, for that of node:fs does not leave the event loop: a full pipe stopped it all.
+// Deno's own writing, because that of node:fs does not leave the event loop: a full pipe stopped it all.
 // A process has one of each.
 const standardError = new LineQueue({
   write: (bytes) => Deno.stderr.write(bytes),

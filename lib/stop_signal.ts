@@ -81,7 +81,7 @@ export function listenForStop(say: (name: StopSignal) => void): AbortSignal {
 }
 
 /**
- * Ends the process at the first signal, for it has nothing to put in order.
+ * Ends the process at the first signal, because it has nothing to put in order.
  *
  * @param say Is called before.
  */

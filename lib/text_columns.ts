@@ -53,7 +53,7 @@ export function padTo(text: string, columns: number, side: "start" | "end"): str
 
 /**
  * The lines of a text that is to fit into `columns`, broken between words. What goes on in the next
- * line is indented by `indent` more than the first. A word that is too long by itself stays whole,
+ * line is indented by `indent` more than the first. A word that is too long on its own stays whole,
  * for it is something to copy: an id, an address, a path.
  */
 export function wrapped(line: string, columns: number, indent = 2): readonly string[] {
@@ -78,7 +78,7 @@ export function broken(text: string, columns: number): readonly string[] {
   const lines: string[] = [];
   let rest = text;
   do {
-    // A character that is too wide by itself still has to go somewhere.
+    // A character that is too wide on its own still has to go somewhere.
     const line = startOf(rest, columns) || (rest.match(/^./su)?.[0] ?? "");
     lines.push(line);
     rest = rest.slice(line.length);

@@ -19,7 +19,7 @@ export interface TimeLimit {
 /**
  * Does `work`, but waits for it no longer than the limit. Then the signal that the work was given
  * aborts, with the error that is thrown here as its reason. Work of several steps that change
- * something looks at it before each step: whoever gave it up may be doing the same anew. What was
+ * something looks at it before each step: whoever gave it up may be doing the same again. What was
  * sent to a server before can still take effect.
  *
  * @throws {NoAnswerError} If the limit passes.

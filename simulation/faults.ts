@@ -2,7 +2,7 @@
  * The wires between a process and its servers. Each call that goes over a wire ends in one of seven
  * ways: it is answered; it fails before its effect; it takes effect and the answer is lost; it is
  * given up and takes effect later; it takes long; the process dies before or after the effect; or it
- * hangs, with or without effect, and whoever waits for it waits for ever.
+ * hangs, with or without effect, and whoever waits for it waits forever.
  *
  * @module
  */

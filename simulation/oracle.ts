@@ -1,6 +1,6 @@
 /**
  * The judge of a world. It sees the log, the tables and the keys as they are, and none of the code
- * that filled them: what it knows of messages it reads by itself (`journal.ts`).
+ * that filled them: what it knows of messages it reads on its own (`journal.ts`).
  *
  * The invariants:
  *
@@ -451,7 +451,7 @@ export class Oracle {
       const place = `${partition}:${offset}`;
       const bytes = this.#bytesOf(letter);
       const key = `${place} ${bytes}`;
-      // While nobody has noticed that the topic was made again, its messages are read under the
+      // While nobody has noticed that the topic was recreated, its messages are read under the
       // name of its former life, and once more afterwards.
       const name = this.#topicsDeleted > 0 ? `${topic.topicId} ${key}` : key;
       if (seen.has(name)) this.complain(`I4 dead letter ${place} is kept twice`);

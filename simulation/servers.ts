@@ -77,7 +77,7 @@ export class Servers {
     this.kafka.abortHanging(partition);
   }
 
-  /** The topic is deleted and made again; the group's offsets may outlive it. */
+  /** The topic is deleted and recreated; the group's offsets may outlive it. */
   recreateTopic(notice: "members rejoin" | "nobody notices", commits: "kept" | "gone"): void {
     this.oracle.deletingTopic();
     this.kafka.recreateTopic(notice, commits);

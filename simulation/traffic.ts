@@ -1,7 +1,7 @@
 /**
  * What the sensors of a world send: fresh readings, repeats, conflicts, late ones, and messages
  * that are no readings. Nothing here decides what should become of a message; the oracle reads the
- * bytes by itself.
+ * bytes on its own.
  *
  * @module
  */

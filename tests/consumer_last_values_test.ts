@@ -101,7 +101,7 @@ Deno.test("consume() leaves the last values of a neighbour alone, and says so", 
   const said = pipeline.logged.filter((line) => line.includes("neighbour"));
   assert.equal(said.length, 1);
   assert.match(said[0]!, /not being written.*REDIS_PREFIX/);
-  // It ends for good: what is ours comes back by itself.
+  // It ends for good: what is ours comes back on its own.
   await pass(pipeline, LEASE_MS / 1_000 + 10);
   assert.deepEqual([...cache.lastValues.keys()], ["ours"]);
   await pipeline.stop(run);

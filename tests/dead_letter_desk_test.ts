@@ -124,7 +124,7 @@ Deno.test("examine() shows both contents of a conflict side by side", () =>
     assert.ok(
       lines.some((line) => /stored \(partition 0, offset 0\) +in the dead letter/.test(line)),
     );
-    // The same instant in another zone is no difference.
+    // The same instant in another zone is not a difference.
     assert.ok(lines.some((line) => /^ +timestamp +(\S+) +\1$/.test(line)));
 
     const same = await examine(

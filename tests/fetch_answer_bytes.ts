@@ -140,7 +140,7 @@ export async function fetchOne(
   ...batches: readonly SampleBatch[]
 ): Promise<{ readonly values: readonly string[]; readonly nextOffset: number }> {
   const [batch] = await kafkajsBatches(from, { bytes: bytesOf(...batches), aborted });
-  // Else kafkajs shows it to nobody, and steps over it by itself.
+  // Else kafkajs shows it to nobody, and steps over it on its own.
   assert.deepEqual([batch!.isEmpty(), batch!.isEmptyDueToFiltering()], [false, false]);
   const values = unpackMessages(batch!.messages, from).map(({ value }) => textOf(value)!);
   return { values, nextOffset: Number(batch!.lastOffset()) + 1 };

@@ -77,7 +77,7 @@ Deno.test("TopicHistory.rates() are those of the last five seconds", () => {
     history.add(look(second * 1_000, second * 100, second * 10));
   }
   assert.deepEqual(history.rates(), { atMs: 10_000, inPerSecond: 100, storedPerSecond: 10 });
-  // A topic that was made again.
+  // A topic that was recreated.
   history.add(look(11_000, 0, 0));
   assert.deepEqual(history.rates(), { atMs: 11_000, inPerSecond: 0, storedPerSecond: 0 });
   history.add(look(60_000, 0, 0));

@@ -4,7 +4,7 @@ import { ConfigurationError, TransientError } from "../lib/errors.ts";
 import { classifyKafkaError } from "../lib/kafka/connection.ts";
 import { oauthMechanism } from "../lib/kafka/oauth_login.ts";
 
-/** A broker that answers each message of a log-in in turn; an error is no answer. */
+/** A broker that answers each message of a login in turn; an error is not an answer. */
 class Broker {
   readonly heard: string[] = [];
   readonly #answers: readonly (string | Error)[];

@@ -20,7 +20,7 @@ class Bench {
     return bench;
   }
 
-  /** The batch of these values at the partition's end; undefined takes an offset and is no message. */
+  /** The batch of these values at the partition's end; undefined takes an offset and is not a message. */
   async batch(values: readonly (string | null | undefined)[]): Promise<Batch> {
     const fromOffset = this.#next;
     const messages = values.flatMap((value, index): Message[] =>

@@ -28,7 +28,7 @@ Deno.test("parseTimestamp() reads RFC 3339 to the microsecond", async (t) => {
 
 Deno.test("parseTimestamp() says why a text is no timestamp", async (t) => {
   const sample = "2026-11-24T10:00:00.123Z";
-  // The sample with any one character gone or replaced; a shorter fraction is no fault.
+  // The sample with any one character gone or replaced; a shorter fraction is not a fault.
   const broken = [...sample].flatMap((_, at) => [
     sample.slice(0, at) + sample.slice(at + 1),
     `${sample.slice(0, at)}x${sample.slice(at + 1)}`,

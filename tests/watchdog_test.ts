@@ -64,7 +64,7 @@ function waitingSince(sinceMs: number): Sight["behind"] {
   return new Map([[0, { sinceMs, messages: 5 }]]);
 }
 
-/** Lets time pass until the consumer has ended by itself; how long that took, ms. */
+/** Lets time pass until the consumer has ended on its own; how long that took, ms. */
 async function untilEnded(
   pipeline: MemoryPipeline,
   consumer: RunningConsumer,

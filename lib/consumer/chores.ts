@@ -1,5 +1,5 @@
 /**
- * What is done beside the flow, every so often. The flow never waits for a chore.
+ * What is done alongside the flow, every so often. The flow never waits for a chore.
  *
  * @module
  */
@@ -29,7 +29,7 @@ export class Chores {
     this.#parts = parts;
   }
 
-  /** True, and the interval starts anew, if `everyMs` have passed; counted from the first call. */
+  /** True, and the interval starts again, if `everyMs` have passed; counted from the first call. */
   isDue(kind: string, everyMs: number): boolean {
     const now = this.#parts.clock.elapsedMs();
     const last = this.#lastMs.get(kind);

@@ -8,7 +8,7 @@ import type { GroupMember } from "../kafka/group_member.ts";
 
 /**
  * Offsets that wait to be committed, the newest per partition. A commit that fails is kept and
- * tried again, also when no more messages come: else the group would show a lag for ever.
+ * tried again, also when no more messages come: else the group would show a lag forever.
  */
 export class PendingCommits {
   readonly #member: Pick<GroupMember, "commit">;
@@ -30,7 +30,7 @@ export class PendingCommits {
     this.#pending.set(partition, nextOffset);
   }
 
-  /** Forgets a partition until it is noted anew: its ledger is read again, here or elsewhere. */
+  /** Forgets a partition until it is noted again: its ledger is read again, here or elsewhere. */
   forget(partition: number): void {
     this.#pending.delete(partition);
   }

@@ -8,7 +8,7 @@
  *   has been read, the partition sought there and resumed, its messages count.
  * - A placement is an object. Work begun under an older placement of the same partition sees that
  *   the object has changed, and ends. Whatever it still sends, the ledger's compare-and-set refuses.
- * - Trouble means placing anew. After an error, a refused compare-and-set or an unexpected offset
+ * - Trouble means placing again. After an error, a refused compare-and-set or an unexpected offset
  *   nobody guesses what was stored: the ledger is read again.
  *
  * @module
@@ -53,7 +53,7 @@ export interface ConsumerParts {
   readonly clock: Clock;
   /** Hears of assignments, trouble and progress. */
   readonly log: Log;
-  /** Is told of every step, for statistics. */
+  /** Is notified of every step, for statistics. */
   readonly observer?: FlowObserver;
   /**
    * Spreads the waits of several members; from 0 up to but not including 1.
@@ -96,13 +96,13 @@ const TICK_MS = 250;
 const PROGRESS_LOG_MS = 10_000;
 /** How soon servers that lost something are noticed if no message comes to tell. */
 const CHECK_MS = 10_000;
-/** A check whose server has not answered for this long is given up, and begins anew when it is due. */
+/** A check whose server has not answered for this long is given up, and begins again when it is due. */
 const CHECK_MS_MAX = 20_000;
 /** Possession of the last values is renewed this often: well before others may take them. */
 const RENEWAL_MS = 5_000;
 /** Last values are repaired at most this often: a repair looks at every sensor. */
 const REPAIR_INTERVAL_MS = 5_000;
-/** How long a run that ends by itself may take to repair last values before it does. */
+/** How long a run that ends on its own may take to repair last values before it does. */
 const REPAIR_AT_END_MS = 5_000;
 /** How long the last commit and leaving the group may take: what a person at a terminal waits for. */
 const LEAVE_MS = 2_000;
@@ -285,7 +285,7 @@ class Consumer {
       this.#observer.ticked();
       void this.#commits.flush();
       if (chores.isDue("progress", PROGRESS_LOG_MS)) this.#logProgress();
-      // Apart from repairs, for one of many sensors takes longer than others wait.
+      // Apart from repairs, because one of many sensors takes longer than others wait.
       if (chores.isDue("renewal", RENEWAL_MS)) chores.start("renewal", () => this.#upkeep.renew());
       if (chores.isDue("repair", REPAIR_INTERVAL_MS)) {
         chores.start("repair", () => this.#upkeep.repair(signal));
@@ -374,7 +374,7 @@ class Consumer {
     const drained = await this.#within(drainMs, async () => {
       await this.#intake.drained();
     });
-    // Advisory, both: with the brokers away the group finds out by itself.
+    // Advisory, both: with the brokers away the group finds out on its own.
     const left = await this.#within(LEAVE_MS, async (givenUp) => {
       // A flush that was under way can have missed the newest offsets.
       await this.#commits.flush();
@@ -393,7 +393,7 @@ class Consumer {
     return drained ? "cleanly" : "late";
   }
 
-  /** After a run that ends by itself no tick and perhaps no other run comes to repair anything. */
+  /** After a run that ends on its own no tick and perhaps no other run comes to repair anything. */
   async #repairAtEnd(): Promise<void> {
     const { until, signal } = this.#options;
     if (until !== "end" || signal.aborted || this.#crash || this.#stuck) return;

@@ -1,5 +1,5 @@
 /**
- * Where a run ends that ends by itself: the end of each partition's log when it was first seen.
+ * Where a run ends that ends on its own: the end of each partition's log when it was first seen.
  *
  * @module
  */

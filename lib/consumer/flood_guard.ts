@@ -1,6 +1,6 @@
 /**
- * Says loudly when many of the messages are no readings: a producer that was deployed with a fault, a
- * schema that has moved on. It stops nothing and drops nothing, for each of them is kept as a dead
+ * Says loudly when many of the messages are not readings: a producer that was deployed with a fault, a
+ * schema that has moved on. It stops nothing and drops nothing, because each of them is kept as a dead
  * letter; but a flow that only fills that table looks healthy by every other measure.
  *
  * It is over when most messages are readings again, or when a person has resolved every dead letter:
@@ -49,7 +49,7 @@ export interface FloodGuardParts {
   readonly clock: Clock;
   /** Hears of a flood. */
   readonly log: Log;
-  /** Is told as well. */
+  /** Is notified as well. */
   readonly observer?: Pick<FlowObserver, "flooded"> | undefined;
 }
 

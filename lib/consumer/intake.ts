@@ -1,6 +1,6 @@
 /**
  * What happens to a fetch: it is taken over while the one before is stored, cut into batches, and
- * each batch is processed and moves its partition on, or the partition is placed anew.
+ * each batch is processed and moves its partition on, or the partition is placed again.
  *
  * @module
  */
@@ -24,7 +24,7 @@ export interface IntakeParts extends Omit<ProcessorParts, "store" | "noteCommit"
   readonly store: Store;
   /** Hears of refused batches. */
   readonly log: Log;
-  /** Is told of each batch. */
+  /** Is notified of each batch. */
   readonly observer: FlowObserver;
   /** Knows where partitions are read from, and is told when one is in doubt. */
   readonly placer: Placer;
@@ -143,7 +143,7 @@ export class Intake {
         if (signal.aborted || !placer.stands(partition, place)) return undefined;
         return await this.#process(batch, place) ?? "failed";
       });
-      // Stopped, or placed anew while we worked: the ledger has what we stored, if anything.
+      // Stopped, or placed again while we worked: the ledger has what we stored, if anything.
       if (outcome === undefined || !placer.stands(partition, place)) return;
       if (outcome === "failed" || !this.#advances(outcome, batch)) {
         return placer.placeAnew([partition]);
@@ -158,7 +158,7 @@ export class Intake {
     const { placer, commits, trouble, watchdog, observer, store, clock } = this.#parts;
     using work = watchdog.watch(batch.partition);
     const noteCommit = (partition: number, nextOffset: number): void => {
-      // Placed anew meanwhile, here or elsewhere, the partition can have been committed further.
+      // Placed again meanwhile, here or elsewhere, the partition can have been committed further.
       if (placer.stands(partition, place)) commits.note(partition, nextOffset);
     };
     let slowestMs = 0;
@@ -184,7 +184,7 @@ export class Intake {
       if (outcome.kind === "stored") this.#enlarge(batch, slowestMs);
       return outcome;
     } catch (error) {
-      // Whatever it is, the offset stays. A transient error passes, a setting is mended by a
+      // Whatever it is, the offset stays. A transient error passes, a setting is fixed by a
       // person, and a fault of our own is seen in the log instead of losing a reading.
       if (error instanceof TooMuchError) this.#halve(batch, slowestMs);
       trouble.failed("storing", [batch.partition], error);

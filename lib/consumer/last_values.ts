@@ -28,7 +28,7 @@ export interface RepairParts {
   readonly cache: Cache;
   /** Bounds the waits. */
   readonly clock: Clock;
-  /** Is told after each page how many sensors have been looked at. */
+  /** Is notified after each page how many sensors have been looked at. */
   readonly onProgress?: (sensors: number) => void;
 }
 

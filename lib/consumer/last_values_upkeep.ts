@@ -25,7 +25,7 @@ export interface UpkeepParts {
   readonly clock: Clock;
   /** Hears of repairs, and of a neighbour. */
   readonly log: Log;
-  /** Is told of a neighbour. */
+  /** Is notified of a neighbour. */
   readonly observer?: Pick<FlowObserver, "neighboured"> | undefined;
 }
 

@@ -1,6 +1,6 @@
 /**
  * Servers that lost something tell nobody. A batch finds out, for the ledger refuses it; where no
- * message comes, these checks do. What they find is placed anew, and placing does the rest.
+ * message comes, these checks do. What they find is placed again, and placing does the rest.
  *
  * @module
  */
@@ -20,14 +20,14 @@ export interface LossCheckParts {
   readonly store: Pick<Store, "readLedger">;
   /** Hears of losses. */
   readonly log: Log;
-  /** Knows what is stored, and places anew. */
+  /** Knows what is stored, and places again. */
   readonly placer: Placer;
   /** Hears which partitions have no leader. */
   readonly offline: OfflinePartitions;
 }
 
 /**
- * A topic that was deleted and made again.
+ * A topic that was deleted and recreated.
  *
  * @param givenUp aborts when nobody waits for the answer any more: as old as that, it says nothing
  */

@@ -7,7 +7,7 @@
  * would not know. So a mark is believed only if all of this holds:
  *
  * 1. It was written for this data set and this life of the topic, and since then the partition's line
- *    of the ledger has neither been opened anew nor jumped (the lineage). Otherwise rule 2 does not
+ *    of the ledger has neither been opened again nor jumped (the lineage). Otherwise rule 2 does not
  *    hold: what lies below the line has then not all been stored.
  * 2. It was written for the partition at hand, at an offset below the batch's first one. The batch
  *    is stored by a compare-and-set of the ledger from just that offset. If it succeeds, then this

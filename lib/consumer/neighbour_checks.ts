@@ -13,9 +13,9 @@ import type { FlowObserver } from "./observer.ts";
 export interface NeighbourCheckParts {
   /** Knows the group. */
   readonly member: Pick<GroupMember, "group" | "watermarks">;
-  /** Is told what a person should know. */
+  /** Receives what a person should know. */
   readonly notices: Notices;
-  /** Is told of partitions that nobody stores. */
+  /** Is notified of partitions that nobody stores. */
   readonly observer: Pick<FlowObserver, "orphaned">;
 }
 

@@ -1,5 +1,5 @@
 /**
- * What a consumer has noticed beside the flow and a person should know of: that servers refuse what
+ * What a consumer has noticed alongside the flow and a person should know of: that servers refuse what
  * they allowed before, and what neighbours do.
  *
  * @module
@@ -16,9 +16,9 @@ export type NoticeKind = "membership" | "kafka" | "postgres" | "neighbours" | "o
 
 /** Who hears of notices. */
 export interface NoticesParts {
-  /** Is told once of each, and of its end. */
+  /** Is notified once of each, and of its end. */
   readonly log: Log;
-  /** Is told the same. */
+  /** Is notified of the same. */
   readonly observer?: Pick<FlowObserver, "noticed"> | undefined;
 }
 
@@ -47,7 +47,7 @@ export class Notices {
       return;
     }
     this.#standing.set(kind, text);
-    // Offsets that were set are told once and have no effect. All else stays until it is mended.
+    // Offsets that were set are told once and have no effect. All else stays until it is fixed.
     if (kind === "offsets") log.warn(text);
     else log.error(kind === "neighbours" ? text : `waiting: ${text}`);
   }

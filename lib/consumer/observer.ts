@@ -40,7 +40,7 @@ export interface BatchReport {
 /** Where the flow can be in trouble. */
 export type TroubledStep = "placing" | "storing";
 
-/** Is told what happens, as it happens. No method may throw or take long. */
+/** Is notified of what happens, as it happens. No method may throw or take long. */
 export interface FlowObserver {
   /** The loop is alive: called several times a second. */
   ticked(): void;

@@ -52,7 +52,7 @@ export interface LogFacts {
  * Decides where to read a partition from.
  *
  * The line must have been read BEFORE the brokers were asked: the log's end only grows, so a line
- * beyond it then is no race with another member but a log that lost its end.
+ * beyond it then is not a race with another member but a log that lost its end.
  *
  * @param start where to begin if there is no line; clamped to what the brokers keep
  */

@@ -1,6 +1,6 @@
 /**
  * Keeps where each assigned partition is read from. A partition is paused until the ledger has been
- * read and the partition sought there; after any doubt it is placed anew, and nobody guesses what
+ * read and the partition sought there; after any doubt it is placed again, and nobody guesses what
  * was stored. Where it is read from is decided in `placement.ts`.
  *
  * @module
@@ -61,9 +61,9 @@ export interface PlacerParts {
   readonly store: Store;
   /** Hears of what the brokers lost. */
   readonly log: Log;
-  /** Is told of each partition that was placed. */
+  /** Is notified of each partition that was placed. */
   readonly observer?: Pick<FlowObserver, "placed"> | undefined;
-  /** Forgets what was to be committed for a partition that is placed anew. */
+  /** Forgets what was to be committed for a partition that is placed again. */
   readonly commits: PendingCommits;
   /** Expects placing to come to an end. */
   readonly watchdog: Watchdog;
@@ -75,7 +75,7 @@ export interface PlacerParts {
   readonly clock: Clock;
   /** Where to begin a topic that the ledger does not know. */
   readonly startFrom: StartFrom;
-  /** Is told of offsets that another program has set. */
+  /** Is notified of offsets that another program has set. */
   readonly notices: Notices;
   /** Takes note that last values may be missing. */
   readonly upkeep: LastValuesUpkeep;
@@ -100,7 +100,7 @@ interface Known {
 }
 
 /**
- * How often the brokers must say that a log lost its end, each time asked anew, before a line goes
+ * How often the brokers must say that a log lost its end, each time asked again, before a line goes
  * back. A broker that slept can be wrong once.
  */
 const REWIND_ANSWERS = 3;
@@ -114,7 +114,7 @@ export class Placer {
   readonly #places = new Map<number, Place>();
   /** Assigned partitions that wait to be placed. */
   readonly #unplaced = new Set<number>();
-  /** Where partitions that are placed anew stood before, in this assignment. */
+  /** Where partitions that are placed again stood before, in this assignment. */
   readonly #left = new Map<number, Place>();
   /** Epochs that were fetched where the ledger has another one, by partition. */
   readonly #seenEpochs = new Map<number, number>();
@@ -130,7 +130,7 @@ export class Placer {
   }
 
   /**
-   * Partitions that are placed. A place is replaced, never reset, when its partition is placed anew:
+   * Partitions that are placed. A place is replaced, never reset, when its partition is placed again:
    * work begun under an older one sees that the object has changed, and ends.
    */
   get places(): ReadonlyMap<number, Place> {
@@ -179,7 +179,7 @@ export class Placer {
 
   /**
    * Whether a fetch goes on where the ledger stands. Messages of another leader epoch than the ledger's
-   * can be those that took the place of lost ones: the partition is placed anew, and the brokers are
+   * can be those that took the place of lost ones: the partition is placed again, and the brokers are
    * asked, before any of them is stored.
    */
   goesOn(partition: number, place: Place, firstEpoch: number): boolean {
@@ -215,7 +215,7 @@ export class Placer {
     return [];
   }
 
-  /** One round: what concerns all is asked once, then each partition is placed by itself. */
+  /** One round: what concerns all is asked once, then each partition is placed on its own. */
   async #placeOnce(due: readonly number[]): Promise<void> {
     const { trouble, signal } = this.#parts;
     let known: Known | undefined;
@@ -235,7 +235,7 @@ export class Placer {
       } catch (error) {
         trouble.failed("placing", [partition], error);
         // The others are still due. Their round begins with questions that show whether a server is
-        // away, so that not each of them has to find out by itself.
+        // away, so that not each of them has to find out on its own.
         return;
       }
     }
@@ -243,7 +243,7 @@ export class Placer {
 
   /**
    * A tool sets offsets while nobody is in the group, so this is where they are met. Placed, the
-   * partition's offset is committed anew, and what the tool set is gone.
+   * partition's offset is committed again, and what the tool set is gone.
    */
   #noticeOffsets(due: readonly number[], { starts, lineOf }: Known): void {
     const committed = [...starts].filter(([partition]) => due.includes(partition));
@@ -459,7 +459,7 @@ export class Placer {
   }
 }
 
-/** Whether the ledger knows an earlier life of the topic. Of one made again, everything is unread. */
+/** Whether the ledger knows an earlier life of the topic. Of a recreated one, everything is unread. */
 function isMadeAgain(topic: TopicIdentity, lines: readonly LedgerLine[]): boolean {
   return lines.some((line) => line.topic.topic === topic.topic && !isSameTopic(line.topic, topic));
 }

@@ -75,15 +75,15 @@ export interface ProcessorParts {
   readonly store: Pick<Store, "storeBatch">;
   /** Saves the store work. */
   readonly cache: Cache;
-  /** Keep Redis within its time budget; apart, for it can refuse writes and answer reads. */
+  /** Keep Redis within its time budget; apart, because it can refuse writes and answer reads. */
   readonly breakers: { readonly read: Breaker; readonly write: Breaker };
   /** Tells now, by which a timestamp lies in the future. */
   readonly clock: Clock;
   /** Bounds of a timestamp, see {@linkcode parseReading}. */
   readonly limits: { readonly futureSkewSecondsMax: number; readonly pastDaysMax: number };
-  /** Notes that the Kafka commit of a partition may go to `nextOffset`. Sends nothing by itself. */
+  /** Notes that the Kafka commit of a partition may go to `nextOffset`. Sends nothing on its own. */
   readonly noteCommit: (partition: number, nextOffset: number) => void;
-  /** Is told of each batch that was stored. */
+  /** Is notified of each batch that was stored. */
   readonly observer?: Pick<FlowObserver, "stored"> | undefined;
 }
 
@@ -91,7 +91,7 @@ export interface ProcessorParts {
  * Takes one batch through all steps.
  *
  * @throws {TransientError} if the database is away or the outcome is unknown: place the partition
- * anew, the ledger tells.
+ * again, the ledger tells.
  * @throws {ConfigurationError} if only a person can help.
  */
 export async function processBatch(batch: Batch, parts: ProcessorParts): Promise<BatchOutcome> {

@@ -16,9 +16,9 @@ import type { FlowObserver, TroubledStep } from "./observer.ts";
 export interface TroubleParts {
   /** Measures the waits. */
   readonly clock: Clock;
-  /** Is told once of each trouble, and of its end. */
+  /** Is notified once of each trouble, and of its end. */
   readonly log: Log;
-  /** Is told of each failure and of each end. */
+  /** Is notified of each failure and of each end. */
   readonly observer?: Pick<FlowObserver, "failed" | "wentOn"> | undefined;
   /** Spreads the waits; from 0 up to but not including 1. @default Math.random */
   readonly random?: (() => number) | undefined;

@@ -1,7 +1,7 @@
 /**
  * The watchdog ends a consumer that makes no progress while the brokers answer: work that does not
  * come to an end, for a call never returns; messages that wait, for the client has silently stopped to
- * fetch. Nothing inside the process can mend that; a supervisor that starts it anew can.
+ * fetch. Nothing inside the process can fix that; a supervisor that starts it again can.
  *
  * An outage is something else. While a server is away, tries end in failures, and each end is a sign
  * of life; while the brokers do not answer, nobody knows whether a message waits. Neither is helped
@@ -37,7 +37,7 @@ export interface WatchedWork extends Disposable {
   goesOn(): void;
 }
 
-/** A consumer that will not move again by itself. */
+/** A consumer that will not move again on its own. */
 export interface Stuck {
   /** What does not come to an end. */
   readonly what: string;
@@ -87,7 +87,7 @@ const ANSWER_MS_MAX = 5_000;
 const STEP_MS_MAX = 10_000;
 
 /**
- * Decides whether a consumer is stuck. Work under way is stuck by itself, whatever goes on around it:
+ * Decides whether a consumer is stuck. Work under way is stuck on its own, whatever goes on around it:
  * it holds what others wait for. Messages that nobody works on can wait for their turn, so there it
  * counts when anything happened last.
  */

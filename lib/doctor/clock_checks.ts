@@ -15,7 +15,7 @@ const clocks = findingsOf("clocks");
 /** Clocks that are kept in step differ by much less. */
 const DIFFERENCE_MS_MAX = 2_000;
 
-/** From here on it is no drift but a wrong clock, whatever the settings allow. */
+/** From here on it is not a drift but a wrong clock, whatever the settings allow. */
 const WRONG_MS_MIN = 60_000;
 
 /** Judges the clocks that are known; one finding for each pair that differs. */

@@ -26,7 +26,7 @@ import { unreached } from "./reach.ts";
 import { redisFindings } from "./redis_checks.ts";
 import { settingsFindings } from "./settings_checks.ts";
 
-/** Whom to ask. Each question reaches its server by itself, and rejects if it cannot. */
+/** Whom to ask. Each question reaches its server on its own, and rejects if it cannot. */
 export interface DoctorParts {
   /** The brokers. */
   readonly kafka: () => Promise<KafkaFacts>;

@@ -211,7 +211,7 @@ function cleanup(given: ReadonlyMap<string, string>): Finding {
   );
 }
 
-/** How long the topic keeps a message, ms; Infinity: for ever. */
+/** How long the topic keeps a message, ms; Infinity: forever. */
 function retentionMsOf(given: ReadonlyMap<string, string>): number {
   const retentionMs = Number(given.get("retention.ms"));
   return retentionMs < 0 ? Infinity : retentionMs;

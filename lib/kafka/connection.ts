@@ -53,7 +53,7 @@ export interface KafkaConnectionSettings extends TlsSettings, LoginByToken {
   /** Its password; required with a mechanism that has them. */
   readonly password?: string | undefined;
   /**
-   * Tries inside kafkajs before connecting fails. Few where the caller tries again by itself and
+   * Tries inside kafkajs before connecting fails. Few where the caller tries again on its own and
    * wants to say what it waits for.
    *
    * @default KAFKAJS_RETRY.retries
@@ -72,7 +72,7 @@ export const KAFKAJS_RETRY = {
   retries: 100,
 } as const;
 
-/** Longest that a broker may take to answer a log-in, ms. */
+/** Longest that a broker may take to answer a login, ms. */
 const LOGIN_MS_MAX = 3_000;
 
 /** Makes the kafkajs instance. Nothing connects yet. */
@@ -85,7 +85,7 @@ export function openKafka(settings: KafkaConnectionSettings, log: Log): KafkaCli
     connectionTimeout: 3_000,
     // Must be longer than any fetch may wait at the broker, and is what finds a half-open link.
     requestTimeout: 10_000,
-    // Without it a request on a dead connection waits for ever.
+    // Without it a request on a dead connection waits forever.
     enforceRequestTimeout: true,
     retry: { ...KAFKAJS_RETRY, retries: settings.retries ?? KAFKAJS_RETRY.retries },
     logLevel: kafkajs.logLevel.WARN,
@@ -101,7 +101,7 @@ function securityOf(settings: KafkaConnectionSettings): Partial<kafkajs.KafkaCon
   const sasl = saslOf(settings);
   return {
     ...(ssl !== undefined && { ssl }),
-    // A broker that is slow to answer a log-in is treated like one that is slow to connect.
+    // A broker that is slow to answer a login is treated like one that is slow to connect.
     ...(sasl !== undefined && { sasl, authenticationTimeout: LOGIN_MS_MAX + TOKEN_MS_MAX }),
   };
 }
@@ -136,7 +136,7 @@ interface KafkaJsFault {
 const NO_MECHANISM =
   "the brokers do not offer this login mechanism; check KAFKA_SASL_MECHANISM and the port in KAFKA_BROKER";
 
-/** Error types of the protocol that stay until a person mends them, and how. */
+/** Error types of the protocol that stay until a person fixes them, and how. */
 const CURES = new Map<string, string>([
   [
     "UNKNOWN_TOPIC_OR_PARTITION",
@@ -165,7 +165,7 @@ const CURES = new Map<string, string>([
   ["UNSUPPORTED_SASL_MECHANISM", NO_MECHANISM],
 ]);
 
-/** The same for errors that kafkajs raises by itself. */
+/** The same for errors that kafkajs raises on its own. */
 const CURES_BY_NAME = new Map<string, string>([
   ["KafkaJSSASLAuthenticationError", "the brokers refuse this user and password"],
   [
@@ -187,7 +187,7 @@ const NO_ANSWERS: ReadonlySet<string> = new Set([
   "KafkaJSRequestTimeoutError",
 ]);
 
-/** What stays until a person mends it; undefined: the error does not say so. */
+/** What stays until a person fixes it; undefined: the error does not say so. */
 function cureOf(fault: KafkaJsFault): string | undefined {
   if (/mechanism is not supported/.test(fault.message)) return NO_MECHANISM;
   const cure = CURES.get(fault.type ?? "") ?? CURES_BY_NAME.get(fault.name);
@@ -217,7 +217,7 @@ export function isAnswer(error: unknown, type: string): boolean {
  * Turns whatever kafkajs threw into one of our errors, with the cause kept.
  *
  * kafkajs wraps: a retry that gave up is `KafkaJSNumberOfRetriesExceeded` with the real error as
- * its cause, so the whole chain is searched for something that a person must mend. Everything else
+ * its cause, so the whole chain is searched for something that a person must fix. Everything else
  * is transient, the unknown included: waiting loses nothing.
  *
  * @param action what was tried, as in "read the watermarks"
@@ -230,7 +230,7 @@ export function classifyKafkaError(action: string, error: unknown): Error {
   for (let depth = 0; depth < 8 && current instanceof Error; depth++) {
     const fault = current as KafkaJsFault;
     if (NO_ANSWERS.has(fault.name)) isAnswered = false;
-    // Ours, of a log-in that kafkajs made for us: its text names the cure.
+    // Ours, of a login that kafkajs made for us: its text names the cure.
     const cure = current instanceof ConfigurationError ? current.message : cureOf(fault);
     if (cure !== undefined) {
       return new ConfigurationError(`Cannot ${action}: ${cure}`, { cause: error });

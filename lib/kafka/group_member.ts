@@ -47,11 +47,11 @@ export interface GroupHandlers {
   /** A batch was fetched. Batches of one partition never overlap. */
   batch(batch: FetchedBatch): Promise<void>;
   /**
-   * The brokers refuse what they allowed before. The member tries again by itself, and tells of each
+   * The brokers refuse what they allowed before. The member tries again on its own, and tells of each
    * try that fails; an assignment says that it is over.
    */
   refused(error: Error): void;
-  /** The member is dead for good and will not come back by itself. */
+  /** The member is dead for good and will not come back on its own. */
   crashed(error: Error): void;
 }
 
@@ -88,7 +88,7 @@ export interface GroupSight {
 /**
  * One member of the group. Pausing, resuming and seeking a partition that is not assigned does
  * nothing. All questions to the brokers throw `TransientError` when the brokers are away and
- * `ConfigurationError` for what only a person can mend.
+ * `ConfigurationError` for what only a person can fix.
  */
 export interface GroupMember {
   /**
@@ -102,7 +102,7 @@ export interface GroupMember {
   resume(partitions: readonly number[]): void;
   /** The next fetch of `partition` starts at `offset`; a batch under way stops being current. */
   seek(partition: number, offset: number): void;
-  /** Which life of which topic this is, asked of the brokers anew at each call. */
+  /** Which life of which topic this is, asked of the brokers again at each call. */
   identity(): Promise<TopicIdentity>;
   /**
    * The readable range of every partition of the topic. One without a leader says so, and hides
@@ -112,7 +112,7 @@ export interface GroupMember {
   watermarks(): Promise<ReadonlyMap<number, PartitionRange>>;
   /**
    * Where leader epochs end in the logs. Asked over a connection of its own of those who lead after
-   * asking anew who does; a broker that leads no more does not answer.
+   * asking again who does; a broker that leads no more does not answer.
    *
    * @param epochs partitions and the epoch in question; `UNKNOWN_EPOCH`: that of the present leader, so
    * that the answer is the end of the log
@@ -153,6 +153,6 @@ export interface GroupMember {
 export interface GroupAdmin {
   /** The members that the group has now, a name and where it runs each. */
   liveMembers(): Promise<readonly string[]>;
-  /** How long the topic keeps a message, ms; Infinity: for ever, as a compacted one does. */
+  /** How long the topic keeps a message, ms; Infinity: forever, as a compacted one does. */
   retentionMs(): Promise<number>;
 }

@@ -46,7 +46,7 @@ export interface TopicFacts {
   readonly heldBack: Answer<ReadonlyMap<number, HeldBack>>;
   /**
    * Per partition the first offset that has been there for less than half of `retention.ms`;
-   * undefined: the topic keeps its messages for ever, or does not tell.
+   * undefined: the topic keeps its messages forever, or does not tell.
    */
   readonly youngOffsets: Answer<ReadonlyMap<number, number>> | undefined;
 }

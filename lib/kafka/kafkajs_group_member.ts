@@ -81,7 +81,7 @@ export async function openGroupMember(
   settings: GroupMemberSettings,
   log: Log,
 ): Promise<OpenGroupMember> {
-  // Two clients: the one that reads rides out an outage by itself; the one that asks gives up soon,
+  // Two clients: the one that reads rides out an outage on its own; the one that asks gives up soon,
   // because whoever asked tries again and says what it waits for.
   const reading = openKafka(connection, log);
   const asking = openKafka({ ...connection, retries: ASK_RETRIES }, log);
@@ -172,7 +172,7 @@ class KafkajsGroupMember implements OpenGroupMember {
     });
     this.#consumer.on(CRASH, ({ payload }) => {
       this.#log.debug("kafkajs crashed", { error: payload.error, restart: payload.restart });
-      // With restart it joins again by itself; without, the process would live on and do nothing.
+      // With restart it joins again on its own; without, the process would live on and do nothing.
       if (!payload.restart) void this.#onCrash(payload.error, handlers);
     });
     await this.#run(handlers).catch((error) => {
@@ -193,11 +193,11 @@ class KafkajsGroupMember implements OpenGroupMember {
 
   /**
    * What the brokers refuse at the start ends the member: somebody is there to see it. What they
-   * refuse later, a right that was taken away or a log-in that has ended, can be given back.
+   * refuse later, a right that was taken away or a login that has ended, can be given back.
    */
   async #onCrash(error: Error, handlers: GroupHandlers): Promise<void> {
     let fault = await this.#explained(classifyKafkaError("read from Kafka", error));
-    // After a log-in that failed kafkajs begins another one on the same connection, which the brokers
+    // After a login that failed kafkajs begins another one on the same connection, which the brokers
     // do not take. Why the first one failed is asked below.
     const isLoggedOut = isAnswer(fault, "ILLEGAL_SASL_STATE");
     const canComeBack = this.#memberId !== undefined;

@@ -34,7 +34,7 @@ interface PatchedEncoder {
 const THROTTLE_CHECK_MS_MIN = 10;
 
 /**
- * The original arms a timer of 1 ms for ever, even with nothing to send, and prints
+ * The original arms a timer of 1 ms forever, even with nothing to send, and prints
  * TimeoutNegativeWarning. An idle consumer used 3.7 % of a core; with this, 0.75 %.
  */
 RequestQueue.prototype.scheduleCheckPendingRequests = function (this: PatchedRequestQueue): void {
@@ -171,7 +171,7 @@ MetadataResponse.parse = (metadata: Metadata): Promise<Metadata> => {
     : Promise.reject(createErrorFromCode(refused.topicErrorCode));
 };
 
-/** Whoever waits for a leader looks often, and not when the metadata has grown old by itself. */
+/** Whoever waits for a leader looks often, and not when the metadata has grown old on its own. */
 const originalRefreshMetadata = BrokerPool.prototype.refreshMetadata;
 BrokerPool.prototype.refreshMetadata = async function (
   this: PatchedBrokerPool,
@@ -234,7 +234,7 @@ ConsumerGroup.prototype.recoverFromFetch = async function (
   if (!isUnreached(error) || error.name === "KafkaJSConnectionClosedError") {
     return await originalRecoverFromFetch.call(this, error);
   }
-  // With no broker left to ask, this throws, and everything ends and begins anew as it should.
+  // With no broker left to ask, this throws, and everything ends and begins again as it should.
   await this.cluster.refreshMetadata();
   await new Promise((resolve) => setTimeout(resolve, UNREACHED_PAUSE_MS));
 };

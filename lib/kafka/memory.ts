@@ -119,7 +119,7 @@ export class MemoryKafka {
   readonly committed = new Map<string, Map<number, number>>();
   /** Of these, the partitions that a {@linkcode MemoryMember} committed last, by group. */
   readonly committedByMembers = new Map<string, Set<number>>();
-  /** What the topic says about how long it keeps a message, ms. Nothing is deleted by itself. */
+  /** What the topic says about how long it keeps a message, ms. Nothing is deleted on its own. */
   retentionMs: number = 7 * 86_400_000;
   #topicLives = 1;
   #partitions: MemoryPartition[];
@@ -334,7 +334,7 @@ export class MemoryKafka {
     return new MemoryMember(this, groupId, options);
   }
 
-  /** Called by members: a group's partitions are dealt out anew. */
+  /** Called by members: a group's partitions are dealt out again. */
   changeMembership(member: MemoryMember, change: "join" | "leave"): void {
     const index = this.#members.indexOf(member);
     if ((change === "join") === (index >= 0)) return;
@@ -355,7 +355,7 @@ export class MemoryKafka {
     this.committedByMembers.set(groupId, byMembers);
   }
 
-  /** Deals out a group's partitions anew, and each member gets another share if there are several. */
+  /** Deals out a group's partitions again, and each member gets another share if there are several. */
   rebalance(groupId: string): void {
     const index = this.#members.findIndex((member) => member.groupId === groupId);
     if (index < 0) return;
@@ -459,7 +459,7 @@ export class MemoryMember implements GroupMember, GroupAdmin {
   #handlers: GroupHandlers | undefined;
   #loop: Promise<void> = Promise.resolve();
   #evicted = false;
-  /** The brokers refuse it: it is no zombie, for nothing is fetched any more. */
+  /** The brokers refuse it: it is not a zombie, for nothing is fetched any more. */
   #refused = false;
 
   /** Made by {@linkcode MemoryKafka.member}. */

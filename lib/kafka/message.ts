@@ -26,7 +26,7 @@ export interface Message {
   readonly key: Uint8Array | null;
   /** Null: a tombstone. */
   readonly value: Uint8Array | null;
-  /** Empty if there are none. Decoded anew at each look, where they come from a broker. */
+  /** Empty if there are none. Decoded again at each look, where they come from a broker. */
   readonly headers: MessageHeaders;
   /** The record's own time (log append or create time, as the topic is set), ms since 1970. */
   readonly timestampMs: number;
@@ -49,7 +49,7 @@ export interface MessageToSend {
 }
 
 /**
- * Names one life of a topic. A topic that is deleted and made again under its old name has another
+ * Names one life of a topic. A topic that is deleted and recreated under its old name has another
  * `topicId`, and offsets of the two have nothing to do with each other.
  */
 export interface TopicIdentity {

@@ -1,5 +1,5 @@
 /**
- * The log-in by a token, SASL OAUTHBEARER (RFC 7628). kafkajs has one that does not read the brokers'
+ * The login by a token, SASL OAUTHBEARER (RFC 7628). kafkajs has one that does not read the brokers'
  * answer: a token that they refuse looks like a connection that breaks, again and again.
  *
  * @module
@@ -16,7 +16,7 @@ const SIZE_BYTES = 4;
 
 /**
  * An error that kafkajs hands on with its cause, and tries again if that is transient. By this name it
- * gives up the connection: on it the brokers wait for the rest of the log-in, and take no other one.
+ * gives up the connection: on it the brokers wait for the rest of the login, and take no other one.
  */
 class LoginError extends Error {
   override name = "KafkaJSConnectionError";
@@ -35,7 +35,7 @@ class LoginError extends Error {
  */
 export type LoginMechanism = import("kafkajs").Mechanism;
 
-/** Logs in with a token that `token` gives, anew for each log-in. */
+/** Logs in with a token that `token` gives, again for each login. */
 export function oauthMechanism(token: () => Promise<string>): LoginMechanism {
   return {
     mechanism: "oauthbearer",

@@ -45,7 +45,7 @@ export interface TokenParts {
   readonly ask?: (settings: OAuthSettings) => Promise<TokenAnswer>;
 }
 
-/** Longest wait for the token server, ms. Below kafkajs's own limit for a log-in. */
+/** Longest wait for the token server, ms. Below kafkajs's own limit for a login. */
 export const TOKEN_MS_MAX = 5_000;
 
 /** Largest answer of the token server, bytes. */
@@ -117,13 +117,13 @@ const OAUTH_ERRORS: readonly string[] = [
   ...["unsupported_grant_type", "invalid_scope"],
 ];
 
-/** Statuses that pass by themselves though they are no 5xx. */
+/** Statuses that pass on their own though they are no 5xx. */
 const PASSING_STATUSES: readonly number[] = [408, 425, 429];
 
 /**
  * The token of an answer and how long it lives, ms; 0 if the server does not say.
  *
- * @throws {ConfigurationError} if the server refuses, or what answers is no token server.
+ * @throws {ConfigurationError} if the server refuses, or what answers is not a token server.
  * @throws {TransientError} if it is in trouble.
  */
 export function parseTokenAnswer(

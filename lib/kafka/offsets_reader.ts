@@ -1,5 +1,5 @@
 /**
- * Asks the leaders of a topic's partitions for offsets, each by itself. kafkajs's own question fails
+ * Asks the leaders of a topic's partitions for offsets, each on its own. kafkajs's own question fails
  * for all partitions when one of them has no leader, or one broker is silent.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * The way to send requests that kafkajs does not know, over connections of kafkajs, which keeps log-in
+ * The way to send requests that kafkajs does not know, over connections of kafkajs, which keeps login
  * and TLS as they are.
  *
  * @module
@@ -41,7 +41,7 @@ export interface RawCluster {
   disconnect(): Promise<void>;
   /** Learns which brokers there are; without any topic they are not known. */
   addTargetTopic(topic: string): Promise<void>;
-  /** Asks anew who leads which partition. */
+  /** Asks again who leads which partition. */
   refreshMetadata(): Promise<void>;
   /** The same, if what is known is old. */
   refreshMetadataIfNecessary(): Promise<void>;

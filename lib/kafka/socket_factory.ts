@@ -20,7 +20,7 @@ export function splittableBroker(broker: string): string {
 
 /** The host that a socket connects to: an IPv6 address without brackets, or a name. */
 export function socketHost(host: string): string {
-  // What a broker advertises comes over the protocol by itself, and has colons and no brackets.
+  // What a broker advertises comes over the protocol on its own, and has colons and no brackets.
   return host.replace(/^\[(.*)\]$/, (_, address: string) => address.replaceAll(COLON, ":"));
 }
 
@@ -34,7 +34,7 @@ export type SocketQuestion = import("kafkajs").ISocketFactoryArgs;
 /** Opens a socket as kafkajs's own factory does, but for the host. */
 export function openSocket({ host: given, port, ssl, onConnect }: SocketQuestion): net.Socket {
   const host = socketHost(given);
-  // An address is no name that a server could choose its certificate by.
+  // An address is not a name that a server could choose its certificate by.
   const name = net.isIP(host) === 0 ? { servername: host } : {};
   const socket = ssl
     ? tls.connect({ host, port, ...name, ...ssl }, onConnect)

@@ -2,7 +2,7 @@
  * Asks the brokers which life of which topic this is, and whether its logs still are what they were.
  *
  * kafkajs speaks version 6 of the Metadata request, which carries neither the topic's UUID nor leader
- * epochs. Offsets alone cannot tell a topic that was deleted and made again and has grown past where
+ * epochs. Offsets alone cannot tell a topic that was deleted and recreated and has grown past where
  * we were; nor a log that lost its end and has grown past where we were. So one request of version 12 is
  * written here by hand. The fields are those of the protocol guide,
  * https://kafka.apache.org/protocol#The_Messages_Metadata

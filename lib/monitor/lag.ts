@@ -50,7 +50,7 @@ export class TopicHistory {
     const oldest = this.#samples.find(({ atMs }) => atMs >= (newest?.atMs ?? 0) - RATE_WINDOW_MS);
     if (newest === undefined || oldest === undefined || newest === oldest) return undefined;
     const seconds = (newest.atMs - oldest.atMs) / 1_000;
-    // Both can go back: a topic that was made again, a ledger that was emptied.
+    // Both can go back: a topic that was recreated, a ledger that was emptied.
     return {
       atMs: newest.atMs,
       inPerSecond: Math.max(0, sumOf(newest.ends) - sumOf(oldest.ends)) / seconds,

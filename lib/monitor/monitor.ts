@@ -1,5 +1,5 @@
 /**
- * Looks at the three servers and at the ledger once a second, beside the flow and on connections of
+ * Looks at the three servers and at the ledger once a second, alongside the flow and on connections of
  * its own, and remembers what it saw.
  *
  * @module
@@ -261,7 +261,7 @@ export class Monitor {
     );
   }
 
-  /** Only what was seen anew counts: a server that is away has not come to rest. */
+  /** Only what was seen again counts: a server that is away has not come to rest. */
   #remember(): void {
     const [topicMs, ledgerMs] = [this.#topicSeenMs, this.#ledger?.seenMs];
     if (topicMs === undefined || ledgerMs === undefined || this.#watermarks.size === 0) return;

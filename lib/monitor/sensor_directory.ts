@@ -284,7 +284,7 @@ function sensorOf(line: SensorLine): Sensor {
   return { sensorId: line.sensorId, atMs: line.atMs, line };
 }
 
-/** Anybody can write to Redis: what is no reading is left out. */
+/** Anybody can write to Redis: what is not a reading is left out. */
 function lineOfText(text: string | null, sensorId: string): SensorLine | undefined {
   if (text === null) return undefined;
   try {

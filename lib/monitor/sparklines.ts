@@ -14,7 +14,7 @@ export const SPARKLINE_MS = 600_000;
 /** Into how many parts it is divided. */
 export const SPARKLINE_SLOTS = 30;
 
-/** A line is shown this long before it is read anew, ms: half a part. */
+/** A line is shown this long before it is read again, ms: half a part. */
 const FRESH_MS = SPARKLINE_MS / SPARKLINE_SLOTS / 2;
 
 /** Lines that are kept; when there are more, all are forgotten. */

@@ -74,7 +74,7 @@ const OFFSETS_TOLD_MS = 3_600_000;
 export interface FlowStatisticsOptions {
   /** Dates and measures. */
   readonly clock: Clock;
-  /** Is told of each stored batch as well. */
+  /** Is notified of each stored batch as well. */
   readonly onStored?: (report: BatchReport) => void;
 }
 

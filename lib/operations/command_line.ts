@@ -365,7 +365,7 @@ function ageOf(flag: string, text: string | undefined): number | undefined {
   return text === undefined ? undefined : parseAge(flag, text);
 }
 
-/** @throws {ConfigurationError} if the text is no whole number within the bounds. */
+/** @throws {ConfigurationError} if the text is not a whole number within the bounds. */
 function wholeNumber(flag: string, text: string, max: number, min = 1): number {
   const number = /^\d{1,15}$/.test(text) ? Number(text) : NaN;
   if (number >= min && number <= max) return number;

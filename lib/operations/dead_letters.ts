@@ -100,7 +100,7 @@ export function parseSelection(ids: readonly string[], flags: FilterFlags): Dead
 /**
  * Reads the id of a dead letter.
  *
- * @throws {ConfigurationError} if it is no number.
+ * @throws {ConfigurationError} if it is not a number.
  */
 export function parseLetterId(text: string): number {
   if (/^[1-9]\d{0,14}$/.test(text)) return Number(text);
@@ -124,7 +124,7 @@ export function listText(letters: readonly KeptDeadLetter[], columns?: number): 
 
 function excerpt({ payload, payloadBytes }: KeptDeadLetter): string {
   const bytes = payload ?? new Uint8Array();
-  // The cut can go through a character; what is left of it is no fault of the message.
+  // The cut can go through a character; what is left of it is not a fault of the message.
   const whole = new TextDecoder().decode(bytes, { stream: bytes.length < payloadBytes });
   const text = whole.includes("\uFFFD") ? printableBytes(bytes) : printable(whole);
   return bytes.length < payloadBytes ? `${text}…` : text;

@@ -31,7 +31,7 @@ import { reject, type Rejection } from "../reading/rejection.ts";
 export interface ReplayParts {
   /** Keeps readings and dead letters. */
   readonly pool: SqlPool;
-  /** Is told of last values. */
+  /** Is notified of last values. */
   readonly cache: Pick<Cache, "remember">;
   /** Names the data set that last values are of. */
   readonly store: Pick<Store, "dataSetId">;
@@ -47,7 +47,7 @@ export interface ReplayParts {
 export interface ReplayOptions {
   /** `try`: say what would happen and change nothing. */
   readonly mode: "do" | "try";
-  /** The mended message in place of the one that was kept. */
+  /** The fixed message in place of the one that was kept. */
   readonly edited?: Uint8Array | undefined;
 }
 
@@ -96,7 +96,7 @@ export function judgeMessage(
   limits: ParseLimits,
 ): ParsedReading | Rejection {
   const { payload, payloadBytes, reason, detail } = letter;
-  // Nobody has seen this message: it is no tombstone.
+  // Nobody has seen this message: it is not a tombstone.
   if (payload === null && reason === "unreadable_batch") return reject(reason, detail);
   // The beginning of a message can look whole.
   if (payload !== null && payload.length < payloadBytes) {

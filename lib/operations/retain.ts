@@ -55,7 +55,7 @@ export interface RetainOptions {
   readonly mode: "delete" | "count";
   /** Ends the work after the batch under way. */
   readonly signal: AbortSignal;
-  /** Is told after each batch. */
+  /** Is notified after each batch. */
   readonly onProgress?: (progress: RetainProgress) => void;
 }
 

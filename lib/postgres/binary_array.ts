@@ -1,7 +1,7 @@
 /**
  * Columns of a batch as PostgreSQL arrays in the binary format of the wire protocol.
  *
- * The text form, `{1,2,3}`, costs the server a quarter of the time of an insert, for it has to look
+ * The text form, `{1,2,3}`, costs the server a quarter of the time of an insert, because it has to look
  * at each character, and it needs quoting. This form needs neither.
  *
  * An array is: number of dimensions, 1 if there are NULLs, type of the elements, then for the one
@@ -13,7 +13,7 @@
 import { Buffer } from "node:buffer";
 import { RowDataError } from "../errors.ts";
 
-/** Type numbers (OIDs) of the elements, fixed for ever by PostgreSQL. */
+/** Type numbers (OIDs) of the elements, fixed forever by PostgreSQL. */
 const OID = {
   boolean: 16,
   bytea: 17,
@@ -45,7 +45,7 @@ export function booleanArray(values: readonly boolean[]): Buffer {
 /**
  * An `integer[]`.
  *
- * @throws {RowDataError} if a value is no integer of 32 bits.
+ * @throws {RowDataError} if a value is not an integer of 32 bits.
  */
 export function integerArray(values: readonly number[]): Buffer {
   return fixedArray(OID.integer, 4, values, (view, at, value) => {
@@ -59,7 +59,7 @@ export function integerArray(values: readonly number[]): Buffer {
 /**
  * A `bigint[]` of exact integers.
  *
- * @throws {RowDataError} if a value is no integer within 2^53.
+ * @throws {RowDataError} if a value is not an integer within 2^53.
  */
 export function bigintArray(values: readonly number[]): Buffer {
   return fixedArray(OID.bigint, 8, values, (view, at, value) => {
@@ -76,7 +76,7 @@ export function doubleArray(values: readonly number[]): Buffer {
  * A `timestamptz[]`.
  *
  * @param values Microseconds since 1970.
- * @throws {RowDataError} if a value is no integer within 2^53.
+ * @throws {RowDataError} if a value is not an integer within 2^53.
  */
 export function timestamptzArray(values: readonly number[]): Buffer {
   return fixedArray(OID.timestamptz, 8, values, (view, at, value) => {

@@ -1,5 +1,5 @@
 /**
- * What our SQL needs of a session, set anew by each transaction.
+ * What our SQL needs of a session, set again by each transaction.
  *
  * A role, a database or a server may have defaults of its own: floats that are rounded when they are
  * printed, another isolation level, a time limit, commits that do not wait for the disk. And behind
@@ -108,7 +108,7 @@ export interface TransactionQuery {
 
 /** A connection of the driver. */
 export interface DriverConnection {
-  /** Sends what knows by itself how to be sent. */
+  /** Sends what knows on its own how to be sent. */
   query(query: { readonly submit: (connection: never) => void }): unknown;
 }
 
@@ -136,7 +136,7 @@ export function runTransactionQuery(
 
 /**
  * The driver sends one statement and waits. In the extended protocol a server goes on to the next
- * message by itself until a Sync, and after an error it skips all that comes before the Sync, COMMIT
+ * message on its own until a Sync, and after an error it skips all that comes before the Sync, COMMIT
  * as well: so the statements can go together.
  */
 class Flight extends pg.Query {

@@ -169,7 +169,7 @@ export function linesOf(
 
 /** What the consumer loop and the processor need of the database. */
 export interface Store {
-  /** Names the data set: a UUID made when the schema is made, and anew when the table is emptied. */
+  /** Names the data set: a UUID made when the schema is made, and again when the table is emptied. */
   dataSetId(): Promise<string>;
   /** All lines of the ledger: of every topic, and of every life of it. */
   readLedger(): Promise<readonly LedgerLine[]>;

@@ -299,7 +299,7 @@ export function verifyText(report: VerifyReport, columns?: number): string {
   ].join("\n");
 }
 
-/** What happened beside the flow, if anything did. */
+/** What happened alongside the flow, if anything did. */
 function correctionsText({ added, deleted, deadLetters }: VerifyReport): readonly string[] {
   const { open, replayed, discarded } = deadLetters;
   return [

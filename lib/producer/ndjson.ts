@@ -33,7 +33,7 @@ export interface ReadMessagesOptions {
 
 /**
  * Reads messages line by line. A line ends with LF or CRLF, which do not belong to it; the last
- * one may end with the file. Empty lines are no messages. Memory stays bounded by one line and one
+ * one may end with the file. Empty lines are not messages. Memory stays bounded by one line and one
  * chunk, whatever the file's size and however long its lines.
  */
 export async function* readMessages(

@@ -48,9 +48,9 @@ export interface ProduceOptions {
   readonly bufferBytesMax: number;
   /** Messages per second taken from the source; 0: as fast as they are acknowledged. */
   readonly ratePerSecond: number;
-  /** Messages taken before it ends by itself. @default Infinity */
+  /** Messages taken before it ends on its own. @default Infinity */
   readonly messagesMax?: number;
-  /** Is told what happens. */
+  /** Is notified of what happens. */
   readonly observer?: ProduceObserver;
   /**
    * Spreads the waits before a send is tried again; from 0 up to but not including 1.
@@ -60,7 +60,7 @@ export interface ProduceOptions {
   readonly random?: () => number;
 }
 
-/** Is told what happens, as it happens. */
+/** Is notified of what happens, as it happens. */
 export interface ProduceObserver {
   /** A message was taken from the source. */
   taken?(message: MessageToSend): void;
@@ -85,7 +85,7 @@ export interface ProduceResult {
 }
 
 /**
- * Sends what `source` yields until it ends, and waits until all of it is acknowledged: for ever
+ * Sends what `source` yields until it ends, and waits until all of it is acknowledged: forever
  * while the brokers are away, for `drainMs` once `options.signal` aborts.
  */
 export async function produce(
@@ -220,7 +220,7 @@ async function takeAll(
       if (stopping.aborted) return;
       let next = iterator.next();
       if (next instanceof Promise) {
-        // A source can wait for ever, a terminal for one.
+        // A source can wait forever, a terminal for one.
         next = await Promise.race([next, flow.stopped.wait().then(() => SOURCE_END)]);
       } else if (pulled % batchMessagesMax === 0) {
         // A source that never waits must let the senders have their turn.

@@ -42,7 +42,7 @@ const NAME_COLUMNS = "acknowledged".length;
 export interface ProgressOptions {
   /** Measures rates and the whole time. */
   readonly clock: Clock;
-  /** Is told of trouble, and of the counts where there is no terminal. */
+  /** Is notified of trouble, and of the counts where there is no terminal. */
   readonly log: Log;
   /** Takes the line that moves; undefined: there is no terminal, and the log is used. */
   readonly showLine: ((line: string) => void) | undefined;

@@ -87,7 +87,7 @@ export function parseReading(
 }
 
 /**
- * The text of a message that is a reading, without a byte order mark. It is made anew where it is
+ * The text of a message that is a reading, without a byte order mark. It is made again where it is
  * needed, for the newest reading of a sensor: kept with each reading it would cost memory.
  */
 export function messageText(bytes: Uint8Array): string {
@@ -101,7 +101,7 @@ function decode(bytes: Uint8Array, ascii: boolean): string | undefined {
   try {
     return utf8.decode(bytes);
   } catch (error) {
-    // Anything else, such as a full stack, is no fault of the message.
+    // Anything else, such as a full stack, is not a fault of the message.
     if (!(error instanceof TypeError)) throw error;
     return undefined;
   }

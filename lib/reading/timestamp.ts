@@ -19,7 +19,7 @@ export interface Instant {
 }
 
 /**
- * Why a text is no timestamp: it is written otherwise, or it names a day or a time that does not
+ * Why a text is not a timestamp: it is written otherwise, or it names a day or a time that does not
  * exist or that PostgreSQL refuses (year 0, a zone of 16 hours or more).
  */
 export type TimestampFault = "timestamp_format" | "timestamp_date";
@@ -102,7 +102,7 @@ function isDigit(code: number): boolean {
   return code >= 0x30 && code <= 0x39;
 }
 
-/** Minutes east of UTC, Infinity for a zone that does not exist, NaN for what is no zone. */
+/** Minutes east of UTC, Infinity for a zone that does not exist, NaN for what is not a zone. */
 function readZone(text: string, at: number): number {
   if (isLetter(text, at, "z") && text.length === at + 1) return 0;
   const sign = text[at] === "+" ? 1 : text[at] === "-" ? -1 : NaN;

@@ -20,7 +20,7 @@ export interface Mark {
 export interface LastValue {
   /** Case kept. Never `index`: that key is the index itself, and `remember` refuses it. */
   readonly sensorId: string;
-  /** Event time in microseconds since 1970; exact, for it stays below 2^53. */
+  /** Event time in microseconds since 1970; exact, because it stays below 2^53. */
   readonly eventTimeUs: number;
   /** Breaks ties between equal event times: the larger id wins. Lower case. */
   readonly id: string;

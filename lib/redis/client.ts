@@ -145,7 +145,7 @@ export class RedisCache implements Cache, LastValueReader {
   /**
    * Resolves when Redis has let us in. For one-shot commands, which have no reason to go on without.
    *
-   * @throws {ConfigurationError} If Redis refuses us, or is a cluster: a person must mend that.
+   * @throws {ConfigurationError} If Redis refuses us, or is a cluster: a person must fix that.
    * @throws {TransientError} If the first attempt to connect has failed otherwise.
    */
   async connected(): Promise<void> {
@@ -283,7 +283,7 @@ export class RedisCache implements Cache, LastValueReader {
       return await withTimeLimit(() => client.sendCommand<Reply>(command), limit);
     } catch (error) {
       // Only our own time limit throws a TransientError: a late answer is worth nothing any more. A
-      // replica may have been the primary; what has the name now is found by connecting anew.
+      // replica may have been the primary; what has the name now is found by connecting again.
       const isLost = error instanceof TransientError || redisFault(error)?.kind === "replica";
       if (isLost) client.destroy();
       throw this.#cannot(action, error);

@@ -7,7 +7,7 @@
  * Last values belong to one data set, and to nobody else at the same time:
  *
  * - {@linkcode OWNER_KEY} names it. Without one, what the index names is to be cleared.
- * - {@linkcode LEASE_KEY} names it as well, and ends by itself some time after its last consumer. Who
+ * - {@linkcode LEASE_KEY} names it as well, and ends on its own some time after its last consumer. Who
  *   finds the lease of another data set lets its last values alone; without one they are of a data
  *   set that is gone, or that nobody minds any more.
  * - {@linkcode LAST_COMPLETE_KEY} names it once all of its last values have been written.

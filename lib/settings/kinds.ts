@@ -191,7 +191,7 @@ export function secret(
 ): Setting<string | undefined> {
   const allowed = rule?.form ?? `1 to ${SECRET_LENGTH_MAX} characters`;
   const parse = (given: string): string | Fault => {
-    // A file read as text holds no NUL unless it is no text.
+    // A file read as text holds no NUL unless it is not a text.
     const isText = given.length <= SECRET_LENGTH_MAX && !given.includes("\0");
     const fault = isText ? rule?.fault(given) : "";
     if (fault === undefined) return given;

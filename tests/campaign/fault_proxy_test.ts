@@ -286,7 +286,7 @@ class EchoBed implements AsyncDisposable {
   }
 }
 
-/** A connection to a server that reads nothing by itself. */
+/** A connection to a server that reads nothing on its own. */
 class QuietLink implements AsyncDisposable {
   private constructor(
     readonly proxy: FaultProxy,

@@ -26,13 +26,13 @@ export interface TopicUnderTest {
   ): Promise<(outcome: "commit" | "abort") => Promise<void>>;
   deleteRecords(partition: number, beforeOffset: number): Promise<void>;
   recreate(): Promise<void>;
-  /** Makes the group give up a member that is silent, unless it does so by itself. */
+  /** Makes the group give up a member that is silent, unless it does so on its own. */
   giveUp(member: GroupMember): Promise<void>;
   /** Commits for a group without members, as another program would. */
   commitAsAnother(groupId: string, partition: number, nextOffset: number): Promise<void>;
   /** What the group has committed, whoever did it. */
   committedOffsets(groupId: string): Promise<ReadonlyMap<number, number>>;
-  /** Sets how long the topic keeps messages; Infinity: for ever. */
+  /** Sets how long the topic keeps messages; Infinity: forever. */
   setRetention(retentionMs: number): Promise<void>;
   member(groupId: string): Promise<GroupMember & GroupAdmin>;
   /** Lets a little time pass. */

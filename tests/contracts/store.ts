@@ -63,7 +63,7 @@ export const TOPIC: TopicIdentity = {
   topicId: "00000000-0000-4000-8000-00000000000a",
 };
 
-/** The same topic, deleted and made again. */
+/** The same topic, deleted and recreated. */
 export const TOPIC_AGAIN: TopicIdentity = {
   ...TOPIC,
   topicId: "00000000-0000-4000-8000-00000000000b",

@@ -341,7 +341,7 @@ Deno.test("a Breaker keeps a silent Redis from holding anybody up, and a healed 
       onClose: () => told.push("closed"),
     });
     const faults: [string, () => unknown, () => unknown][] = [
-      // A paused server takes no CLIENT UNPAUSE either: this one heals by itself.
+      // A paused server takes no CLIENT UNPAUSE either: this one heals on its own.
       ["CLIENT PAUSE", () => server.cli("CLIENT", "PAUSE", "1500"), () => {}],
       ["a frozen process", () => server.freeze(), () => server.thaw()],
       ["a crash", () => server.kill(), () => server.up()],

@@ -10,7 +10,7 @@ interface Mistake {
   readonly program?: "producer";
   readonly args: readonly string[];
   readonly env?: Environment;
-  /** What standard error says, and how to mend it. */
+  /** What standard error says, and how to fix it. */
   readonly says: RegExp;
 }
 

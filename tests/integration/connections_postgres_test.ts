@@ -5,7 +5,7 @@ import { APPLICATION_NAME, openPool, type SqlQuery } from "../../lib/postgres/po
 import { type Session, withPrivateDatabase } from "./private_database.ts";
 import { until } from "./private_redis.ts";
 
-/** Ends by itself only after the longest that these tests may take. */
+/** Ends on its own only after the longest that these tests may take. */
 const LONG: SqlQuery = { action: "wait", text: "SELECT pg_sleep(60)", timeoutMs: 120_000 };
 
 async function runningAt(session: Session): Promise<number> {

@@ -5,7 +5,7 @@ import { permissionFlags, type PermissionSet, SET_GROUPS } from "../../tools/per
 import { type Ended, type Environment, Program } from "./processes.ts";
 import { DONE_MS, RealPipeline } from "./real_pipeline.ts";
 
-/** A command of each program that reaches all of its servers and ends by itself. */
+/** A command of each program that reaches all of its servers and ends on its own. */
 const COMMANDS: Readonly<Record<PermissionSet, readonly string[]>> = {
   produce: ["--count", "20", "--rate", "0"],
   consume: ["run", "--until-end"],

@@ -112,7 +112,7 @@ export class Program implements AsyncDisposable {
     if (this.#code === undefined) this.#child.kill(signal);
   }
 
-  /** Waits until it has ended by itself; fails if that takes longer. */
+  /** Waits until it has ended on its own; fails if that takes longer. */
   async ended(withinMs: number): Promise<Ended> {
     await this.until("it ends", () => this.#code !== undefined, withinMs, "may end");
     await this.#reading;

@@ -69,7 +69,7 @@ Deno.test("a primary that became a replica is left, and the new primary is found
     assert.match(describeError(error), /READONLY .*Set REDIS_HOST to the primary server/);
     return true;
   });
-  // Nobody has moved the name yet: each try connects anew, and none makes more of it.
+  // Nobody has moved the name yet: each try connects again, and none makes more of it.
   assert.ok(name.connections < 10, `${name.connections} connections`);
   name.target = present.port;
   await until("the new primary is written to", async () => {

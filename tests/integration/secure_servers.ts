@@ -48,16 +48,16 @@ const MUTUAL_ROLE = "consumer";
 
 /** Ports of the broker, each another way in. */
 interface BrokerPorts {
-  /** Without TLS and log-in, for the administrator alone. */
+  /** Without TLS and login, for the administrator alone. */
   readonly port: number;
   readonly controllerPort: number;
-  /** TLS, and log-in by password. */
+  /** TLS, and login by password. */
   readonly securePort: number;
   /** The same on `::1`. */
   readonly ipv6Port: number;
   /** TLS, and a certificate of the client. */
   readonly mutualPort: number;
-  /** TLS, and log-in by token. */
+  /** TLS, and login by token. */
   readonly tokenPort: number;
 }
 

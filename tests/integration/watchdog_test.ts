@@ -1,4 +1,4 @@
-/** A consumer that hangs ends by itself, and the next one goes on where it stood. */
+/** A consumer that hangs ends on its own, and the next one goes on where it stood. */
 import assert from "node:assert/strict";
 import { generate, MIXED } from "../../campaign/generated_messages.ts";
 import { Program } from "./processes.ts";

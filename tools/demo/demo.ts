@@ -159,7 +159,7 @@ async function run(parts: FlowParts, options: RunOptions): Promise<VerifyReport>
     startFrom: { kind: "beginning" },
     until: "never",
     shutdownDeadlineMs: DRAIN_MS,
-    // Nobody would start it anew.
+    // Nobody would start it again.
     watchdogSeconds: 0,
     deadLetterAlarmShare: 0.5,
     deadLetterAlarmMessages: 1_000,

@@ -139,7 +139,7 @@ export async function signalServer(server: Server, signal: Deno.Signal): Promise
     Deno.kill(pid, signal);
     return true;
   } catch (error) {
-    // It ended by itself in between.
+    // It ended on its own in between.
     if (error instanceof Deno.errors.NotFound) return false;
     throw error;
   }
