@@ -83,6 +83,7 @@ export function showOverview(status, lostSinceMs) {
 
 function showVerdict({ summary, servers, nowMs }) {
   byId("verdict").dataset.tone = TONES[summary.state] ?? "calm";
+  document.body.dataset.flow = summary.state;
   setText(byId("summary"), summary.text);
   byId("empty").hidden = summary.state !== "empty";
   const items = SERVERS.map(([name, title]) => ({ name, title, nowMs, server: servers[name] }));

@@ -16,7 +16,7 @@ let countedAt = -Infinity;
 
 /** Shows the reasons of a state. */
 export function showReasons({ sinceStart }) {
-  if (!document.hidden && Date.now() - countedAt > COUNT_MS_MIN) countStored(sinceStart.rejections);
+  if (!document.hidden && Date.now() - countedAt > COUNT_MS_MIN) countStored();
   const counts = stored?.counts ?? null;
   const rejections = counts === null ? sinceStart.rejections : stored.here;
   const age = ageOf(counts === null ? null : stored.atMs);
@@ -53,12 +53,16 @@ export function showReasons({ sinceStart }) {
 }
 
 /** What cannot be counted now is counted later; what was counted before gets old meanwhile. */
-async function countStored(here) {
+async function countStored() {
   countedAt = Date.now();
   try {
-    const { deadLetterReasons, nowMs } = await getJson("/api/ledger");
-    noteTime(nowMs);
-    stored = { counts: deadLetterReasons, here, atMs: nowMs };
+    const answer = await getJson("/api/ledger");
+    noteTime(answer.nowMs);
+    stored = {
+      counts: answer.deadLetterReasons,
+      here: answer.deadLetterReasonsSinceStart,
+      atMs: answer.nowMs,
+    };
   } catch {
     // Shown as it was.
   }

@@ -204,9 +204,14 @@ async function deadLetters(request: HttpRequest, { pages, clock }: ApiParts): Pr
   });
 }
 
-async function ledger(request: HttpRequest, { pages, clock }: ApiParts): Promise<HttpAnswer> {
+async function ledger(
+  request: HttpRequest,
+  { pages, clock, status }: ApiParts,
+): Promise<HttpAnswer> {
   new Parameters(request.query, []);
   const nowMs = clock.now();
+  // Before the table is asked, so that all of them are in its answer.
+  const { rejections } = status().sinceStart;
   const lines = await pages.ledger();
   // Counting them reads a whole index, which can take longer than a reader may.
   const reasons = await pages.deadLetterCounts().catch(() => undefined);
@@ -214,6 +219,7 @@ async function ledger(request: HttpRequest, { pages, clock }: ApiParts): Promise
     nowMs,
     sums: ledgerSums(lines),
     deadLetterReasons: reasons === undefined ? null : Object.fromEntries(reasons),
+    deadLetterReasonsSinceStart: rejections,
     lines: lines.map(({ topic, ...line }) => ({ ...topic, ...line })),
   });
 }
