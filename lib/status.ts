@@ -18,10 +18,10 @@ export interface PartitionStatus {
   readonly next: number | null;
   /** The end of what can be read; null: the partition is offline. */
   readonly end: number | null;
-  /** Offsets between the two; 0 if that is not known. */
-  readonly lagMessages: number;
-  /** Age of the oldest message that is not stored, seconds; 0 if there is none. */
-  readonly lagSeconds: number;
+  /** Offsets between the two; null: the partition is offline. */
+  readonly lagMessages: number | null;
+  /** Age of the oldest message that is not stored, seconds; 0 if there is none; null: offline. */
+  readonly lagSeconds: number | null;
   /** What waits behind an open transaction and cannot be read yet; null: nothing. */
   readonly heldBack: HeldBack | null;
   /** Readings that became rows. */
@@ -42,10 +42,10 @@ export interface PartitionStatus {
 export interface Status {
   /** The present life of the topic. */
   readonly topic: TopicIdentity;
-  /** The sum over the partitions. */
-  readonly lagMessages: number;
-  /** The largest of the partitions. */
-  readonly lagSeconds: number;
+  /** The sum over the partitions; null: that of one is not known. */
+  readonly lagMessages: number | null;
+  /** The largest of the partitions; null: that of one is not known. */
+  readonly lagSeconds: number | null;
   /** Messages stored per second while this was measured. */
   readonly ratePerSecond: number;
   /** By rising number. */
@@ -91,8 +91,8 @@ export async function readStatus(parts: StatusParts): Promise<Status> {
     const line = lines.get(partition);
     const isAway = isOffline(range);
     const next = line?.next ?? (isAway ? 0 : range.low);
-    const lagMessages = isAway ? 0 : Math.max(0, range.high - next);
-    const lagSeconds = lagMessages === 0 ? 0 : await ageOfOldest(parts, partition, next);
+    const lagMessages = isAway ? null : Math.max(0, range.high - next);
+    const lagSeconds = lagMessages ? await ageOfOldest(parts, partition, next) : lagMessages;
     partitions.push({
       partition,
       next: line?.next ?? null,
@@ -110,10 +110,28 @@ export async function readStatus(parts: StatusParts): Promise<Status> {
   }
   return {
     topic,
-    lagMessages: sum(partitions.map((one) => one.lagMessages)),
-    lagSeconds: Math.max(0, ...partitions.map((one) => one.lagSeconds)),
+    ...wholeLag(partitions),
     ratePerSecond: Math.round((movedBy(lines) - movedBy(before)) / seconds),
     partitions,
+  };
+}
+
+/** What is not known of one partition is not known of all. */
+function wholeLag(
+  partitions: readonly PartitionStatus[],
+): Pick<Status, "lagMessages" | "lagSeconds"> {
+  if (partitions.some(({ lagMessages }) => lagMessages === null)) {
+    return { lagMessages: null, lagSeconds: null };
+  }
+  return knownLag(partitions);
+}
+
+function knownLag(
+  partitions: readonly PartitionStatus[],
+): { readonly lagMessages: number; readonly lagSeconds: number } {
+  return {
+    lagMessages: sum(partitions.map(({ lagMessages }) => lagMessages ?? 0)),
+    lagSeconds: Math.max(0, ...partitions.map(({ lagSeconds }) => lagSeconds ?? 0)),
   };
 }
 
@@ -143,6 +161,13 @@ function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, number) => total + number, 0);
 }
 
+function lagText({ lagMessages, partitions }: Status): string {
+  if (partitions.every((one) => one.lagMessages === null)) return "not known";
+  const known = knownLag(partitions);
+  const text = `${known.lagMessages} messages, ${known.lagSeconds} s`;
+  return lagMessages === null ? `at least ${text}` : text;
+}
+
 /** The status as a table for people; `columns` are those of the terminal, if there is one. */
 export function statusText(status: Status, columns?: number): string {
   const head = ["partition", "next", "end", "lag", "lag s", "inserted", "duplicates"]
@@ -151,8 +176,8 @@ export function statusText(status: Status, columns?: number): string {
     String(one.partition),
     one.next === null ? "-" : String(one.next),
     one.end === null ? "-" : String(one.end),
-    one.end === null ? "-" : String(one.lagMessages),
-    one.end === null ? "-" : String(one.lagSeconds),
+    one.lagMessages === null ? "-" : String(one.lagMessages),
+    one.lagSeconds === null ? "-" : String(one.lagSeconds),
     String(one.inserted),
     String(one.duplicates),
     String(one.deadLetters),
@@ -161,8 +186,7 @@ export function statusText(status: Status, columns?: number): string {
   ]);
   return [
     `topic ${status.topic.topic} (${status.topic.topicId})`,
-    `lag ${status.lagMessages} messages, ${status.lagSeconds} s; ` +
-    `storing ${status.ratePerSecond} messages/s`,
+    `lag ${lagText(status)}; storing ${status.ratePerSecond} messages/s`,
     "",
     ...table(head, rows, { columns }),
     ...status.partitions.flatMap(({ partition, heldBack }) =>

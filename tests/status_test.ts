@@ -42,7 +42,7 @@ Deno.test("readStatus() tells the lag in messages and the age of the oldest one"
   const status = await statusOf(pipeline);
   assert.equal(status.lagMessages, 2);
   // The sample takes a second, and ages are found to half a second.
-  assert.ok(Math.abs(status.lagSeconds - 101) <= 1, `${status.lagSeconds}`);
+  assert.ok(Math.abs(status.lagSeconds! - 101) <= 1, `${status.lagSeconds}`);
   assert.deepEqual(status.partitions.map((one) => one.lagMessages), [2, 0]);
   assert.equal(status.partitions[1]?.lagSeconds, 0);
 });
@@ -81,12 +81,15 @@ Deno.test("readStatus() tells of a partition without a leader what can be told",
   await pipeline.store.openLedgerLine(pipeline.kafka.identity(), 1, 2);
   pipeline.kafka.setLeader(1, "none");
   const status = await statusOf(pipeline);
-  assert.equal(status.lagMessages, 3);
+  assert.deepEqual([status.lagMessages, status.lagSeconds], [null, null]);
   const { next, end, lagMessages, offline } = status.partitions[1]!;
-  assert.deepEqual([next, end, lagMessages, offline], [2, null, 0, "no broker leads it"]);
+  assert.deepEqual([next, end, lagMessages, offline], [2, null, null, "no broker leads it"]);
   const text = statusText(status);
+  assert.match(text, /^lag at least 3 messages, \d+ s; storing/m);
   assert.match(text, /^ +1 +2 +- +- +- /m);
   assert.match(text, /partition 1 cannot be read or written: no broker leads it; start its broker/);
+  pipeline.kafka.setLeader(0, "none");
+  assert.match(statusText(await statusOf(pipeline)), /^lag not known; storing/m);
 });
 
 Deno.test("statusText() is a table", async () => {
