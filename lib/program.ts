@@ -10,7 +10,7 @@ import { isPermissionFault } from "./connect_fault.ts";
 import { describeError } from "./errors.ts";
 import { createLog, type Log, type LogOptions, sayOnChange } from "./log.ts";
 import { retryForever } from "./retry.ts";
-import { misspeltNames, misspeltText } from "./settings/misspelt.ts";
+import { type Misspelt, misspeltNames, misspeltText } from "./settings/misspelt.ts";
 import { readSettings } from "./settings/read.ts";
 import { secretsOf } from "./settings/secrets.ts";
 import type { Group, Settings } from "./settings/table.ts";
@@ -38,6 +38,8 @@ export type BasicGroup = "stop" | "log";
 export interface Program<Name extends Group = BasicGroup> {
   /** The settings of these groups, checked. */
   readonly settings: Settings<Name | BasicGroup>;
+  /** Variables that are nearly called like one of them; the log has told of them. */
+  readonly misspelt: readonly Misspelt[];
   /** Writes to standard error. */
   readonly log: Log;
   /** Aborts at the first SIGINT, SIGTERM or SIGHUP, see {@linkcode listenForStop}. */
@@ -80,12 +82,13 @@ export function openProgram<Name extends Group>(groups: readonly Name[]): Progra
   };
   const log = createLog({ ...options, write: writeError });
   sayLostLines((lines) => lostLine(options, lines));
-  for (const misspelt of misspeltNames(names, all)) log.warn(misspeltText(misspelt));
+  const misspelt = misspeltNames(names, all);
+  for (const each of misspelt) log.warn(misspeltText(each));
   const signal = listenForStop((name) =>
     log.info("stopping; repeat to stop immediately", { signal: name })
   );
   const overdue = boundStop(signal, settings.stop.deadlineMs, log);
-  return { settings, log, signal, overdue };
+  return { settings, misspelt, log, signal, overdue };
 }
 
 /** Empty if this program may read variables and not list them, as with `--allow-env=A,B` alone. */

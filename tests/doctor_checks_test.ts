@@ -5,7 +5,7 @@ import type { Finding, FindingState } from "../lib/doctor/finding.ts";
 import { type KafkaContext, kafkaFindings } from "../lib/doctor/kafka_checks.ts";
 import { postgresFindings } from "../lib/doctor/postgres_checks.ts";
 import { redisFindings } from "../lib/doctor/redis_checks.ts";
-import { settingsFindings } from "../lib/doctor/settings_checks.ts";
+import { misspeltFindings, settingsFindings } from "../lib/doctor/settings_checks.ts";
 import type { Answer, GroupFacts, KafkaFacts, TopicFacts } from "../lib/kafka/kafka_facts.ts";
 import type { Pooler } from "../lib/postgres/pooler.ts";
 import type { PostgresServerFacts, SchemaFacts } from "../lib/postgres/postgres_facts.ts";
@@ -474,6 +474,14 @@ Deno.test("redisFindings() judges the server", async (t) => {
       );
     });
   }
+});
+
+Deno.test("misspeltFindings() names what has no effect, and what was meant", () => {
+  assert.deepEqual(misspeltFindings([]), []);
+  const [finding] = misspeltFindings([{ name: "TOPC_NAME", meant: "TOPIC_NAME" }]);
+  assert.equal(finding?.state, "warning");
+  assert.match(finding.text, /^TOPC_NAME is not a setting/);
+  assert.match(finding.cure, /TOPIC_NAME/);
 });
 
 Deno.test("settingsFindings() names contradictions", async (t) => {

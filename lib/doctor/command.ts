@@ -20,6 +20,7 @@ import { withTimeLimit } from "../time_limit.ts";
 import { GROUPS, type Settings } from "../settings/table.ts";
 import { doctorReport, doctorText, examine, type ExaminedSettings, isHealthy } from "./doctor.ts";
 import type { Finding } from "./finding.ts";
+import { misspeltFindings } from "./settings_checks.ts";
 
 /** A program whose servers can be examined. */
 export type ExaminedProgram = Omit<Program, "settings"> & { readonly settings: ExaminedSettings };
@@ -32,7 +33,11 @@ export function addDoctor(cli: CommandLine, migrations: string): void {
     )
     .option("--json", "print JSON")
     .action(async (flags: { json?: true }) => {
-      const findings = await examineServers(openProgram(GROUPS), migrations);
+      const program = openProgram(GROUPS);
+      const findings = [
+        ...misspeltFindings(program.misspelt),
+        ...await examineServers(program, migrations),
+      ];
       if (flags.json) await printJson(doctorReport(findings));
       else await printText(doctorText(findings, outputForm()));
       if (!isHealthy(findings)) process.exitCode = EXIT.failed;

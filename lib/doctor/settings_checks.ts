@@ -5,6 +5,7 @@
  * @module
  */
 import { isLoopback } from "../loopback.ts";
+import type { Misspelt } from "../settings/misspelt.ts";
 import type { Settings } from "../settings/table.ts";
 import { type Finding, findingsOf } from "./finding.ts";
 
@@ -23,6 +24,17 @@ const MARKS_PER_MS = 200;
 export function settingsFindings(settings: SettingsCheckSettings): readonly Finding[] {
   const found = [...pace(settings), ...security(settings)];
   return found.length > 0 ? found : [settingsFinding.ok("contradictions", "none")];
+}
+
+/** One finding for each variable that has no effect, for want of a letter. */
+export function misspeltFindings(misspelt: readonly Misspelt[]): readonly Finding[] {
+  return misspelt.map(({ name, meant }) =>
+    settingsFinding.warning(
+      "names",
+      `${name} is not a setting, and has no effect`,
+      `If ${meant} is meant, correct the name.`,
+    )
+  );
 }
 
 function pace({ kafka, postgres, redis, consumer }: SettingsCheckSettings): readonly Finding[] {
