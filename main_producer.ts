@@ -20,11 +20,13 @@ import {
 import type { MessageToSend } from "./lib/kafka/message.ts";
 import { LINE_BYTES_MAX, readMessages } from "./lib/producer/ndjson.ts";
 import { produce } from "./lib/producer/producer.ts";
-import { EXIT, openProgram, type Program, reach, VERSION } from "./lib/program.ts";
+import { EXIT, openProgram, type Program, VERSION } from "./lib/program.ts";
+import { reach } from "./lib/reach.ts";
 import { PRODUCER_GROUPS } from "./lib/settings/table.ts";
 import { createProgress, type Goal, type Progress } from "./lib/producer/progress.ts";
 import { endLive, errorColumns, printText, showLive, tell } from "./lib/standard_streams.ts";
 import { SENSORS_MAX, simulate } from "./lib/producer/simulator.ts";
+import { serverTitles, TroubleLog } from "./lib/trouble_log.ts";
 
 /** kafkajs copies a batch's list once per message, so larger batches cost more than they save. */
 const BATCH_MESSAGES_MAX = 500;
@@ -106,13 +108,21 @@ async function run(flags: Flags): Promise<void> {
   const program: ProducerProgram = openProgram(PRODUCER_GROUPS);
   const { settings, log, signal } = program;
   const source = await openSource(flags, program);
+  const troubles = new TroubleLog({ clock: systemClock, log, titles: serverTitles(settings) });
   const progress = createProgress({
     clock: systemClock,
     log,
+    troubles,
     showLine: errorColumns() === undefined ? undefined : showLive,
     goal: { messages: flags.count, bytes: source.bytes },
   });
-  const writer = await reach(program, () => openWriter(flags, program));
+  const http = { ...settings.http, port: settings.producer.httpPort };
+  await using site = await serveProducer(http, { clock: systemClock, log });
+  if (site !== undefined) log.info("metrics", { url: `${site.url}/metrics` });
+  const writer = await reach(program, () => openWriter(flags, program), {
+    troubles,
+    onWait: (error) => site?.waiting(error),
+  });
   if (writer === undefined) return hasEnd(flags) ? sayInterrupted(progress) : undefined;
   await using _ = writer;
   const ratePerSecond = flags.rate ?? (flags.from === undefined ? SIMULATED_RATE : 0);
@@ -122,11 +132,6 @@ async function run(flags: Flags): Promise<void> {
     source: source.name,
     perSecond: ratePerSecond === 0 ? "as many as possible" : ratePerSecond,
   });
-  await using site = await serveProducer({
-    ...settings.http,
-    port: settings.producer.httpPort,
-  }, { clock: systemClock, log });
-  if (site !== undefined) log.info("metrics", { url: `${site.url}/metrics` });
   const shown = new AbortController();
   const showing = progress.show(shown.signal);
   const result = await produce(source.messages, writer, {

@@ -9,12 +9,14 @@
 import process from "node:process";
 import { systemClock } from "../lib/clock.ts";
 import { openKafka } from "../lib/kafka/connection.ts";
-import { openTopicWriter } from "../lib/kafka/kafkajs_topic_writer.ts";
+import { type OpenTopicWriter, openTopicWriter } from "../lib/kafka/kafkajs_topic_writer.ts";
 import type { MessageToSend } from "../lib/kafka/message.ts";
 import type { TopicWriter } from "../lib/kafka/topic_writer.ts";
 import { produce } from "../lib/producer/producer.ts";
-import { EXIT, openProgram, reach } from "../lib/program.ts";
+import { EXIT, openProgram } from "../lib/program.ts";
+import { reach } from "../lib/reach.ts";
 import { flushErrors, print } from "../lib/standard_streams.ts";
+import { TroubleLog } from "../lib/trouble_log.ts";
 import { generate, type GeneratedMessage, type Ratios } from "./generated_messages.ts";
 import { JournalWriter, readJournal } from "./journal.ts";
 import { armFromInput, endAtOnce, KillSwitch, writerWithPoints } from "./kill_points.ts";
@@ -81,7 +83,9 @@ async function run(task: ProducerTask): Promise<void> {
   let acknowledged = earlier.length - open.length;
   using journal = new JournalWriter(task.journal);
   const kafka = openKafka({ ...settings.kafka, clientId: "campaign-producer", retries: 1 }, log);
-  const writer = await reach(program, () => openTopicWriter(kafka, settings.kafka.topic));
+  const troubles = new TroubleLog({ clock: systemClock, log });
+  const connect = (): Promise<OpenTopicWriter> => openTopicWriter(kafka, settings.kafka.topic);
+  const writer = await reach(program, connect, { troubles });
   if (writer === undefined) return;
   const telling = setInterval(() => void print(String(acknowledged)), TOLD_EVERY_MS);
   const result = await produce(

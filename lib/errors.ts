@@ -57,6 +57,12 @@ export class ConfigurationError extends Error {
 }
 
 /**
+ * What another program has yet to make is not there: the tables, the topic. Who runs on can wait for it;
+ * for a command it is a {@linkcode ConfigurationError} like others.
+ */
+export class MissingError extends ConfigurationError {}
+
+/**
  * PostgreSQL refused the data of at least one row of a batch, or would: a value does not fit its
  * column. Which row is not known; the caller halves the batch until it is.
  */

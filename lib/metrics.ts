@@ -17,6 +17,7 @@ import type { FlowStatistics } from "./monitor/statistics.ts";
 import { type BatchReport, STAGES } from "./consumer/observer.ts";
 import type { ProduceObserver } from "./producer/producer.ts";
 import { REJECTION_REASONS } from "./reading/rejection.ts";
+import { clockText } from "./quantities.ts";
 
 /** Bound of all series of one process. */
 export const SERIES_MAX = 200;
@@ -275,10 +276,14 @@ export class ProducerMetrics implements Required<ProduceObserver> {
   /** Partitions for which the source waits. */
   readonly #held = new Set<number>();
   #acknowledgedAtMs = -Infinity;
+  readonly #startedAtMs: number;
+  /** Why Kafka cannot be written to yet; undefined: it can. */
+  #waitsFor: string | undefined = "not asked yet";
 
   /** Starts at 0. */
   constructor(clock: Clock) {
     this.#clock = clock;
+    this.#startedAtMs = clock.now();
     for (const outcome of ["taken", "acknowledged"]) this.#messages.inc({ outcome }, 0);
   }
 
@@ -301,6 +306,11 @@ export class ProducerMetrics implements Required<ProduceObserver> {
     this.#troubles.set(partition, describeError(error));
   }
 
+  /** Kafka cannot be written to yet, for this reason; undefined: it can. */
+  waiting(error: unknown): void {
+    this.#waitsFor = error === undefined ? undefined : describeError(error);
+  }
+
   /** All metrics, in the text format. */
   text(): Promise<string> {
     return this.#registry.metrics();
@@ -316,6 +326,10 @@ export class ProducerMetrics implements Required<ProduceObserver> {
    * long as the others are: its messages wait in a share of the buffer.
    */
   readiness(): Health {
+    if (this.#waitsFor !== undefined) {
+      const since = `${clockText(this.#startedAtMs)} UTC`;
+      return { ok: false, reasons: [`it has waited for Kafka since ${since}: ${this.#waitsFor}`] };
+    }
     const texts = Array.from(
       this.#troubles,
       ([partition, text]) => `partition ${partition} is not acknowledged: ${text}`,

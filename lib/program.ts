@@ -7,9 +7,7 @@ import { readFileSync } from "node:fs";
 import process from "node:process";
 import { systemClock } from "./clock.ts";
 import { isPermissionFault } from "./connect_fault.ts";
-import { describeError } from "./errors.ts";
-import { createLog, type Log, type LogOptions, sayOnChange } from "./log.ts";
-import { retryForever } from "./retry.ts";
+import { createLog, type Log, type LogOptions } from "./log.ts";
 import { type Misspelt, misspeltNames, misspeltText } from "./settings/misspelt.ts";
 import { readSettings } from "./settings/read.ts";
 import { secretsOf } from "./settings/secrets.ts";
@@ -127,38 +125,4 @@ function boundStop(signal: AbortSignal, deadlineMs: number, log: Log): AbortSign
 /** Ends the process after a time, ms, with the exit code that is set then, if it has not ended. */
 export function exitWithin(limitMs: number): void {
   void systemClock.sleep(limitMs).then(() => process.exit(process.exitCode ?? EXIT.ok));
-}
-
-/** Waits between tries to reach a server, ms. */
-const REACH_BACKOFF = { minMs: 200, maxMs: 5_000 } as const;
-
-/**
- * Runs `action` until its server is there, saying once what it waits for.
- *
- * @returns undefined if the program is stopped first: at once, though a try may be under way, whose
- * outcome is left to the end of the process.
- * @throws {ConfigurationError} if waiting does not help.
- */
-export async function reach<T>(
-  { log, signal }: Program,
-  action: () => Promise<T>,
-): Promise<T | undefined> {
-  const say = sayOnChange("", (trouble) => log.warn(`waiting: ${trouble}`));
-  const reached = retryForever(action, {
-    ...REACH_BACKOFF,
-    clock: systemClock,
-    signal,
-    onWait: (error) => say(describeError(error)),
-  });
-  const stopped = Promise.withResolvers<undefined>();
-  const stop = (): void => stopped.resolve(undefined);
-  signal.addEventListener("abort", stop);
-  try {
-    return await Promise.race([reached, stopped.promise]);
-  } catch (error) {
-    if (signal.aborted) return undefined;
-    throw error;
-  } finally {
-    signal.removeEventListener("abort", stop);
-  }
 }

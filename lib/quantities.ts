@@ -28,3 +28,8 @@ export function durationText(seconds: number): string {
   const rest = Math.floor(whole % largeSize / smallSize);
   return `${Math.floor(whole / largeSize)} ${large}${rest === 0 ? "" : ` ${rest} ${small}`}`;
 }
+
+/** The time of day of an instant, ms since 1970, as the log has it: `12:03:04`, in UTC. */
+export function clockText(ms: number): string {
+  return new Date(ms).toISOString().slice(11, 19);
+}

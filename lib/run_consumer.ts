@@ -9,18 +9,25 @@ import { consume } from "./consumer/consumer.ts";
 import { tellAll } from "./consumer/observer.ts";
 import { parseStartFrom } from "./consumer/placement.ts";
 import { examineAtStart } from "./doctor/command.ts";
-import { ConfigurationError, describeError } from "./errors.ts";
-import { serveConsumer } from "./http/consumer_site.ts";
+import { ConfigurationError, describeError, MissingError, NoAnswerError } from "./errors.ts";
+import { requireReader, serveConsumer } from "./http/consumer_site.ts";
 import { CONSUMER_CLIENT_ID, type GroupMember } from "./kafka/group_member.ts";
-import { type OpenGroupMember, openGroupMember } from "./kafka/kafkajs_group_member.ts";
+import {
+  createGroupMember,
+  type GroupMemberClient,
+  type OpenGroupMember,
+  openGroupMember,
+} from "./kafka/kafkajs_group_member.ts";
 import { openStore, type PostgresStore } from "./postgres/client.ts";
 import { loadMigrations, pendingMigrations } from "./postgres/migrate.ts";
 import type { Store } from "./postgres/store.ts";
-import { EXIT, exitWithin, openProgram, type Program, reach } from "./program.ts";
+import { EXIT, exitWithin, openProgram, type Program } from "./program.ts";
+import { reach, type ReachOptions } from "./reach.ts";
 import { Breaker } from "./redis/breaker.ts";
 import type { Cache } from "./redis/cache.ts";
-import { openCache } from "./redis/client.ts";
+import { openCache, type RedisCache } from "./redis/client.ts";
 import { BatchSpans } from "./traces.ts";
+import { serverTitles, TroubleLog } from "./trouble_log.ts";
 
 /** How long a stuck consumer may take to close its connections, ms. */
 const CLOSE_STUCK_MS = 3_000;
@@ -54,45 +61,59 @@ export interface RunParts {
   readonly wrap?: (ports: FlowPorts) => FlowPorts;
 }
 
+/** The groups of settings that a consumer needs. */
+const GROUPS = ["kafka", "postgres", "redis", "limits", "consumer", "http"] as const;
+
+type ConsumerProgram = Program<typeof GROUPS[number]>;
+
+/** Clients of the servers, which connect when they are asked for something. */
+interface Clients {
+  readonly member: GroupMemberClient;
+  readonly store: PostgresStore;
+  readonly cache: RedisCache;
+}
+
 /**
- * Runs the consumer.
+ * Runs the consumer. Its pages are served first: they say what it waits for.
  *
- * @throws {ConfigurationError} if a flag or a setting is wrong, or migrations are pending.
+ * @throws {ConfigurationError} if a flag or a setting is wrong; with `untilEnd`, also if migrations are
+ * pending or the topic does not exist.
  */
 export async function runConsumer(
   flags: RunFlags,
   { migrations, wrap = (ports) => ports }: RunParts,
 ): Promise<void> {
   const startFrom = parseStartFrom(flags.from);
-  const program = openProgram([
-    "kafka",
-    "postgres",
-    "redis",
-    "limits",
-    "consumer",
-    "http",
-  ]);
+  const program = openProgram(GROUPS);
   const { settings, log, signal } = program;
+  const troubles = new TroubleLog({ clock: systemClock, log, titles: serverTitles(settings) });
   await using store = openStoreOf(program);
-  const isReady = await reach(program, () => requireMigrated(store, migrations));
-  const member = isReady && await reach(program, () => openMemberOf(program));
-  if (!member) return;
-  await using _ = member;
+  await using member = createGroupMember(...memberArguments(program));
   await using cache = openCache(settings.redis, { clock: systemClock, log });
-  // Its first answer only. The flow goes on without Redis, but a wrong password or certificate is a
-  // mistake that is best seen now.
-  await cache.connected().catch((error) => {
-    if (error instanceof ConfigurationError) throw error;
-  });
-  await using _examination = examineAtStart(program, migrations);
-  const breakers = { read: breakerOf(program, "reads"), write: breakerOf(program, "writes") };
-  const flow = { member, breakers, clock: systemClock, log };
+  const clients = { member, store, cache };
+  const breakers = {
+    read: breakerOf(program, { troubles, calls: "reads" }),
+    write: breakerOf(program, { troubles, calls: "writes" }),
+  };
+  const flow = { member, breakers, clock: systemClock, log, troubles };
   await using site = await serveConsumer(settings, flow);
   if (site !== undefined) log.info("dashboard", { url: site.url });
+  const isReady = await reachAll(program, clients, {
+    migrations,
+    troubles,
+    missing: flags.untilEnd ? "fails" : "waits",
+    // That a server does not answer the site knows by itself.
+    onWait: (error) => {
+      const isKnown = error === undefined || error instanceof NoAnswerError;
+      site?.observer.noticed("start", isKnown ? undefined : describeError(error));
+    },
+  });
+  if (!isReady) return;
+  await using _examination = examineAtStart(program, migrations);
   const summary = await consume(
     {
       ...flow,
-      ...wrap({ member, store, cache }),
+      ...wrap(clients),
       observer: tellAll([site?.observer ?? {}, new BatchSpans(settings.kafka)]),
     },
     {
@@ -109,6 +130,29 @@ export async function runConsumer(
   if (summary.ended === "stuck") exitWithin(CLOSE_STUCK_MS);
 }
 
+/** Waits until PostgreSQL and Kafka have what the flow needs. False: it was stopped before. */
+async function reachAll(
+  program: ConsumerProgram,
+  { store, member, cache }: Clients,
+  { migrations, ...options }: ReachOptions & { readonly migrations: string },
+): Promise<boolean> {
+  const steps = [
+    () => requireMigrated(store, migrations),
+    () => requireReader(program.settings.postgres),
+    () => member.connect(),
+    // Its first answer only. The flow goes on without Redis, but a wrong password or certificate is a
+    // mistake that is best seen now.
+    () =>
+      cache.connected().catch((error) => {
+        if (error instanceof ConfigurationError) throw error;
+      }),
+  ];
+  for (const step of steps) {
+    if (!await reach(program, () => step().then(() => true), options)) return false;
+  }
+  return true;
+}
+
 /**
  * Makes the store. Nothing connects yet.
  *
@@ -119,27 +163,34 @@ export function openStoreOf(program: Program<"postgres">, stop = program.overdue
 }
 
 /** Connects to the brokers as a member of the group that has not joined yet. */
-export function openMemberOf({ settings, log }: Program<"kafka">): Promise<OpenGroupMember> {
-  const connection = { ...settings.kafka, clientId: CONSUMER_CLIENT_ID };
-  return openGroupMember(connection, settings.kafka, log);
+export function openMemberOf(program: Program<"kafka">): Promise<OpenGroupMember> {
+  return openGroupMember(...memberArguments(program));
 }
 
-async function requireMigrated(store: PostgresStore, migrations: string): Promise<true> {
+function memberArguments({ settings, log }: Program<"kafka">): Parameters<typeof openGroupMember> {
+  return [{ ...settings.kafka, clientId: CONSUMER_CLIENT_ID }, settings.kafka, log];
+}
+
+async function requireMigrated(store: PostgresStore, migrations: string): Promise<void> {
   const pending = await pendingMigrations(store.pool, await loadMigrations(migrations));
-  if (pending.length === 0) return true;
-  throw new ConfigurationError(
+  if (pending.length === 0) return;
+  throw new MissingError(
     `Cannot use the database: ${pending.length} migrations are pending; run: deno task migrate`,
   );
 }
 
-function breakerOf({ settings, log }: Program<"redis">, calls: string): Breaker {
+function breakerOf(
+  { settings }: Program<"redis">,
+  { troubles, calls }: { readonly troubles: TroubleLog; readonly calls: string },
+): Breaker {
   return new Breaker({
     clock: systemClock,
     budgetMs: settings.redis.budgetMs,
-    onOpen: (cause) =>
-      log.warn(`Redis ${calls} bypassed; PostgreSQL decides alone`, {
-        cause: describeError(cause),
-      }),
-    onClose: () => log.info(`Redis ${calls} are used again`),
+    onFailure: (cause, failures) => {
+      // One slow answer is nothing to speak of: the next one may be in time.
+      const isSlow = cause instanceof NoAnswerError && cause.server === undefined;
+      if (!isSlow || failures > 1) troubles.met([`Redis ${calls}`], cause, { server: "redis" });
+    },
+    onClose: () => troubles.left(`Redis ${calls}`),
   });
 }

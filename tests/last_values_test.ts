@@ -171,7 +171,10 @@ async function openUpkeep(): Promise<
   const told: (string | undefined)[] = [];
   const upkeep = new LastValuesUpkeep({
     ...parts,
-    breakers: { write: new Breaker({ clock, budgetMs: 250 }) },
+    breakers: {
+      read: new Breaker({ clock, budgetMs: 250 }),
+      write: new Breaker({ clock, budgetMs: 250 }),
+    },
     log: createLog({ level: "info", format: "text", write: (line) => logged.push(line), clock }),
     observer: { neighboured: (owner) => told.push(owner) },
   });

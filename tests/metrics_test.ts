@@ -195,8 +195,15 @@ Deno.test("ConsumerMetrics tell no lag of partitions that were taken away", asyn
 });
 
 Deno.test("ProducerMetrics count, and are not ready while a partition is not acknowledged", async () => {
-  const clock = new FakeClock();
+  const clock = new FakeClock(0);
   const metrics = new ProducerMetrics(clock);
+  metrics.waiting(new TransientError("connection refused"));
+  assert.deepEqual(metrics.readiness(), {
+    ok: false,
+    reasons: ["it has waited for Kafka since 00:00:00 UTC: connection refused"],
+  });
+  metrics.waiting(undefined);
+  assert.deepEqual(metrics.readiness(), { ok: true, reasons: [] });
   metrics.taken();
   metrics.taken();
   metrics.acknowledged(0, [1]);

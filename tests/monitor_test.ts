@@ -244,7 +244,12 @@ Deno.test("FlowStatistics keep the trouble of each partition until it goes on", 
 Deno.test("liveness() is a matter of the loop alone", async (t) => {
   const clock = new FakeClock();
   const statistics = new FlowStatistics({ clock });
+  await t.step("it waits for servers to begin", async () => {
+    await clock.advance(600_000);
+    assert.deepEqual(liveness(statistics), { ok: true, reasons: [] });
+  });
   await t.step("it ticks", () => {
+    statistics.ticked();
     assert.deepEqual(liveness(statistics), { ok: true, reasons: [] });
   });
   await t.step("it is silent", async () => {
@@ -297,8 +302,8 @@ Deno.test("readiness() names what is missing", async (t) => {
     servers.failed("kafka", new NoAnswerError("connection refused"));
     servers.failed("postgres", new TransientError("no such table"));
     assert.deepEqual(reasons(), [
-      "Kafka does not answer since 00:00:11 UTC: connection refused",
-      "PostgreSQL refuses since 00:00:11 UTC: no such table",
+      "Kafka has not answered since 00:00:11 UTC: connection refused",
+      "PostgreSQL has refused since 00:00:11 UTC: no such table",
     ]);
     servers.answered("kafka", undefined);
     servers.answered("postgres", undefined);
@@ -345,7 +350,7 @@ Deno.test("readiness() names what is missing", async (t) => {
     servers.failed("kafka", new NoAnswerError("refused"));
     assert.deepEqual(readiness(parts), {
       ok: false,
-      reasons: ["Kafka does not answer since 00:01:11 UTC: refused"],
+      reasons: ["Kafka has not answered since 00:01:11 UTC: refused"],
       notes: ["set by a tool"],
     });
   });

@@ -120,29 +120,29 @@ Deno.test("interruption() says how many are acknowledged of how many", () => {
 Deno.test("createProgress() speaks of trouble once, and of its end", () => {
   const { progress, log } = bench("log");
   const away = new TransientError("Cannot send: broker away");
-  progress.retrying(0, away);
-  progress.retrying(1, away);
+  progress.retrying(0, away, 0);
+  progress.retrying(1, away, 0);
   progress.acknowledged(0, [MESSAGE]);
   progress.acknowledged(1, [MESSAGE]);
   assert.equal(log.length, 2);
-  assert.match(log[0]!, /WARN {2}Kafka does not acknowledge.*broker away/);
-  assert.match(log[1]!, /INFO {2}Kafka acknowledges again/);
+  assert.match(log[0]!, /WARN {2}waiting: Cannot send: broker away/);
+  assert.match(log[1]!, /INFO {2}going on {2}after="Cannot send: broker away"/);
 });
 
 Deno.test("createProgress() names the partition that is not acknowledged while others are", () => {
   const { progress, log } = bench("log");
   const away = new TransientError("Cannot send: no broker leads it");
   for (let times = 0; times < 50; times++) {
-    progress.retrying(2, away);
+    progress.retrying(2, away, 0);
     progress.acknowledged(0, [MESSAGE]);
   }
   progress.held(2);
   progress.held(2);
   progress.acknowledged(2, [MESSAGE]);
   assert.equal(log.length, 4, log.join(""));
-  assert.match(log[0]!, /does not acknowledge.*partition=2.*no broker leads it/);
+  assert.match(log[0]!, /waiting: .*no broker leads it {2}partition=2/);
   assert.match(log[1]!, /the source is paused.*partition=2/);
-  assert.match(log[2]!, /Kafka acknowledges again.*partition=2/);
+  assert.match(log[2]!, /going on .*no broker leads it/);
   assert.match(log[3]!, /the source is read again.*partition=2/);
 });
 

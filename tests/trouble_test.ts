@@ -61,7 +61,7 @@ Deno.test("Trouble tells the same cause once, and its end when no partition has 
   ]);
   trouble.ended(1);
   trouble.ended(1);
-  assert.deepEqual(lines.slice(2), ["INFO  going on  after=refused"]);
+  assert.deepEqual(lines.slice(2), ['INFO  going on  after=refused  waited="0 s"']);
   trouble.assign([0, 1]);
   assert.equal(lines.length, 3, "what is another member's has not ended");
 });

@@ -14,13 +14,14 @@
  * @module
  */
 import type { Clock } from "../clock.ts";
-import { ConfigurationError, describeError } from "../errors.ts";
+import { ConfigurationError, describeError, NoAnswerError } from "../errors.ts";
 import type { GroupMember } from "../kafka/group_member.ts";
 import { heldBackText } from "../kafka/message.ts";
 import type { Log } from "../log.ts";
 import { linesOf, type Store } from "../postgres/store.ts";
 import type { Cache } from "../redis/cache.ts";
 import { withTimeLimit } from "../time_limit.ts";
+import { TroubleLog } from "../trouble_log.ts";
 import { Chores } from "./chores.ts";
 import { EndOffsets } from "./end_offsets.ts";
 import { PendingCommits } from "./commits.ts";
@@ -53,6 +54,8 @@ export interface ConsumerParts {
   readonly clock: Clock;
   /** Hears of assignments, trouble and progress. */
   readonly log: Log;
+  /** Is notified of what fails and is tried again. @default one that writes to the log */
+  readonly troubles?: TroubleLog;
   /** Is notified of every step, for statistics. */
   readonly observer?: FlowObserver;
   /**
@@ -131,6 +134,7 @@ class Consumer {
   readonly #intake: Intake;
   readonly #chores: Chores;
   readonly #notices: Notices;
+  readonly #troubles: TroubleLog;
   readonly #openTransactions: OpenTransactions;
   readonly #floodGuard: FloodGuard;
   readonly #offline: OfflinePartitions;
@@ -156,6 +160,7 @@ class Consumer {
     this.#observer = tellAll([this.#floodGuard, parts.observer ?? {}]);
     this.#upkeep = new LastValuesUpkeep({ ...parts, observer: this.#observer });
     this.#chores = new Chores(parts);
+    this.#troubles = parts.troubles ?? new TroubleLog(parts);
     this.#notices = new Notices({ log: parts.log, observer: this.#observer });
     this.#openTransactions = new OpenTransactions(parts);
     this.#offline = new OfflinePartitions(parts.log);
@@ -165,7 +170,7 @@ class Consumer {
       observer: this.#observer,
       commits: this.#commits,
       watchdog: this.#watchdog,
-      trouble: new Trouble({ ...parts, observer: this.#observer }),
+      trouble: new Trouble({ ...parts, troubles: this.#troubles, observer: this.#observer }),
       offline: this.#offline,
       upkeep: this.#upkeep,
       notices: this.#notices,
@@ -286,7 +291,10 @@ class Consumer {
       void this.#commits.flush();
       if (chores.isDue("progress", PROGRESS_LOG_MS)) this.#logProgress();
       // Apart from repairs, because one of many sensors takes longer than others wait.
-      if (chores.isDue("renewal", RENEWAL_MS)) chores.start("renewal", () => this.#upkeep.renew());
+      if (chores.isDue("renewal", RENEWAL_MS)) {
+        chores.start("renewal", () => this.#upkeep.renew());
+        chores.start("probe", () => this.#upkeep.probe());
+      }
       if (chores.isDue("repair", REPAIR_INTERVAL_MS)) {
         chores.start("repair", () => this.#upkeep.repair(signal));
       }
@@ -308,7 +316,10 @@ class Consumer {
     }
   }
 
-  /** A check that also tells whether its server refuses us now; where no message comes, nobody else does. */
+  /**
+   * A check that also tells whether its server answers and lets us in; where no message comes, nobody
+   * else does.
+   */
   #check(
     kind: string,
     server: "kafka" | "postgres",
@@ -318,8 +329,10 @@ class Consumer {
       try {
         await check(givenUp);
         this.#notices.note(server, undefined);
+        this.#troubles.left(`${kind} check`);
       } catch (error) {
         if (error instanceof ConfigurationError) this.#notices.note(server, describeError(error));
+        if (error instanceof NoAnswerError) this.#troubles.met([`${kind} check`], error);
         throw error;
       }
     }, CHECK_MS_MAX);

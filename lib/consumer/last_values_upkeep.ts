@@ -8,7 +8,7 @@ import type { Clock } from "../clock.ts";
 import { type Log, sayOnChange } from "../log.ts";
 import type { Store } from "../postgres/store.ts";
 import type { Breaker } from "../redis/breaker.ts";
-import type { Cache, Claim, Remembered } from "../redis/cache.ts";
+import { type Cache, type Claim, PROBE_ID, type Remembered } from "../redis/cache.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { ANSWER_MS_MAX, repairLastValues } from "./last_values.ts";
 import type { FlowObserver } from "./observer.ts";
@@ -19,8 +19,8 @@ export interface UpkeepParts {
   readonly store: Store;
   /** Can have lost last values, or hold those of somebody else. */
   readonly cache: Cache;
-  /** Keeps writes to Redis within their time. */
-  readonly breakers: { readonly write: Breaker };
+  /** Keep calls to Redis within their time. */
+  readonly breakers: { readonly read: Breaker; readonly write: Breaker };
   /** Bounds the waits. */
   readonly clock: Clock;
   /** Hears of repairs, and of a neighbour. */
@@ -105,6 +105,12 @@ export class LastValuesUpkeep {
     // object: a repair that is under way knows.
     const isLost = kind === "complete" && claim.kind !== "complete";
     if (isLost || kind === "foreign") this.#state = { kind: "incomplete", dataSetId };
+  }
+
+  /** Finds out whether Redis answers look-ups again, for where no message comes nobody else does. */
+  async probe(): Promise<void> {
+    const { cache, breakers } = this.#parts;
+    if (breakers.read.isOpen) await breakers.read.attempt(() => cache.marks([PROBE_ID]));
   }
 
   /**

@@ -8,11 +8,11 @@ import type { Log } from "../log.ts";
 import type { FlowObserver } from "./observer.ts";
 
 /**
- * `membership`: the brokers do not let us into the group any more. `kafka`, `postgres`: the server
+ * `start`: what is not there that the flow needs. `membership`: the brokers do not let us into the group any more. `kafka`, `postgres`: the server
  * refuses to answer a check. `neighbours`: others have partitions that we should store. `offsets`:
  * another program has set the group's offsets.
  */
-export type NoticeKind = "membership" | "kafka" | "postgres" | "neighbours" | "offsets";
+export type NoticeKind = "start" | "membership" | "kafka" | "postgres" | "neighbours" | "offsets";
 
 /** Who hears of notices. */
 export interface NoticesParts {

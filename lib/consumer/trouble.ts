@@ -6,18 +6,19 @@
  * @module
  */
 import type { Clock } from "../clock.ts";
-import { describeError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { backoffMs } from "../retry.ts";
-import { ToldOnce } from "../told_once.ts";
+import { TroubleLog } from "../trouble_log.ts";
 import type { FlowObserver, TroubledStep } from "./observer.ts";
 
 /** Who hears of trouble, and what paces the next try. */
 export interface TroubleParts {
   /** Measures the waits. */
   readonly clock: Clock;
-  /** Is notified once of each trouble, and of its end. */
+  /** Is notified of trouble, through the next. */
   readonly log: Log;
+  /** Is notified of each trouble and of its end. @default one that writes to the log */
+  readonly troubles?: TroubleLog | undefined;
   /** Is notified of each failure and of each end. */
   readonly observer?: Pick<FlowObserver, "failed" | "wentOn"> | undefined;
   /** Spreads the waits; from 0 up to but not including 1. @default Math.random */
@@ -39,12 +40,12 @@ export class Trouble {
   readonly #parts: TroubleParts;
   readonly #failing = new Map<number, Failing>();
   readonly #failuresEver = new Map<number, number>();
-  readonly #told: ToldOnce;
+  readonly #told: TroubleLog;
 
   /** All is well. */
   constructor(parts: TroubleParts) {
     this.#parts = parts;
-    this.#told = new ToldOnce(parts.clock);
+    this.#told = parts.troubles ?? new TroubleLog(parts);
   }
 
   /** The step of the partition that failed last; undefined: all is well there. */
@@ -73,10 +74,8 @@ export class Trouble {
     for (const partition of partitions) {
       this.#failuresEver.set(partition, this.failuresOf(partition) + 1);
     }
-    const text = describeError(error);
-    this.#told.met(text, partitions, () => {
-      this.#parts.log.warn(`waiting: ${text}`, { partitions: partitions.join(",") });
-    });
+    const fields = { partitions: partitions.join(",") };
+    this.#told.met(partitions.map(nameOf), error, { fields });
   }
 
   /** A partition cannot be placed yet, and somebody else says why. It will be tried again. */
@@ -98,9 +97,7 @@ export class Trouble {
   ended(partition: number): void {
     if (!this.#failing.delete(partition)) return;
     this.#parts.observer?.wentOn(partition);
-    const over = this.#told.left(partition);
-    // As long as another partition has the same trouble, it is not over.
-    if (over !== undefined) this.#parts.log.info("going on", { after: over });
+    this.#told.left(nameOf(partition));
   }
 
   /** The partitions of a new assignment: what became of the others is somebody else's now. */
@@ -109,7 +106,11 @@ export class Trouble {
       if (partitions.includes(partition)) continue;
       this.#failing.delete(partition);
       this.#failuresEver.delete(partition);
-      this.#told.left(partition);
+      this.#told.forget(nameOf(partition));
     }
   }
+}
+
+function nameOf(partition: number): string {
+  return `partition ${partition}`;
 }

@@ -45,6 +45,8 @@ export interface ConsumerSiteParts {
   readonly cache: Pick<Cache, "marks"> & LastValueReader;
   /** The database, on connections that the flow does not use. */
   readonly pools: SitePools;
+  /** Is told of servers that do not answer. */
+  readonly troubles?: MonitorParts["troubles"];
   /** Paces everything. */
   readonly clock: Clock;
   /** Hears of faults. */
@@ -76,11 +78,11 @@ export const READER_STATEMENT_MS_MAX = 2_000;
 const READER_CONNECTIONS = 2;
 
 /**
- * The site of a consumer on real servers, on connections that it opens for itself.
+ * The site of a consumer on real servers, on connections that it opens for itself. It waits for none of
+ * them.
  *
  * @returns undefined if it is switched off, and also if its address cannot be had: that is said in
  * the log, for a second consumer on a computer must not stop for want of a page.
- * @throws {ConfigurationError} if the readers' role cannot log in.
  */
 export async function serveConsumer(
   settings: Settings<"http" | "consumer" | "postgres" | "redis">,
@@ -91,7 +93,6 @@ export async function serveConsumer(
   if (http.port === 0) return undefined;
   await using opened = new AsyncDisposableStack();
   const pools = opened.use(openSitePools(postgres));
-  if (postgres.readUser !== undefined) await tryReader(pools.monitor);
   const cache = opened.use(openCache(redis, parts));
   try {
     const site = opened.use(await openConsumerSite(http, { ...parts, pools, cache }));
@@ -119,17 +120,8 @@ function ownOnly(cache: LastValueReader, neighbour: () => string | undefined): L
 
 /** Opens the connections of readers. Nothing connects before the first question. */
 function openSitePools(settings: Settings["postgres"]): SitePools & AsyncDisposable {
-  const { user, password, readUser = user, readPassword = password } = settings;
-  const open = (poolMax: number): SqlPool =>
-    openPool({
-      ...settings,
-      user: readUser,
-      password: readPassword,
-      access: "read_only",
-      poolMax,
-      statementTimeoutMs: READER_STATEMENT_MS_MAX,
-    });
-  const [monitor, readers] = [open(1), open(READER_CONNECTIONS)];
+  const monitor = openReaderPool(settings, 1);
+  const readers = openReaderPool(settings, READER_CONNECTIONS);
   return {
     monitor,
     readers,
@@ -139,15 +131,37 @@ function openSitePools(settings: Settings["postgres"]): SitePools & AsyncDisposa
   };
 }
 
-/** A wrong password of a role that the flow does not use is best seen now. */
-async function tryReader(pool: SqlPool): Promise<void> {
-  const query = { action: "log in as POSTGRES_READ_USER", text: "SELECT FROM ledger LIMIT 0" };
-  await pool.query(query).catch((error) => {
-    if (error instanceof ConfigurationError) {
-      const text = "Check POSTGRES_READ_USER, POSTGRES_READ_PASSWORD and the role's rights";
-      throw new ConfigurationError(text, { cause: error });
-    }
+function openReaderPool(settings: Settings["postgres"], poolMax: number): SqlPool {
+  const { user, password, readUser = user, readPassword = password } = settings;
+  return openPool({
+    ...settings,
+    user: readUser,
+    password: readPassword,
+    access: "read_only",
+    poolMax,
+    statementTimeoutMs: READER_STATEMENT_MS_MAX,
   });
+}
+
+/**
+ * Tries the role of readers, if there is one: a wrong password that the flow does not use is best seen
+ * when it starts.
+ *
+ * @throws {ConfigurationError} if it cannot log in. All else is left to whoever looks at the pages.
+ */
+export async function requireReader(settings: Settings["postgres"]): Promise<void> {
+  if (settings.readUser === undefined) return;
+  const pool = openReaderPool(settings, 1);
+  const query = { action: "log in as POSTGRES_READ_USER", text: "SELECT FROM ledger LIMIT 0" };
+  try {
+    await pool.query(query);
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) return;
+    const text = "Check POSTGRES_READ_USER, POSTGRES_READ_PASSWORD and the role's rights";
+    throw new ConfigurationError(text, { cause: error });
+  } finally {
+    await pool.close();
+  }
 }
 
 /**
@@ -159,13 +173,13 @@ export async function openConsumerSite(
   settings: ConsumerSiteSettings,
   parts: ConsumerSiteParts,
 ): Promise<ConsumerSite> {
-  const { member, breakers, cache, pools, clock } = parts;
+  const { cache, pools, clock } = parts;
   const metrics = new ConsumerMetrics();
   const statistics = new FlowStatistics({ clock, onStored: (report) => metrics.stored(report) });
   const pages = openPages(pools.readers);
   const tables = openPages(pools.monitor);
   const neighbour = (): string | undefined => statistics.neighbour;
-  const monitor = new Monitor({ member, breakers, cache, tables, clock, statistics });
+  const monitor = new Monitor({ ...parts, tables, statistics });
   const streams = new EventStreams();
   const shown = { statistics, monitor, clock };
   const status = (): LiveStatus => liveStatus(shown);

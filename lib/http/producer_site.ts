@@ -20,10 +20,12 @@ export interface ProducerSite extends AsyncDisposable {
   readonly url: string;
   /** To be told what happens. */
   readonly observer: Required<ProduceObserver>;
+  /** Kafka cannot be written to yet, for this reason; undefined: it can. */
+  waiting(error: unknown): void;
 }
 
 /**
- * Starts to serve.
+ * Starts to serve. It waits for no server.
  *
  * @returns undefined if it is switched off, and also if its address cannot be had, which the log
  * tells.
@@ -48,7 +50,12 @@ export async function serveProducer(
       ...parts,
       handlers: [health, guarded(metrics, token)],
     });
-    return { url: server.url, observer, [Symbol.asyncDispose]: () => server.close() };
+    return {
+      url: server.url,
+      observer,
+      waiting: (error) => observer.waiting(error),
+      [Symbol.asyncDispose]: () => server.close(),
+    };
   } catch (error) {
     if (!(error instanceof ConfigurationError)) throw error;
     parts.log.warn("there are no metrics", { error });
@@ -70,9 +77,9 @@ export function tellBoth(
       first.acknowledged(partition, messages);
       second.acknowledged(partition, messages);
     },
-    retrying: (partition, error) => {
-      first.retrying(partition, error);
-      second.retrying(partition, error);
+    retrying: (partition, error, sinceMs) => {
+      first.retrying(partition, error, sinceMs);
+      second.retrying(partition, error, sinceMs);
     },
     held: (partition) => {
       first.held(partition);

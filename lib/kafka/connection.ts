@@ -6,7 +6,7 @@
  */
 import * as kafkajs from "kafkajs";
 import { systemClock } from "../clock.ts";
-import { ConfigurationError, NoAnswerError, TransientError } from "../errors.ts";
+import { ConfigurationError, MissingError, NoAnswerError, TransientError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Settings } from "../settings/table.ts";
 import { connectFault, settingsOf } from "../connect_fault.ts";
@@ -136,10 +136,12 @@ interface KafkaJsFault {
 const NO_MECHANISM =
   "the brokers do not offer this login mechanism; check KAFKA_SASL_MECHANISM and the port in KAFKA_BROKER";
 
+const NO_TOPIC = "UNKNOWN_TOPIC_OR_PARTITION";
+
 /** Error types of the protocol that stay until a person fixes them, and how. */
 const CURES = new Map<string, string>([
   [
-    "UNKNOWN_TOPIC_OR_PARTITION",
+    NO_TOPIC,
     "the topic does not exist; create it, for example with: deno task produce --ensure-topic 6 --count 0",
   ],
   ["TOPIC_AUTHORIZATION_FAILED", "this user has no right to the topic; grant it on the brokers"],
@@ -233,7 +235,8 @@ export function classifyKafkaError(action: string, error: unknown): Error {
     // Ours, of a login that kafkajs made for us: its text names the cure.
     const cure = current instanceof ConfigurationError ? current.message : cureOf(fault);
     if (cure !== undefined) {
-      return new ConfigurationError(`Cannot ${action}: ${cure}`, { cause: error });
+      const Class = fault.type === NO_TOPIC ? MissingError : ConfigurationError;
+      return new Class(`Cannot ${action}: ${cure}`, { cause: error });
     }
     current = fault.cause ?? fault.errors?.[0];
   }

@@ -70,22 +70,49 @@ const CLOSE_MS = 1_000;
 /** A member whose connections are open. */
 export type OpenGroupMember = GroupMember & GroupAdmin & AsyncDisposable;
 
+/** A member that can be asked at once, and joins the group only once it has connected. */
+export interface GroupMemberClient extends OpenGroupMember {
+  /**
+   * Connects, and looks whether the topic is there. After a failure it can be tried again.
+   *
+   * @throws {TransientError} if no broker answers now.
+   * @throws {MissingError} if the topic does not exist.
+   * @throws {ConfigurationError} if the brokers refuse this user.
+   */
+  connect(): Promise<void>;
+}
+
 /**
  * Connects a member. It joins the group with `start`.
  *
- * @throws {TransientError} if no broker answers now.
- * @throws {ConfigurationError} if the topic does not exist or the brokers refuse this user.
+ * @throws As {@linkcode GroupMemberClient.connect} does.
  */
 export async function openGroupMember(
   connection: KafkaConnectionSettings,
   settings: GroupMemberSettings,
   log: Log,
 ): Promise<OpenGroupMember> {
+  const member = createGroupMember(connection, settings, log);
+  try {
+    await member.connect();
+  } catch (error) {
+    await member[Symbol.asyncDispose]();
+    throw error;
+  }
+  return member;
+}
+
+/** Makes a member. Nothing connects yet. */
+export function createGroupMember(
+  connection: KafkaConnectionSettings,
+  settings: GroupMemberSettings,
+  log: Log,
+): GroupMemberClient {
   // Two clients: the one that reads rides out an outage on its own; the one that asks gives up soon,
   // because whoever asked tries again and says what it waits for.
   const reading = openKafka(connection, log);
   const asking = openKafka({ ...connection, retries: ASK_RETRIES }, log);
-  const member = new KafkajsGroupMember({
+  return new KafkajsGroupMember({
     consumer: consumerOf(reading, settings),
     admin: asking.admin(),
     cluster: openRawCluster(asking),
@@ -93,13 +120,6 @@ export async function openGroupMember(
     settings,
     log,
   });
-  try {
-    await member.connect();
-  } catch (error) {
-    await member[Symbol.asyncDispose]();
-    throw classifyKafkaError(`read topic ${settings.topic}`, error);
-  }
-  return member;
 }
 
 function consumerOf(kafka: KafkaClient, settings: GroupMemberSettings): kafkajs.Consumer {
@@ -131,7 +151,7 @@ interface MemberParts {
   readonly log: Log;
 }
 
-class KafkajsGroupMember implements OpenGroupMember {
+class KafkajsGroupMember implements GroupMemberClient {
   readonly #consumer: kafkajs.Consumer;
   readonly #admin: kafkajs.Admin;
   readonly #cluster: RawCluster;
@@ -153,14 +173,16 @@ class KafkajsGroupMember implements OpenGroupMember {
     this.#log = parts.log;
   }
 
-  /** Connects, and looks whether the topic is there. The asking client goes first: it fails soon. */
   async connect(): Promise<void> {
-    await this.#admin.connect();
-    await this.#admin.fetchTopicMetadata({ topics: [this.#topic] });
-    await this.#admin.describeGroups([this.#settings.groupId]);
-    await this.#consumer.connect();
-    // Earliest, never latest: a group without a position must not skip what is already there.
-    await this.#consumer.subscribe({ topics: [this.#topic], fromBeginning: true });
+    await this.#ask(`read topic ${this.#topic}`, async () => {
+      // The asking client goes first: it fails soon.
+      await this.#admin.connect();
+      await this.#admin.fetchTopicMetadata({ topics: [this.#topic] });
+      await this.#admin.describeGroups([this.#settings.groupId]);
+      await this.#consumer.connect();
+      // Earliest, never latest: a group without a position must not skip what is already there.
+      await this.#consumer.subscribe({ topics: [this.#topic], fromBeginning: true });
+    });
   }
 
   async start(handlers: GroupHandlers): Promise<void> {

@@ -96,7 +96,8 @@ class KafkajsTopicWriter implements OpenTopicWriter {
       });
       // A partition that kafkajs does not know is left out, and the send succeeds without it.
       if (!answers.some((answer) => answer.partition === partition)) {
-        throw new TransientError(`Cannot send to partition ${partition}: no broker leads it`);
+        // Named by whoever asked: several that say the same are told as one.
+        throw new TransientError("Cannot send: no broker leads the partition");
       }
     } catch (error) {
       throw classifyKafkaError(`send to topic ${this.#topic}`, error);

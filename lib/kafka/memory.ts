@@ -746,7 +746,7 @@ class MemoryWriter implements TopicWriter {
       await Promise.resolve();
       this.#kafka.check("send");
       if (!this.#kafka.hasLeader(partition)) {
-        throw new TransientError(`Cannot send to partition ${partition}: no broker leads it`);
+        throw new TransientError("Cannot send: no broker leads the partition");
       }
       this.#kafka.append(partition, messages);
     } finally {

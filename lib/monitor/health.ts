@@ -7,7 +7,7 @@
 import type { Clock } from "../clock.ts";
 import { OPEN_MS_MAX } from "../consumer/open_transactions.ts";
 import { heldBackText } from "../kafka/message.ts";
-import { clockText } from "../time_text.ts";
+import { clockText } from "../quantities.ts";
 import type { SeenHeldBack } from "./monitor.ts";
 import { isThere, type Servers, type ServerStatus } from "./servers.ts";
 import type { FlowStatistics } from "./statistics.ts";
@@ -93,9 +93,9 @@ function absenceText(title: string, { state, sinceMs, detail }: ServerStatus): s
     case "never_reached":
       return `${title} has not answered since the start at ${since}: ${detail}`;
     case "away":
-      return `${title} does not answer since ${since}: ${detail}`;
+      return `${title} has not answered since ${since}: ${detail}`;
     case "refuses":
-      return `${title} refuses since ${since}: ${detail}`;
+      return `${title} has refused since ${since}: ${detail}`;
     case "ok":
     case "degraded":
       return undefined;

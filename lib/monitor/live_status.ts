@@ -410,7 +410,7 @@ function absenceText(title: string, { state, detail }: ServerStatus): string {
 }
 
 function noticeSummary({ kind, text }: Notice): LiveStatus["summary"] {
-  return kind === "membership"
+  return kind === "membership" || kind === "start"
     ? { state: "waiting", text: `Trying again: ${text}` }
     : { state: "degraded", text: `${text.slice(0, 1).toUpperCase()}${text.slice(1)}` };
 }

@@ -6,7 +6,7 @@
  */
 import type { Clock } from "../clock.ts";
 import type { GroupMember } from "../kafka/group_member.ts";
-import type { ServerName } from "../errors.ts";
+import { NoAnswerError, type ServerName } from "../errors.ts";
 import {
   type HeldBack,
   offlineOf,
@@ -16,8 +16,9 @@ import {
 } from "../kafka/message.ts";
 import type { LedgerLine, OpenDeadLetters } from "../postgres/store.ts";
 import type { Breaker } from "../redis/breaker.ts";
-import type { Cache } from "../redis/cache.ts";
+import { type Cache, PROBE_ID } from "../redis/cache.ts";
 import { withTimeLimit } from "../time_limit.ts";
+import type { TroubleLog } from "../trouble_log.ts";
 import { type RatePoint, TopicHistory } from "./lag.ts";
 import { Servers } from "./servers.ts";
 import type { FlowStatistics, FlowTotals } from "./statistics.ts";
@@ -37,6 +38,8 @@ export interface MonitorParts {
   readonly breakers: { readonly read: Breaker; readonly write: Breaker };
   /** What this process knows of itself. */
   readonly statistics: Pick<FlowStatistics, "neighbour" | "totals">;
+  /** Is notified of a server that does not answer a look. Its refusals are reported by who needs it. */
+  readonly troubles?: TroubleLog | undefined;
   /** Paces the looks. */
   readonly clock: Clock;
 }
@@ -61,9 +64,6 @@ const RATE_POINTS_MAX = 180;
 
 /** The event loop's drift is the worst of this many looks. */
 const DRIFT_LOOKS = 15;
-
-/** Names no reading: only whether Redis answers matters. */
-const PROBE_ID = "00000000-0000-0000-0000-000000000000";
 
 /** The end of a partition as it was seen; all times are in `elapsedMs`. */
 export interface SeenWatermarks extends Watermarks {
@@ -112,6 +112,8 @@ export class Monitor {
   #openDeadLetters: OpenDeadLetters & { readonly seenMs: number } | undefined;
   #looks = 0;
   #rememberedMs = -Infinity;
+  /** A question that the end has cut off says nothing of its server. */
+  #isOver = false;
 
   /** Asks nobody before {@linkcode Monitor.run}. */
   constructor(parts: MonitorParts) {
@@ -180,6 +182,7 @@ export class Monitor {
   /** Looks until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#parts;
+    signal.addEventListener("abort", () => this.#isOver = true, { once: true });
     while (!signal.aborted) {
       this.#look();
       const plannedMs = clock.elapsedMs() + LOOK_MS;
@@ -256,9 +259,20 @@ export class Monitor {
     const answer = question();
     answer.catch(() => {}).finally(() => this.#asking.delete(name));
     withTimeLimit(() => answer, { clock: this.#parts.clock, limitMs: ANSWER_MS_MAX }).then(
-      (limitation) => this.servers.answered(name, limitation ?? undefined),
-      (error) => this.servers.failed(name, error),
+      (limitation) => {
+        this.servers.answered(name, limitation ?? undefined);
+        this.#parts.troubles?.left(`look at ${name}`);
+      },
+      (error) => this.#failed(name, error),
     );
+  }
+
+  #failed(server: ServerName, error: unknown): void {
+    if (this.#isOver) return;
+    this.servers.failed(server, error);
+    const { troubles } = this.#parts;
+    if (error instanceof NoAnswerError) troubles?.met([`look at ${server}`], error, { server });
+    else troubles?.left(`look at ${server}`);
   }
 
   /** Only what was seen again counts: a server that is away has not come to rest. */

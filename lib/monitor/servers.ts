@@ -64,10 +64,10 @@ export class Servers {
     const { answeredAtMs } = this.#states[name];
     if (!(error instanceof NoAnswerError)) {
       this.#set(name, "refuses", { detail, answeredAtMs: this.#clock.now() });
-    } else {this.#set(name, answeredAtMs === null ? "never_reached" : "away", {
-        detail,
-        answeredAtMs,
-      });}
+      return;
+    }
+    const state = answeredAtMs === null ? "never_reached" : "away";
+    this.#set(name, state, { detail, answeredAtMs });
   }
 
   #set(

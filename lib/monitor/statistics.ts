@@ -104,7 +104,7 @@ export class FlowStatistics implements FlowObserver {
   readonly #positions = new Map<number, PartitionPosition>();
   readonly #working = new Map<number, number>();
   #assigned: readonly number[] = [];
-  #lastTickMs: number;
+  #lastTickMs: number | undefined;
   #lastProgressAtMs: number | undefined;
   readonly #troubles = new Map<number, Omit<Trouble, "partitions">>();
   readonly #notices = new Map<NoticeKind, Notice>();
@@ -116,7 +116,6 @@ export class FlowStatistics implements FlowObserver {
   constructor({ clock, onStored }: FlowStatisticsOptions) {
     this.#clock = clock;
     this.#onStored = onStored;
-    this.#lastTickMs = clock.elapsedMs();
     this.startedAtMs = clock.now();
     this.delay = new SlidingHistogram(clock);
     this.stages = Object.fromEntries(
@@ -176,9 +175,9 @@ export class FlowStatistics implements FlowObserver {
     return this.#flood;
   }
 
-  /** How long the loop has not ticked, ms. */
+  /** How long the loop has not ticked, ms; 0 before its first tick: it may wait for servers to begin. */
   get silentMs(): number {
-    return this.#clock.elapsedMs() - this.#lastTickMs;
+    return this.#lastTickMs === undefined ? 0 : this.#clock.elapsedMs() - this.#lastTickMs;
   }
 
   /** How long the oldest batch under way has taken so far, ms; 0 if there is none. */

@@ -66,8 +66,8 @@ export interface ProduceObserver {
   taken?(message: MessageToSend): void;
   /** Every in-sync replica of `partition` has these messages. */
   acknowledged?(partition: number, messages: readonly MessageToSend[]): void;
-  /** A send failed and will be tried again. */
-  retrying?(partition: number, error: unknown): void;
+  /** A send failed that was begun for the first time at `sinceMs`, in `elapsedMs`. It is tried again. */
+  retrying?(partition: number, error: unknown, sinceMs: number): void;
   /** The source waits for a partition whose sends fail: its share of the buffer is full. */
   held?(partition: number): void;
 }
@@ -355,6 +355,7 @@ async function sendUntilAcknowledged(
 ): Promise<boolean> {
   const { partition } = lane;
   const { writer, options: { clock, observer, random = Math.random }, giveUp } = flow;
+  const sinceMs = clock.elapsedMs();
   try {
     await retryForever(() => writer.send(partition, messages), {
       clock,
@@ -364,7 +365,7 @@ async function sendUntilAcknowledged(
       random,
       onWait: (error) => {
         lane.isFailing = true;
-        observer?.retrying?.(partition, error);
+        observer?.retrying?.(partition, error, sinceMs);
         // Whoever waits for room learns why.
         flow.room.ring();
       },

@@ -5,13 +5,12 @@
  * @module
  */
 import type { Clock } from "../clock.ts";
-import { describeError } from "../errors.ts";
 import type { MessageToSend } from "../kafka/message.ts";
 import type { Log } from "../log.ts";
 import { counted, durationText, grouped } from "../quantities.ts";
 import { table } from "../table.ts";
 import { padTo } from "../text_columns.ts";
-import { ToldOnce } from "../told_once.ts";
+import { TroubleLog } from "../trouble_log.ts";
 import type { ProduceObserver, ProduceResult } from "./producer.ts";
 import type { SimulatedMessage } from "./simulator.ts";
 
@@ -42,8 +41,10 @@ const NAME_COLUMNS = "acknowledged".length;
 export interface ProgressOptions {
   /** Measures rates and the whole time. */
   readonly clock: Clock;
-  /** Is notified of trouble, and of the counts where there is no terminal. */
+  /** Is notified of a source that waits, and of the counts where there is no terminal. */
   readonly log: Log;
+  /** Is told of sends that fail. @default one that writes to the log */
+  readonly troubles?: TroubleLog;
   /** Takes the line that moves; undefined: there is no terminal, and the log is used. */
   readonly showLine: ((line: string) => void) | undefined;
   /**
@@ -65,13 +66,13 @@ export interface Progress extends Required<ProduceObserver> {
 }
 
 /** Starts to count. */
-export function createProgress({ clock, log, showLine, goal = {} }: ProgressOptions): Progress {
+export function createProgress(options: ProgressOptions): Progress {
+  const { clock, log, showLine, goal = {}, troubles = new TroubleLog(options) } = options;
   const startMs = clock.elapsedMs();
   const kinds = new Map<string, number>();
   const samples = [{ atMs: startMs, acknowledged: 0 }];
   let sent = 0;
   let acknowledged = 0;
-  const told = new ToldOnce(clock);
   const held = new Set<number>();
 
   const ratePerSecond = (): number => {
@@ -105,15 +106,11 @@ export function createProgress({ clock, log, showLine, goal = {} }: ProgressOpti
     },
     acknowledged: (partition, messages) => {
       acknowledged += messages.length;
-      const over = told.left(partition);
-      if (over !== undefined) log.info("Kafka acknowledges again", { partition });
+      troubles.left(`partition ${partition}`);
       if (held.delete(partition)) log.info("the source is read again", { partition });
     },
-    retrying: (partition, error) => {
-      const cause = describeError(error);
-      told.met(cause, [partition], () => {
-        log.warn("Kafka does not acknowledge; sending again", { partition, cause });
-      });
+    retrying: (partition, error, sinceMs) => {
+      troubles.met([`partition ${partition}`], error, { sinceMs, fields: { partition } });
     },
     held: (partition) => {
       if (held.has(partition)) return;

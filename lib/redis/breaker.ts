@@ -15,8 +15,8 @@ export interface BreakerOptions {
   readonly clock: Clock;
   /** Longest wait for one call, ms. */
   readonly budgetMs: number;
-  /** Called when the breaker opens: calls are left out from now on. */
-  readonly onOpen?: (cause: TransientError) => void;
+  /** Called when a call, or a probe, has failed, with how many have in a row: calls are left out. */
+  readonly onFailure?: (cause: TransientError, failures: number) => void;
   /** Called when a probe has succeeded: calls are made again. */
   readonly onClose?: () => void;
   /**
@@ -89,11 +89,11 @@ export class Breaker {
   }
 
   #open(cause: TransientError): void {
-    const { clock, random, onOpen } = this.#options;
+    const { clock, random, onFailure } = this.#options;
     this.#failures++;
     const pause = random === undefined ? PROBE_PAUSE : { ...PROBE_PAUSE, random };
     this.#probeAtMs = clock.elapsedMs() + backoffMs(this.#failures, pause);
-    if (this.#failures === 1) onOpen?.(cause);
+    onFailure?.(cause, this.#failures);
   }
 
   #close(): void {

@@ -70,6 +70,9 @@ export type Claim =
 /** How long a data set keeps its last values after its last consumer has asked for them, ms. */
 export const LEASE_MS = 30_000;
 
+/** Names no reading: for whoever asks only whether Redis answers. */
+export const PROBE_ID = "00000000-0000-0000-0000-000000000000";
+
 /** Every call rejects with `TransientError` when Redis is away, refuses, or is too slow. */
 export interface Cache {
   /** The marks of these ids, in their order; null where there is none. One round trip. */

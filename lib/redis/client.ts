@@ -15,7 +15,7 @@
 import { createClient, ErrorReply } from "@redis/client";
 import type { Clock } from "../clock.ts";
 import { ConfigurationError, describeError, NoAnswerError, TransientError } from "../errors.ts";
-import { type Log, sayOnChange } from "../log.ts";
+import type { Log } from "../log.ts";
 import { backoffMs } from "../retry.ts";
 import { tlsOptions, type TlsSettings } from "../tls.ts";
 import { tlsRefusal } from "../tls_sockets.ts";
@@ -31,6 +31,7 @@ import {
   LEASE_MS,
   type Mark,
   type OwnLastValues,
+  PROBE_ID,
   type Remembered,
 } from "./cache.ts";
 import { parseRedisInfo, type RedisFacts } from "./redis_facts.ts";
@@ -71,7 +72,7 @@ export interface RedisSettings extends TlsSettings {
 export interface RedisContext {
   /** Measures the waits. */
   readonly clock: Clock;
-  /** Hears of a refused password, and at level debug of every lost connection. */
+  /** Hears of keys of other programs, and at level debug of every lost connection. */
   readonly log: Log;
 }
 
@@ -104,9 +105,6 @@ const SCRIPTS = new Map(
   [REMEMBER_SCRIPT, CLAIM_SCRIPT, COMPLETE_SCRIPT].map((script) => [script, scriptName(script)]),
 );
 
-/** Names no reading. */
-const PROBE_ID = "00000000-0000-0000-0000-000000000000";
-
 type Client = ReturnType<typeof createClient>;
 
 /**
@@ -131,8 +129,6 @@ export class RedisCache implements Cache, LastValueReader {
   #absence: Error = new Error("not connected yet");
   /** Keys of other programs that the log has been told of. */
   readonly #refusedKeys = new Set<string>();
-  /** Somebody waits for the first attempt, and hears of a refusal by an error. */
-  #isAwaited = false;
 
   /** Begins to connect. */
   constructor(settings: RedisSettings, context: RedisContext) {
@@ -149,7 +145,6 @@ export class RedisCache implements Cache, LastValueReader {
    * @throws {TransientError} If the first attempt to connect has failed otherwise.
    */
   async connected(): Promise<void> {
-    this.#isAwaited = true;
     await this.#firstAttempt.promise;
     if (this.#client !== undefined) return;
     const cannot = `Cannot use Redis at ${this.#address}`;
@@ -276,6 +271,8 @@ export class RedisCache implements Cache, LastValueReader {
   }
 
   async #call<Reply>(action: string, command: string[]): Promise<Reply> {
+    // Before the first attempt has ended nobody knows whether there is anybody.
+    await this.#firstAttempt.promise;
     const client = this.#client;
     if (client === undefined) throw this.#cannot(action, this.#absence);
     try {
@@ -304,20 +301,10 @@ export class RedisCache implements Cache, LastValueReader {
   }
 
   async #stayConnected(): Promise<void> {
-    let isFirst = true;
-    let isHeard = false;
-    const tellRefusal = sayOnChange(false, (refused) => {
-      if (refused && !isHeard) {
-        this.#log.error("Redis is not used", { error: withCure(this.#absence) });
-      }
-    });
     for (let failures = 1; !this.#closing.signal.aborted; failures++) {
       const wasConnected = await this.#connectOnce();
-      isHeard = isFirst && this.#isAwaited;
-      isFirst = false;
       this.#firstAttempt.resolve();
       if (wasConnected) failures = 1;
-      tellRefusal(redisFault(this.#absence)?.kind === "refusal");
       this.#log.debug("Redis is not connected", { error: this.#absence });
       await this.#clock.sleep(backoffMs(failures, RECONNECT), this.#closing.signal);
     }

@@ -1,9 +1,12 @@
 /** What a person sees who has typed something wrong: one clear line and exit code 2. */
 import assert from "node:assert/strict";
+import { freePort } from "../../tools/stack/free_ports.ts";
 import { type Environment, Program } from "./processes.ts";
 import { RealPipeline } from "./real_pipeline.ts";
 
 const ENDED_MS = 30_000;
+/** How long a consumer that waits may take to stop, on a machine with others, ms. */
+const STOPPED_MS = 3_000;
 
 interface Mistake {
   readonly name: string;
@@ -17,7 +20,7 @@ interface Mistake {
 const MISTAKES: readonly Mistake[] = [
   {
     name: "unknown topic",
-    args: ["run"],
+    args: ["run", "--until-end"],
     env: { TOPIC_NAME: "no-such-topic" },
     says: /topic no-such-topic: the topic does not exist; create it.*--ensure-topic/,
   },
@@ -48,7 +51,7 @@ const MISTAKES: readonly Mistake[] = [
   },
   {
     name: "tables missing, to run",
-    args: ["run"],
+    args: ["run", "--until-end"],
     env: { POSTGRES_DB: "postgres" },
     says: /run: deno task migrate/,
   },
@@ -136,13 +139,67 @@ Deno.test("main_consumer.ts names every wrong setting at once, and shows no secr
   assert.doesNotMatch(stderr, /hunter2/);
 });
 
-Deno.test("main_consumer.ts waits for servers that are away, says so once, and stops on SIGTERM", async () => {
+Deno.test("main_consumer.ts waits for servers that are away, says so once, and stops on SIGTERM", async (t) => {
   await using pipeline = await RealPipeline.open();
-  for (const [setting, address] of [["POSTGRES_PORT", "1"], ["KAFKA_BROKER", "127.0.0.1:1"]]) {
-    await using consumer = pipeline.consumer(["run"], { [setting!]: address! });
-    await consumer.until("it waits", () => consumer.said(/^waiting: .*ECONNREFUSED/) > 0, ENDED_MS);
-    consumer.signal("SIGTERM");
-    await consumer.succeeded(ENDED_MS);
-    assert.equal(consumer.said(/^waiting: /), 1, consumer.stderr);
-  }
+  const away = { POSTGRES_PORT: "1", POSTGRES_HOST: "127.0.0.1", KAFKA_BROKER: "127.0.0.1:1" };
+  const says =
+    /^(Kafka|PostgreSQL) at 127\.0\.0\.1:1 \([A-Z_, ]+\) has not answered since .*: connection refused$/;
+  const HTTP_PORT = String(freePort());
+  await using consumer = pipeline.consumer(["run"], { ...away, HTTP_PORT });
+  await consumer.until("it waits for both", () => consumer.said(says) === 2, ENDED_MS);
+  const ask = (path: string): Promise<Response> => fetch(`http://127.0.0.1:${HTTP_PORT}${path}`);
+  await t.step("its pages are there, and say what is missing", async () => {
+    const health = await ask("/healthz");
+    assert.deepEqual([health.status, await health.json()], [200, { ok: true, reasons: [] }]);
+    const ready = await ask("/readyz");
+    assert.equal(ready.status, 503);
+    const { reasons } = await ready.json();
+    assert.match(reasons[1], /^Kafka has not answered since the start at .* UTC: .*ECONNREFUSED/);
+    assert.match(
+      reasons[2],
+      /^PostgreSQL has not answered since the start at .* UTC: .*ECONNREFUSED/,
+    );
+    const { servers, summary } = await (await ask("/api/status")).json();
+    assert.equal(summary.state, "starting");
+    assert.deepEqual([servers.kafka.state, servers.redis.state], ["never_reached", "ok"]);
+    for (const path of ["/", "/metrics"]) {
+      const answer = await ask(path);
+      await answer.text();
+      assert.equal(answer.status, 200, path);
+    }
+  });
+  consumer.signal("SIGTERM");
+  const startMs = performance.now();
+  await consumer.succeeded(ENDED_MS);
+  assert.ok(performance.now() - startMs < STOPPED_MS, consumer.stderr);
+  assert.equal(consumer.said(says), 2, consumer.stderr);
+});
+
+Deno.test("main_consumer.ts waits for tables and a topic that others are about to make", async () => {
+  await using pipeline = await RealPipeline.open();
+  const topic = `late-${crypto.randomUUID()}`;
+  const HTTP_PORT = String(freePort());
+  await using consumer = pipeline.consumer(["run"], { TOPIC_NAME: topic, HTTP_PORT });
+  await consumer.until(
+    "it waits",
+    () => consumer.said(/^waiting: .*the topic does not exist; create it/) > 0,
+    ENDED_MS,
+  );
+  const ready = await fetch(`http://127.0.0.1:${HTTP_PORT}/readyz`);
+  assert.equal(ready.status, 503);
+  assert.match(await ready.text(), /Kafka has refused since .*the topic does not exist; create it/);
+  await using producer = Program.producer(["--ensure-topic", "1", "--count", "1"], {
+    ...pipeline.env,
+    TOPIC_NAME: topic,
+  });
+  await producer.succeeded(ENDED_MS);
+  await consumer.until("it goes on", () => consumer.said("partitions assigned") > 0, ENDED_MS);
+  consumer.signal("SIGTERM");
+  await consumer.succeeded(ENDED_MS);
+
+  await using tables = pipeline.consumer(["run"], { POSTGRES_DB: "postgres" });
+  const waits = /^waiting: .*migrations are pending; run: deno task migrate/;
+  await tables.until("it waits", () => tables.said(waits) > 0, ENDED_MS);
+  tables.signal("SIGTERM");
+  await tables.succeeded(ENDED_MS);
 });

@@ -276,7 +276,11 @@ Deno.test("the programs on strict servers", async (t) => {
     // A broker that is about to start or stop looks the same.
     const env = { ...servers.env("consumer"), KAFKA_BROKER: servers.adminBroker };
     await using program = Program.consumer(["run"], env, [servers.readFlag]);
-    await program.until("it says so", () => program.said(/^waiting: .*secure TLS/) > 0, DONE_MS);
+    await program.until(
+      "it says so",
+      () => program.said(/^Kafka at .* has not answered since .*secure TLS/) > 0,
+      DONE_MS,
+    );
     program.signal("SIGTERM");
     await program.succeeded(DONE_MS);
   });
