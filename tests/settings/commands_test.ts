@@ -38,16 +38,38 @@ const COMMANDS: readonly (readonly [command: string, groups: readonly Group[]])[
 Deno.test("each command reads the settings that it needs, and is not stopped by the others", async (t) => {
   for (const [command, groups] of COMMANDS) {
     await t.step(command, async () => {
-      const set = /producer/.test(command) ? "produce" : "consume";
-      const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-        args: ["run", "-q", "--no-prompt", `-P=${set}`, ...command.split(" ")],
-        cwd: new URL("../..", import.meta.url),
-        env: { ...Object.fromEntries(Object.values(WRONG)), NO_COLOR: "1" },
-      }).output();
-      const said = new TextDecoder().decode(stderr);
-      assert.equal(code, 2, said);
-      const named = [...said.matchAll(/^([A-Z_]+): /gm)].map(([_, name]) => name);
+      const { code, stderr } = await start(command, Object.fromEntries(Object.values(WRONG)));
+      assert.equal(code, 2, stderr);
+      const named = [...stderr.matchAll(/^([A-Z_]+): /gm)].map(([_, name]) => name);
       assert.deepEqual(named, [...groups, "stop", "log"].map((group) => WRONG[group as Group][0]));
     });
   }
 });
+
+Deno.test("a program names a misspelt variable when it starts, and goes on", async () => {
+  const { code, stderr } = await start("main_health.ts consumer", {
+    HTTP_PORT: "0",
+    HTTP_HOTS: "a",
+    // Of a group that it does not read.
+    TOPC_NAME: "x",
+  });
+  assert.equal(code, 0, stderr);
+  const lines = stderr.trimEnd().split("\n").map((line) => JSON.parse(line));
+  assert.equal(lines.length, 1, stderr);
+  assert.equal(lines[0].level, "warn");
+  assert.match(lines[0].message, /^HTTP_HOTS is not a setting.*HTTP_HOST\?$/);
+});
+
+/** Starts a program with its permissions, to its end. */
+async function start(
+  command: string,
+  env: Readonly<Record<string, string>>,
+): Promise<{ readonly code: number; readonly stderr: string }> {
+  const set = /producer/.test(command) ? "produce" : "consume";
+  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-q", "--no-prompt", `-P=${set}`, ...command.split(" ")],
+    cwd: new URL("../..", import.meta.url),
+    env: { ...env, NO_COLOR: "1" },
+  }).output();
+  return { code, stderr: new TextDecoder().decode(stderr) };
+}
