@@ -408,7 +408,7 @@ Deno.test("dashboard: dead letters are handled, and their reasons are there afte
 
 async function handleAll({ kafka, pool }: Demo, page: Page): Promise<void> {
   kafka.append(0, Array.from({ length: 800 }, () => ({ key: null, value: utf8("{") })));
-  await shows(page, "#summary", /messages \d+ are .*: json \d+\. 8\d\d dead letters are open/);
+  await shows(page, "#summary", /messages, \d+ are .*: json \d+\. 8\d\d dead letters are open/);
   assert.equal(await page.locator("#verdict").getAttribute("data-tone"), "warn");
   const newest = { order: "newest", limit: 1_000 } as const;
   const letters = await readDeadLetters(pool, { state: "open" }, newest);

@@ -109,7 +109,7 @@ Deno.test("producer and consumer with a broker killed that has the only copy of 
     await using doctor = Program.consumer(["doctor"], env);
     assert.match(
       (await doctor.ended(FLOW_MS_MAX)).stdout,
-      /nobody can read or write partitions 2: they have no leader/,
+      /partitions 2 cannot be read or written: they have no leader/,
     );
   });
   consumer.signal("SIGTERM");
