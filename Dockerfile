@@ -1,46 +1,64 @@
-# Two images from one file, one program in each:
+# Two images from one file, one program in each; `deno task images` builds both.
 #   docker build --target producer -t sensor-ledger-producer .
 #   docker build --target consumer -t sensor-ledger-consumer .
 # An image has Deno, one program and its dependencies, and no shell. A program runs with its
 # permissions of deno.json, as a user without rights, and writes nothing: --read-only is fine. What
 # follows the image's name goes to it as arguments: docker run sensor-ledger-consumer verify
 #
-# The health check asks the address that the settings name. Where HTTP_PORT (for the producer
-# PRODUCER_HTTP_PORT) is 0 there is nobody to ask, and it counts as well.
+# It serves on all addresses of its container, so that -p 8000:8000 is enough. The health check asks
+# the address that the settings name, and reports healthy when HTTP_PORT (for the producer
+# PRODUCER_HTTP_PORT) is 0.
 
+# The packages: a layer that both images share, and that an edit of the code leaves alone.
 # Deno wants to find every package of deno.json. Those of the tests and the demo are there and empty.
-FROM denoland/deno:debian-2.9.6 AS parts
+FROM denoland/deno:debian-2.9.6 AS packages
 ENV UNUSED="@electric-sql @types axe-core fast-check playwright-core"
 WORKDIR /app
-COPY deno.json deno.lock main_health.ts ./
-COPY lib lib
-
-FROM parts AS producer-parts
-COPY main_producer.ts ./
-RUN deno install -q --frozen --entrypoint main_producer.ts main_health.ts && \
+COPY deno.json deno.lock ./
+RUN deno install -q --frozen && \
   for name in $UNUSED; do find "$DENO_DIR"/npm/*/"$name" -type f -delete; done
 
-FROM parts AS consumer-parts
+# The programs, and what Deno makes of their code. The packages come from the layer above.
+FROM packages AS producer-parts
+COPY main_health.ts main_producer.ts ./
+COPY lib lib
+RUN deno install -q --frozen --cached-only --entrypoint main_producer.ts main_health.ts && \
+  rm -r "$DENO_DIR"/npm
+
+FROM packages AS consumer-parts
 COPY migrations migrations
 COPY dashboard dashboard
-COPY main_consumer.ts ./
-RUN deno install -q --frozen --entrypoint main_consumer.ts main_health.ts && \
-  for name in $UNUSED; do find "$DENO_DIR"/npm/*/"$name" -type f -delete; done
+COPY main_health.ts main_consumer.ts ./
+COPY lib lib
+RUN deno install -q --frozen --cached-only --entrypoint main_consumer.ts main_health.ts && \
+  rm -r "$DENO_DIR"/npm
 
-FROM denoland/deno:distroless-2.9.6 AS producer
+FROM denoland/deno:distroless-2.9.6 AS base
 WORKDIR /app
+COPY --from=packages /deno-dir/npm /deno-dir/npm
+ENV HTTP_HOST="0.0.0.0" DENO_NO_PROMPT="1" DENO_NO_UPDATE_CHECK="1"
+USER 65532:65532
+# Where the code is, for a build that knows: deno task images says what git does.
+ARG SOURCE=""
+LABEL org.opencontainers.image.version="0.1.0" \
+  org.opencontainers.image.licenses="MIT" \
+  org.opencontainers.image.source="$SOURCE"
+
+FROM base AS producer
+LABEL org.opencontainers.image.title="sensor-ledger-producer" \
+  org.opencontainers.image.description="Sends sensor readings to Kafka."
 COPY --from=producer-parts /deno-dir /deno-dir
 COPY --from=producer-parts /app /app
-USER 65532:65532
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \
   CMD ["deno", "run", "-q", "--no-prompt", "--cached-only", "-P=produce", "main_health.ts", "producer"]
 ENTRYPOINT ["/tini", "--", "deno", "run", "-q", "--no-prompt", "--cached-only", "--v8-flags=--max-semi-space-size=8", "-P=produce", "main_producer.ts"]
 
-FROM denoland/deno:distroless-2.9.6 AS consumer
-WORKDIR /app
+FROM base AS consumer
+LABEL org.opencontainers.image.title="sensor-ledger-consumer" \
+  org.opencontainers.image.description="Stores sensor readings from Kafka in PostgreSQL, each once."
 COPY --from=consumer-parts /deno-dir /deno-dir
 COPY --from=consumer-parts /app /app
-USER 65532:65532
+EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \
   CMD ["deno", "run", "-q", "--no-prompt", "--cached-only", "-P=consume", "main_health.ts", "consumer"]
 ENTRYPOINT ["/tini", "--", "deno", "run", "-q", "--no-prompt", "--cached-only", "--v8-flags=--max-semi-space-size=8", "-P=consume", "main_consumer.ts"]

@@ -214,6 +214,21 @@ Deno.test("openHttpServer() tells who asks too much to wait", async () => {
   assert.equal(response.status, 200);
 });
 
+Deno.test("openHttpServer() says an address that a person can open", async (t) => {
+  const clock = new FakeClock();
+  const log = createLog({ level: "error", format: "text", write: assert.fail, clock });
+  for (const [host, named] of [["0.0.0.0", "localhost"], ["::", "localhost"], ["::1", "[::1]"]]) {
+    await t.step(host!, async () => {
+      const settings = { host: host!, port: 0 };
+      await using server = await openHttpServer(settings, { handlers: [testHandler], clock, log });
+      assert.equal(new URL(server.url).hostname, named);
+      const response = await fetch(`${server.url}/echo`);
+      assert.equal(response.status, 200);
+      await response.body?.cancel();
+    });
+  }
+});
+
 Deno.test("openHttpServer() names an address that it cannot have", async () => {
   await using server = await openTestServer();
   const { port } = new URL(server.url);

@@ -39,7 +39,7 @@ export interface HttpParts {
 
 /** A server that listens. */
 export interface HttpServer extends AsyncDisposable {
-  /** Where it listens: `http://127.0.0.1:8000`. */
+  /** Where a person on this computer opens it: `http://localhost:8000`. */
   readonly url: string;
   /** Ends all connections. */
   close(): Promise<void>;
@@ -97,11 +97,16 @@ export async function openHttpServer(
   server.maxConnections = CONNECTIONS_MAX;
   server.on("connection", (socket: Socket) => socket.on("error", () => {}));
   await listen(server, settings);
-  const { address, port, family } = server.address() as AddressInfo;
-  const host = family === "IPv6" ? `[${address}]` : address;
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => closing ??= closeServer(server);
-  return { url: `http://${host}:${port}`, close, [Symbol.asyncDispose]: close };
+  const url = urlOf(server.address() as AddressInfo);
+  return { url, close, [Symbol.asyncDispose]: close };
+}
+
+/** An address that stands for all of them is none that a browser should open. */
+function urlOf({ address, port, family }: AddressInfo): string {
+  if (address === "0.0.0.0" || address === "::") return `http://localhost:${port}`;
+  return `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
 }
 
 function listen(server: Server, { host, port }: HttpSettings): Promise<void> {

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { readFileSync } from "node:fs";
+import { Buffer } from "node:buffer";
+import { createReadStream } from "node:fs";
 import process from "node:process";
 import { systemClock } from "../clock.ts";
 import type { CommandLine } from "../command_line.ts";
@@ -30,6 +31,7 @@ import {
   showLive,
   tell,
 } from "../standard_streams.ts";
+import { MESSAGE_BYTES_MAX } from "../reading/reading.ts";
 import { openCache, type RedisCache } from "../redis/client.ts";
 import {
   examine,
@@ -169,7 +171,7 @@ async function runReplay(
       "Cannot use --edit: it replaces the message of one dead letter. Give exactly one id",
     );
   }
-  const edited = flags.edit === undefined ? undefined : readEdited(flags.edit);
+  const edited = flags.edit === undefined ? undefined : await readEdited(flags.edit);
   const program = openProgram(["postgres", "redis", "limits"]);
   const { settings, log, signal } = program;
   await using store = opening.store(program);
@@ -214,9 +216,21 @@ async function openReachableCache({ settings, log }: Program<"redis">): Promise<
   return cache;
 }
 
-function readEdited(path: string): Uint8Array {
+async function readEdited(path: string): Promise<Uint8Array> {
+  const isStandard = path === "-";
+  if (isStandard && process.stdin.isTTY) tell("type the message, then Ctrl-D");
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
   try {
-    return readFileSync(path === "-" ? 0 : path);
+    // A file's synchronous reading fails on a pipe that is set not to wait.
+    for await (const chunk of isStandard ? process.stdin : createReadStream(path)) {
+      bytes += chunk.length;
+      if (bytes > MESSAGE_BYTES_MAX) {
+        throw new Error(`it is longer than ${MESSAGE_BYTES_MAX} bytes, the most of a reading`);
+      }
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks);
   } catch (error) {
     throw new ConfigurationError(`Cannot read the edited message from ${path}`, { cause: error });
   }

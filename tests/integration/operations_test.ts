@@ -31,6 +31,25 @@ function bad(text: string): GeneratedMessage {
   };
 }
 
+/** Runs a command whose standard input says EAGAIN for a while, as one behind ssh or in CI may. */
+const LATE_INPUT = `
+import os, subprocess, sys, threading, time
+reading, writing = os.pipe()
+os.set_blocking(reading, False)
+child = subprocess.Popen(sys.argv[2:], stdin=reading)
+os.close(reading)
+time.sleep(1)
+os.write(writing, sys.argv[1].encode())
+os.close(writing)
+sys.exit(child.wait())
+`;
+
+/** The command that would mend a dead letter by its standard input. */
+function replayArgs(id: number): readonly string[] {
+  const command = ["dead-letters", "replay", String(id), "--edit", "-", "--dry-run"];
+  return ["run", "-q", "--no-prompt", "-P=consume", "main_consumer.ts", ...command];
+}
+
 interface Letter {
   readonly id: number;
   readonly state: string;
@@ -122,6 +141,19 @@ Deno.test("dead-letters: list, show, replay, export and discard", async (t) => {
     const last = await pipeline.run("last", "ahead");
     assert.equal(JSON.parse(last.stdout).unique_reading_id, ahead.unique_reading_id);
   });
+
+  await t.step(
+    "replay --edit - takes the mended message from a pipe that does not wait",
+    async () => {
+      const message = new TextDecoder().decode(messageOf(mended).value!);
+      const { stdout, stderr } = await new Deno.Command("python3", {
+        args: ["-c", LATE_INPUT, message, Deno.execPath(), ...replayArgs(broken.id)],
+        env: pipeline.env,
+      }).output();
+      const said = new TextDecoder();
+      assert.match(said.decode(stdout), /would be: 1 inserted/, said.decode(stderr));
+    },
+  );
 
   await t.step("replay --edit takes the mended message, by the task", async () => {
     const file = await Deno.makeTempFile();
