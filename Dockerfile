@@ -23,7 +23,7 @@ FROM packages AS producer-parts
 COPY main_health.ts main_producer.ts ./
 COPY lib lib
 RUN deno install -q --frozen --cached-only --entrypoint main_producer.ts main_health.ts && \
-  rm -r "$DENO_DIR"/npm
+  mkdir /made && find "$DENO_DIR" -mindepth 1 -maxdepth 1 ! -name npm -exec cp -r {} /made \;
 
 FROM packages AS consumer-parts
 COPY migrations migrations
@@ -31,7 +31,7 @@ COPY dashboard dashboard
 COPY main_health.ts main_consumer.ts ./
 COPY lib lib
 RUN deno install -q --frozen --cached-only --entrypoint main_consumer.ts main_health.ts && \
-  rm -r "$DENO_DIR"/npm
+  mkdir /made && find "$DENO_DIR" -mindepth 1 -maxdepth 1 ! -name npm -exec cp -r {} /made \;
 
 FROM denoland/deno:distroless-2.9.6 AS base
 WORKDIR /app
@@ -47,7 +47,7 @@ LABEL org.opencontainers.image.version="0.1.0" \
 FROM base AS producer
 LABEL org.opencontainers.image.title="sensor-ledger-producer" \
   org.opencontainers.image.description="Sends sensor readings to Kafka."
-COPY --from=producer-parts /deno-dir /deno-dir
+COPY --from=producer-parts /made /deno-dir
 COPY --from=producer-parts /app /app
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \
   CMD ["deno", "run", "-q", "--no-prompt", "--cached-only", "-P=produce", "main_health.ts", "producer"]
@@ -56,7 +56,7 @@ ENTRYPOINT ["/tini", "--", "deno", "run", "-q", "--no-prompt", "--cached-only", 
 FROM base AS consumer
 LABEL org.opencontainers.image.title="sensor-ledger-consumer" \
   org.opencontainers.image.description="Stores sensor readings from Kafka in PostgreSQL, each once."
-COPY --from=consumer-parts /deno-dir /deno-dir
+COPY --from=consumer-parts /made /deno-dir
 COPY --from=consumer-parts /app /app
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \

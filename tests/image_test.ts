@@ -1,6 +1,6 @@
 /**
- * The Dockerfile, as far as it can be looked at without an engine that builds it. What its
- * instructions do is tried in `integration/image_test.ts`.
+ * The Dockerfile, as far as it can be looked at without an engine that builds it. What comes out of
+ * it is tried in `images/images_test.ts`.
  *
  * @module
  */
@@ -44,13 +44,16 @@ Deno.test("Dockerfile pins Deno to the version that the tests run on", () => {
 });
 
 Deno.test("Dockerfile makes images that run as nobody, with the program's permissions", async (t) => {
+  const base = STAGES.find((one) => one.name === "base")!;
+  assert.match(base.from, /:distroless-/);
+  assert.match(only(base, "USER"), /^[1-9]\d*:[1-9]\d*$/);
   for (const [name, permissions] of PROGRAMS) {
     await t.step(name, () => {
       const stage = STAGES.find((one) => one.name === name)!;
-      assert.match(stage.from, /:distroless-/);
-      assert.match(only(stage, "USER"), /^[1-9]\d*:[1-9]\d*$/);
+      assert.equal(stage.from, base.name);
       // A shell, or something that is installed, would be found here.
-      assert(!stage.instructions.some((one) => one.name === "RUN"));
+      const instructions = [...base.instructions, ...stage.instructions];
+      assert(!instructions.some((one) => one.name === "RUN"));
       assert(copiesOf(stage).every((copy) => copy.stage === `${name}-parts`));
       const entry = wordsOf(only(stage, "ENTRYPOINT"));
       assert.deepEqual(entry.slice(0, 4), ["/tini", "--", "deno", "run"]);
@@ -59,6 +62,26 @@ Deno.test("Dockerfile makes images that run as nobody, with the program's permis
       assert.doesNotMatch(entry.join(" "), /-A\b|--allow/);
     });
   }
+});
+
+Deno.test("Dockerfile fetches the packages in a stage that knows no code", () => {
+  const fetching = STAGES.flatMap(({ name, instructions }) =>
+    instructions.filter((one) => one.name === "RUN" && !one.rest.includes("--cached-only"))
+      .map(() => name)
+  );
+  assert.deepEqual(fetching, ["packages"]);
+  const [packages] = STAGES;
+  assert.deepEqual(copiesOf(packages!).flatMap(({ sources }) => sources), [
+    "deno.json",
+    "deno.lock",
+  ]);
+});
+
+Deno.test("Dockerfile's labels name the version, and a port that is served", async () => {
+  const base = STAGES.find((one) => one.name === "base")!;
+  assert(only(base, "LABEL").includes(`org.opencontainers.image.version="${VERSION}"`));
+  const consumer = STAGES.find((one) => one.name === "consumer")!;
+  assert.equal(Number(only(consumer, "EXPOSE")), readSettings(() => undefined).http.port);
 });
 
 Deno.test("Dockerfile's health check asks the program", async (t) => {
@@ -108,12 +131,4 @@ Deno.test("Dockerfile's health check asks the program", async (t) => {
   }
   server.closeAllConnections();
   await new Promise((resolve) => server.close(resolve));
-});
-
-Deno.test("compose.yaml builds the targets and leaves the health check to them", async () => {
-  const compose = await Deno.readTextFile(new URL("compose.yaml", ROOT));
-  const targets = [...compose.matchAll(/target: (\w+)/g)].map(([, target]) => target);
-  assert.deepEqual(new Set(targets), new Set(PROGRAMS.map(([name]) => name)));
-  const tests = [...compose.matchAll(/healthcheck:\s+test:\s*(.*)/g)].map(([, test]) => test);
-  assert(tests.every((test) => !/deno/.test(test ?? "")), "the servers alone have one here");
 });

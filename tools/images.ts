@@ -31,8 +31,8 @@ export const BUILDERS: readonly Builder[] = [
     asks: ["version", "--format", "{{.Server.Version}}"],
     builds: ["build"],
   },
-  { name: "podman", asks: ["info"], builds: ["build", "--format", "docker"] },
-  { name: "buildah", asks: ["info"], builds: ["build", "--layers", "--format", "docker"] },
+  { name: "podman", asks: ["--version"], builds: ["build", "--format", "docker"] },
+  { name: "buildah", asks: ["--version"], builds: ["build", "--layers", "--format", "docker"] },
 ];
 
 /** What an image is made of. */

@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { findProgram, runProgram } from "../../tools/stack/program.ts";
 
 /** Programs of the base that is for building: what a `RUN` calls. */
-const BUILD_PROGRAMS = ["sh", "find", "rm"];
+const BUILD_PROGRAMS = ["sh", "find", "mkdir", "cp"];
 
 const CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt";
 

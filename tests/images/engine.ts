@@ -18,15 +18,15 @@ export interface ContainerOptions {
   readonly env?: Environment;
   /** Further flags of `run`. */
   readonly flags?: readonly string[];
-  /** Most memory, in the engine's words. @default "320m" */
-  readonly memory?: string;
+  /** Most memory, MiB. @default {@linkcode MEMORY_MEGABYTES} */
+  readonly memoryMegabytes?: number;
 }
 
 /** The engine's own exit code, of `run`. */
 const ENGINE_FAILED = 125;
 
-/** A container may use no less for the programs to work: it is what a small machine gives them. */
-const MEMORY = "320m";
+/** What a container may use, MiB. `compose.yaml` and docs/deployment.md promise that it is enough. */
+export const MEMORY_MEGABYTES = 320;
 
 /** An engine, and the images that it has made. */
 export class Engine implements AsyncDisposable {
@@ -128,7 +128,10 @@ export class Engine implements AsyncDisposable {
     return `${this.#prefix}-${program}-image`;
   }
 
-  #flags({ env = {}, flags = [], memory = MEMORY }: ContainerOptions): readonly string[] {
+  #flags(
+    { env = {}, flags = [], memoryMegabytes = MEMORY_MEGABYTES }: ContainerOptions,
+  ): readonly string[] {
+    const memory = `${memoryMegabytes}m`;
     return [
       ...["--network", "host", "--read-only", "--cap-drop", "ALL"],
       ...["--security-opt", "no-new-privileges", "--memory", memory, "--memory-swap", memory],

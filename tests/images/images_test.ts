@@ -111,7 +111,7 @@ Deno.test("the images are built, and do all of it", async (t) => {
   await t.step(
     "a program that takes more than its memory is killed, so the above says something",
     async () => {
-      const killed = await engine.run("consumer", ["doctor"], { ...options, memory: "32m" });
+      const killed = await engine.run("consumer", ["doctor"], { ...options, memoryMegabytes: 32 });
       assert.equal(killed.code, 137, killed.stdout + killed.stderr);
     },
   );

@@ -11,7 +11,7 @@ import { readSettings } from "../../lib/settings/read.ts";
 import { GROUPS } from "../../lib/settings/table.ts";
 import { runProgram } from "../../tools/stack/program.ts";
 import { only, parseDockerfile } from "../dockerfile.ts";
-import { deploymentCheckers } from "./python.ts";
+import { deploymentCheckers, readYaml } from "./python.ts";
 
 const ROOT = join(import.meta.dirname!, "../..");
 const DIR = join(ROOT, "kubernetes");
@@ -60,6 +60,7 @@ interface Resource {
       readonly metadata: { readonly labels: unknown };
       readonly spec: {
         readonly terminationGracePeriodSeconds: number;
+        readonly enableServiceLinks?: boolean;
         readonly securityContext: Readonly<Record<string, unknown>>;
         readonly containers: readonly Container[];
         readonly volumes: readonly { readonly secret: { readonly secretName: string } }[];
@@ -151,7 +152,7 @@ Deno.test("kubernetes/ fits this project", async (t) => {
 
     await t.step(`${name}: nobody, who changes nothing`, async () => {
       const stages = parseDockerfile(await Deno.readTextFile(join(ROOT, "Dockerfile")));
-      const user = only(stages.find((stage) => stage.name === "consumer")!, "USER");
+      const user = only(stages.find((stage) => stage.name === "base")!, "USER");
       const { runAsNonRoot, runAsUser, runAsGroup, fsGroup } = securityContext;
       assert.deepEqual([runAsNonRoot, `${runAsUser}:${runAsGroup}`, fsGroup], [
         true,
@@ -167,6 +168,10 @@ Deno.test("kubernetes/ fits this project", async (t) => {
       assert.deepEqual(container.args, [command]);
     });
   }
+
+  await t.step("no Service sets a variable that is a setting of ours", () => {
+    assert(workloads.every(([_, { template }]) => template.spec.enableServiceLinks === false));
+  });
 
   await t.step("no value of the ConfigMap is a secret", () => {
     assert.deepEqual(
@@ -200,12 +205,8 @@ Deno.test("kubernetes/ fits this project", async (t) => {
   });
 });
 
-/** The resources of a file; Python's YAML reads them, for Kubernetes's schemas come with it. */
 async function read(file: string): Promise<readonly Resource[]> {
-  const python = join(await deploymentCheckers(), "python");
-  const script =
-    "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
-  return JSON.parse(await runProgram([python, "-c", script, join(DIR, file)]));
+  return await readYaml(join(DIR, file)) as readonly Resource[];
 }
 
 /** The variables that a container starts with. */

@@ -35,6 +35,14 @@ export function deploymentCheckers(): Promise<string> {
   return pythonPrograms(join(TESTS, "deployment"));
 }
 
+/** The documents of a YAML file, by the Python of {@linkcode deploymentCheckers}. */
+export async function readYaml(path: string): Promise<readonly unknown[]> {
+  const python = join(await deploymentCheckers(), "python");
+  const script =
+    "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
+  return JSON.parse(await runProgram([python, "-c", script, path]));
+}
+
 /**
  * Directory of Python and of the programs that come with the libraries of `requirements.txt`: a
  * virtual environment of this project's own that is made once for each state of that file.
