@@ -6,6 +6,8 @@
  */
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
+import { VERSION } from "../lib/program.ts";
+import { readSettings } from "../lib/settings/read.ts";
 import { copiesOf, only, parseDockerfile, wordsOf } from "./dockerfile.ts";
 
 const ROOT = new URL("..", import.meta.url);
@@ -77,11 +79,12 @@ Deno.test("Dockerfile fetches the packages in a stage that knows no code", () =>
   ]);
 });
 
-Deno.test("Dockerfile's labels name the version, and a port that is served", async () => {
+Deno.test("Dockerfile's labels name the version, and a port that is served", () => {
   const base = STAGES.find((one) => one.name === "base")!;
   assert(only(base, "LABEL").includes(`org.opencontainers.image.version="${VERSION}"`));
   const consumer = STAGES.find((one) => one.name === "consumer")!;
-  assert.equal(Number(only(consumer, "EXPOSE")), readSettings(() => undefined).http.port);
+  const { http } = readSettings(["http"], { env: () => undefined });
+  assert.equal(Number(only(consumer, "EXPOSE")), http.port);
 });
 
 Deno.test("Dockerfile's health check asks the program", async (t) => {

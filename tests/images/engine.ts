@@ -147,6 +147,8 @@ export class Engine implements AsyncDisposable {
   async #call(path: string, args: readonly string[]): Promise<Ended> {
     const { code, stdout, stderr } = await new Deno.Command(path, {
       args: [...args],
+      // Podman leaves a file named oom where it stands when a container is killed for its memory.
+      cwd: this.#store ?? "/",
       env: { ...this.#env },
       stdin: "null",
     }).output();

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { STOP_MARGIN_MS } from "../../lib/program.ts";
-import { readSettings, SETTING_NAMES } from "../../lib/settings.ts";
+import { settingNames } from "../../lib/settings/names.ts";
+import { readSettings } from "../../lib/settings/read.ts";
 import { IMAGE_PROGRAMS } from "../../tools/images.ts";
 import { MEMORY_MEGABYTES } from "../images/engine.ts";
 import { readYaml } from "./python.ts";
@@ -77,7 +78,7 @@ Deno.test("compose.yaml", async (t) => {
     await t.step(`${name}: every setting reaches it, and nothing else is set`, () => {
       assert.deepEqual(service.env_file, [{ path: ".env", required: false }]);
       const names = Object.keys(service.environment);
-      assert.deepEqual(names.filter((each) => !SETTING_NAMES.includes(each)), []);
+      assert.deepEqual(names.filter((each) => !settingNames().includes(each)), []);
       // What is set here cannot be set in .env, unless it is taken from there.
       const fixed = names.filter((each) => !service.environment[each]!.startsWith(`\${${each}:-`));
       assert.deepEqual(fixed, [
@@ -92,10 +93,10 @@ Deno.test("compose.yaml", async (t) => {
         ["ALL"],
         ["no-new-privileges:true"],
       ]);
-      assert(Number.parseInt(mem_limit!) >= MEMORY_MEGABYTES, mem_limit);
-      const { shutdownDeadlineMs } = readSettings(() => undefined).consumer;
+      assert(Number.parseInt(mem_limit!) >= MEMORY_MEGABYTES);
+      const { stop } = readSettings(["stop"], { env: () => undefined });
       const graceMs = Number.parseInt(stop_grace_period!) * 1_000;
-      assert(graceMs > shutdownDeadlineMs + STOP_MARGIN_MS);
+      assert(graceMs > stop.deadlineMs + STOP_MARGIN_MS);
     });
   }
   await t.step("Prometheus finds every service of ours that serves", async () => {
