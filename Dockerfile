@@ -36,7 +36,7 @@ RUN deno install -q --frozen --cached-only --entrypoint main_consumer.ts main_he
 FROM denoland/deno:distroless-2.9.6 AS base
 WORKDIR /app
 COPY --from=packages /deno-dir/npm /deno-dir/npm
-ENV HTTP_HOST="0.0.0.0" DENO_NO_PROMPT="1" DENO_NO_UPDATE_CHECK="1"
+ENV HTTP_HOST="0.0.0.0" DENO_NO_UPDATE_CHECK="1"
 USER 65532:65532
 # Where the code is, for a build that knows: deno task images says what git does.
 ARG SOURCE=""

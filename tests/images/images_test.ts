@@ -77,22 +77,22 @@ Deno.test("the images are built, and do all of it", async (t) => {
     assert.deepEqual(shared, ones.slice(0, -2), "all but Deno's cache and the program");
   });
   await t.step("migrate, by a password in a file", async () => {
-    assert.match(await succeeded(consumer("migrate")), /0 already there/);
+    assert.match(await succeeded(consumer("migrate")), /applied 001_/);
   });
   await t.step("produce", async () => {
     const args = ["--count", String(BACKLOG_MESSAGES), "--rate", "0"];
-    const said = await succeeded(engine.run("producer", args, options));
-    assert.match(said, new RegExp(`acknowledged ${BACKLOG_MESSAGES}`));
+    await succeeded(engine.run("producer", args, options));
   });
   await t.step("doctor, on a terminal that nobody asks anything", async () => {
     const flags = [...options.flags, "--tty"];
     const said = await succeeded(engine.run("consumer", ["doctor"], { ...options, flags }));
-    assert.match(said, /failures: 0/);
     assert.doesNotMatch(said, /Deno requests|Allow\?/);
   });
   await t.step("consume: catches up with the memory that the README says", async () => {
     await succeeded(consumer("run", "--until-end"));
-    assert.match(await succeeded(consumer("verify")), /every offset is accounted for/);
+    const { partitions } = JSON.parse(await succeeded(consumer("verify", "--json")));
+    const passed = partitions.map(({ next }: { readonly next: string }): number => Number(next));
+    assert.equal(passed.reduce((sum: number, next: number) => sum + next, 0), BACKLOG_MESSAGES);
   });
   await t.step("consume: is healthy, found at its port, and stops in time", async () => {
     await using running = await engine.start("consumer", options);
