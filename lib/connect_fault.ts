@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { describeError } from "./errors.ts";
 
 /** Codes of `node:tls` for a certificate that is not accepted. */
 const CERTIFICATE_CODES: readonly string[] = [
@@ -81,26 +80,6 @@ export function connectFault(error: unknown): ConnectFault | undefined {
     current = current.cause;
   }
   return undefined;
-}
-
-/** What keeps a connection from coming about, in words, by the code or the words of the libraries. */
-const CAUSES: readonly (readonly [pattern: RegExp, text: string])[] = [
-  [/ECONNREFUSED/, "connection refused"],
-  [/ENOTFOUND|ENODATA/, "no computer has this name"],
-  [/EAI_AGAIN|EAI_FAIL|ESERVFAIL/, "the name cannot be looked up"],
-  [/ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EHOSTDOWN/, "no way there, or nobody answers"],
-  [
-    /ECONNRESET|EPIPE|ECONNABORTED|terminated unexpectedly|closed (unexpectedly|connection)|connection closed/i,
-    "connection lost",
-  ],
-  [/connection timeout|timeout exceeded|request .* timed out/i, "no answer in time"],
-];
-
-/** Why nobody answers, in a few words; undefined: nothing that is known here. */
-export function connectionCause(error: unknown): string | undefined {
-  const text = describeError(error);
-  const [limit] = /no answer within \d+ ms/.exec(text) ?? [];
-  return limit ?? CAUSES.find(([pattern]) => pattern.test(text))?.[1];
 }
 
 function alertIn(message: string): string {

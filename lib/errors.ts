@@ -38,6 +38,12 @@ export class NoAnswerError extends TransientError {
 }
 
 /**
+ * The same, in one sentence that says who, where and why: {@linkcode describeError} adds nothing of what
+ * caused it. Made by `unreachable()`.
+ */
+export class UnreachableError extends NoAnswerError {}
+
+/**
  * The server gave up for want of time or memory. The same call can succeed later, as with every
  * {@linkcode TransientError}, and one with less work in it sooner.
  */
@@ -83,6 +89,7 @@ export function describeError(error: unknown): string {
       ? current.message
       : String(current);
     if (text !== "" && !texts.some((seen) => seen.includes(text))) texts.push(text);
+    if (current instanceof UnreachableError) break;
     current = current instanceof Error ? current.cause : undefined;
   }
   return texts.join(": ");

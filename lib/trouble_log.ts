@@ -6,7 +6,6 @@
  * @module
  */
 import type { Clock } from "./clock.ts";
-import { connectionCause } from "./connect_fault.ts";
 import { describeError, NoAnswerError, type ServerName } from "./errors.ts";
 import type { Log, LogFields } from "./log.ts";
 import { clockText, durationText } from "./quantities.ts";
@@ -16,6 +15,7 @@ import {
   postgresPlace,
   redisPlace,
 } from "./settings/server_place.ts";
+import { connectionCause } from "./unreachable.ts";
 
 /** What the log of troubles works with. */
 export interface TroubleLogParts {

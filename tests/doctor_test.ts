@@ -58,19 +58,13 @@ Deno.test("examine() finds nothing wrong with servers that are well", async () =
 Deno.test("examine() tells of a server that is away, and judges the others", async (t) => {
   const text = "Cannot connect: ECONNREFUSED";
   const away = () => Promise.reject(new TransientError(text));
-  for (
-    const [name, setting] of [
-      ["kafka", "KAFKA_BROKER"],
-      ["postgres", "POSTGRES_HOST"],
-      ["redis", "REDIS_HOST"],
-    ] as const
-  ) {
+  for (const name of ["kafka", "postgres", "redis"] as const) {
     await t.step(name, async () => {
       const findings = await examine(partsOf({ [name]: away }), SETTINGS);
       const found = findings.filter(({ subject }) => subject === name);
       assert.equal(found.length, 1);
       assert.deepEqual([found[0]!.state, found[0]!.text], ["failure", text]);
-      assert.match(found[0]!.cure, new RegExp(`start it, or correct ${setting}`));
+      assert.match(found[0]!.cure, /start it, or correct the address/);
       assert.equal(subjectsOf(findings).length, 5);
       assert(!isHealthy(findings));
     });

@@ -58,6 +58,6 @@ async function runQuery(
     const rows = last?.rows ?? [];
     return { rows, rowCount: rows.length || (last?.affectedRows ?? 0) };
   } catch (error) {
-    throw classifyPostgresError(action, error, purpose);
+    throw classifyPostgresError(action, error, { purpose });
   }
 }

@@ -6,12 +6,19 @@
  */
 import * as kafkajs from "kafkajs";
 import { systemClock } from "../clock.ts";
-import { ConfigurationError, MissingError, NoAnswerError, TransientError } from "../errors.ts";
+import {
+  ConfigurationError,
+  MissingError,
+  NoAnswerError,
+  TransientError,
+  UnreachableError,
+} from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Settings } from "../settings/table.ts";
 import { connectFault, settingsOf } from "../connect_fault.ts";
 import { tlsOptions, type TlsSettings } from "../tls.ts";
 import { tlsRefusal } from "../tls_sockets.ts";
+import { connectionCause, unreachable } from "../unreachable.ts";
 import "./kafkajs_patches.ts";
 import { oauthMechanism } from "./oauth_login.ts";
 import { type OAuthSettings, TOKEN_MS_MAX, TokenSource } from "./oauth_token.ts";
@@ -128,6 +135,10 @@ interface KafkaJsFault {
   readonly type?: string;
   /** `host:port`, of an error of a connection. */
   readonly broker?: string;
+  /** The same of one that was closed. */
+  readonly host?: string;
+  /** See `host`. */
+  readonly port?: number;
   readonly cause?: unknown;
   /** What became of each topic, where several were asked for. */
   readonly errors?: readonly unknown[];
@@ -199,6 +210,34 @@ function cureOf(fault: KafkaJsFault): string | undefined {
   return connect && `${connect.text}; check ${settingsOf(connect, "KAFKA")}`;
 }
 
+/** A broker that others have named is looked for where they say, and not where `KAFKA_BROKER` does. */
+const PLACE_SETTINGS = "KAFKA_BROKER, or advertised.listeners of the brokers";
+
+/** Where the broker is looked for, of an error of a connection; undefined: the error does not say. */
+function brokerPlace({ broker, host, port }: KafkaJsFault): string | undefined {
+  const named = broker ?? (host === undefined ? undefined : `${host}:${port}`);
+  const shown = named?.replace(
+    /^(.*):(\d+)$/,
+    (_, given: string, port: string) => hostAndPort(socketHost(given), port),
+  );
+  return shown && `${shown} (${PLACE_SETTINGS})`;
+}
+
+function hostAndPort(host: string, port: string): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** What to say of brokers that did not say a word. */
+function noAnswer(action: string, fault: KafkaJsFault, error: unknown): UnreachableError {
+  const isConnecting = fault.name === "KafkaJSConnectionError";
+  return unreachable({
+    name: "Kafka",
+    server: "kafka",
+    place: brokerPlace(fault) ?? "its brokers (KAFKA_BROKER)",
+    action: isConnecting ? undefined : action,
+  }, error);
+}
+
 function addressOf({ broker = "" }: KafkaJsFault): string {
   const [, host = "", port = ""] = /^(.*):(\d+)$/.exec(broker) ?? [];
   return `${socketHost(host)}:${port}`;
@@ -227,11 +266,15 @@ export function isAnswer(error: unknown, type: string): boolean {
 export function classifyKafkaError(action: string, error: unknown): Error {
   if (error instanceof TransientError || error instanceof ConfigurationError) return error;
   let current = error;
-  let isAnswered = true;
+  let silent: KafkaJsFault | undefined;
   // Bound: a chain of causes longer than this is a loop.
   for (let depth = 0; depth < 8 && current instanceof Error; depth++) {
     const fault = current as KafkaJsFault;
-    if (NO_ANSWERS.has(fault.name)) isAnswered = false;
+    // Of a login that kafkajs made for us: the token server is away.
+    if (current instanceof UnreachableError) return current;
+    if (NO_ANSWERS.has(fault.name)) {
+      silent = brokerPlace(fault) === undefined ? silent ?? fault : fault;
+    }
     // Ours, of a login that kafkajs made for us: its text names the cure.
     const cure = current instanceof ConfigurationError ? current.message : cureOf(fault);
     if (cure !== undefined) {
@@ -240,7 +283,7 @@ export function classifyKafkaError(action: string, error: unknown): Error {
     }
     current = fault.cause ?? fault.errors?.[0];
   }
-  return isAnswered
-    ? new TransientError(`Cannot ${action}`, { cause: error })
-    : new NoAnswerError(`Cannot ${action}`, { cause: error, server: "kafka" });
+  if (silent === undefined) return new TransientError(`Cannot ${action}`, { cause: error });
+  if (connectionCause(error) !== undefined) return noAnswer(action, silent, error);
+  return new NoAnswerError(`Cannot ${action}`, { cause: error, server: "kafka" });
 }

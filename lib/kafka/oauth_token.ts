@@ -9,7 +9,8 @@ import http from "node:http";
 import https from "node:https";
 import type { Clock } from "../clock.ts";
 import { connectFault } from "../connect_fault.ts";
-import { ConfigurationError, describeError, TransientError } from "../errors.ts";
+import { ConfigurationError, TransientError } from "../errors.ts";
+import { unreachable } from "../unreachable.ts";
 
 /** Who asks where. */
 export interface OAuthSettings {
@@ -177,14 +178,19 @@ export async function askTokenServer(settings: OAuthSettings): Promise<TokenAnsw
   } catch (error) {
     const fault = connectFault(error);
     if (fault !== undefined) {
-      const cure = fault.kind === "tls" ? "; check KAFKA_OAUTH_TOKEN_URL and KAFKA_TLS_CA" : "";
-      throw new ConfigurationError(`Cannot get a token: ${fault.text}${cure}`, { cause: error });
+      const cure = fault.kind === "tls" ? "; check KAFKA_TLS_CA" : "";
+      throw new ConfigurationError(
+        `Cannot connect to the token server at ${placeOf(settings)}: ${fault.text}${cure}`,
+        { cause: error },
+      );
     }
-    throw new TransientError(
-      `Cannot get a token: the token server does not answer: ${describeError(error)}`,
-      { cause: error },
-    );
+    throw unreachable({ name: "the token server", place: placeOf(settings) }, error);
   }
+}
+
+/** Without its path, which may hold what is nobody's business. */
+function placeOf({ oauthTokenUrl }: OAuthSettings): string {
+  return `${new URL(oauthTokenUrl).origin} (KAFKA_OAUTH_TOKEN_URL)`;
 }
 
 function post(settings: OAuthSettings): Promise<TokenAnswer> {

@@ -17,7 +17,9 @@ import {
   TooMuchError,
   TransientError,
 } from "../errors.ts";
+import { type AddressSettings, postgresPlace } from "../settings/server_place.ts";
 import { tlsOptions, type TlsSettings } from "../tls.ts";
+import { unreachable } from "../unreachable.ts";
 import { BoundClient } from "./bound_client.ts";
 import { Connections } from "./connections.ts";
 import {
@@ -32,11 +34,7 @@ import { poolerRule, type SqlPurpose, sqlstateRule } from "./sqlstates.ts";
 export type { SqlValue, TransactionMode };
 
 /** Where the database is, who asks, and how long one may wait. */
-export interface PostgresSettings extends TlsSettings {
-  /** Name or address. */
-  readonly host: string;
-  /** TCP port. */
-  readonly port: number;
+export interface PostgresSettings extends TlsSettings, AddressSettings {
   /** Name of the database. */
   readonly database: string;
   /** Role to log in as. */
@@ -198,17 +196,17 @@ export function openPool(settings: PostgresSettings, stop?: AbortSignal): SqlPoo
   };
   stop?.addEventListener("abort", close);
   if (stop?.aborted) void close();
-  const parts = { pool, connections };
+  const parts = { pool, connections, place: postgresPlace(settings) };
   const begin = (
     mode: TransactionMode,
     statementTimeoutMs = settings.statementTimeoutMs,
   ): readonly string[] => beginStatements({ ...settings, mode, statementTimeoutMs });
   const run = (client: pg.PoolClient, query: SqlQuery): Promise<SqlResult> =>
-    classified(query, connections, () => send(client, query));
+    classified(query, parts, () => send(client, query));
   const runAlone = (client: pg.PoolClient, query: SqlQuery): Promise<SqlResult> =>
     classified(
       query,
-      connections,
+      parts,
       () => sendAlone(client, query, begin("read_committed", query.timeoutMs)),
     );
   return {
@@ -236,13 +234,20 @@ export function openPool(settings: PostgresSettings, stop?: AbortSignal): SqlPoo
   };
 }
 
+interface PoolParts {
+  readonly pool: pg.Pool;
+  readonly connections: Connections;
+  /** For error texts. */
+  readonly place: string;
+}
+
 /**
  * Runs `work` on a connection of its own. After an error the connection is closed unless `work` has
  * called `keep`: it can be in doubt (a timeout, a plan that no longer fits), and closing it also
  * rolls back whatever it had open.
  */
 async function withClient<T>(
-  { pool, connections }: { readonly pool: pg.Pool; readonly connections: Connections },
+  { pool, connections, place }: PoolParts,
   action: string,
   work: (client: pg.PoolClient, keep: () => void) => Promise<T>,
 ): Promise<T> {
@@ -251,7 +256,7 @@ async function withClient<T>(
     client = await pool.connect();
   } catch (error) {
     if (connections.isClosing) throw stoppedError(action);
-    throw classifyPostgresError(action, error, "connect");
+    throw classifyPostgresError(action, error, { purpose: "connect", place });
   }
   let isSound = false;
   const keep = (): void => {
@@ -282,14 +287,14 @@ function isServersWord(error: unknown): boolean {
 /** Gives errors their class. */
 async function classified(
   { action, purpose }: SqlQuery,
-  connections: Connections,
+  { connections, place }: PoolParts,
   work: () => Promise<SqlResult>,
 ): Promise<SqlResult> {
   try {
     return await work();
   } catch (error) {
     if (connections.isClosing) throw stoppedError(action);
-    throw classifyPostgresError(action, error, purpose);
+    throw classifyPostgresError(action, error, { purpose, place });
   }
 }
 
@@ -323,19 +328,37 @@ interface ServerError {
   readonly table: string;
 }
 
+/** What is known of a call that failed. */
+export interface FailedCall {
+  /**
+   * See {@linkcode SqlPurpose}.
+   *
+   * @default "run"
+   */
+  readonly purpose?: SqlPurpose | undefined;
+  /**
+   * Where the server is looked for, and by which settings, see `postgresPlace()`.
+   *
+   * @default it is inside this process
+   */
+  readonly place?: string | undefined;
+}
+
 /**
  * Gives an error of the driver or of the server its class, by SQLSTATE.
  *
- * @param action What was being done: the error reads `Cannot <action>: …`.
- * @param purpose See {@linkcode SqlPurpose}.
+ * @param action What was being done: the error reads `Cannot <action>: …`. Where it was only to
+ * connect, that is said.
  */
 export function classifyPostgresError(
   action: string,
   error: unknown,
-  purpose: SqlPurpose = "run",
+  { purpose = "run", place }: FailedCall = {},
 ): TransientError | ConfigurationError | RowDataError | ConflictError {
   const server = serverErrorOf(error);
-  const because = (reason: string): string => `Cannot ${action}: ${reason}`;
+  const isConnecting = purpose === "connect" && place !== undefined;
+  const tried = isConnecting ? `connect to PostgreSQL at ${place}` : action;
+  const because = (reason: string): string => `Cannot ${tried}: ${reason}`;
   if (error instanceof ConfigurationError) {
     return new ConfigurationError(because(error.message), { cause: error });
   }
@@ -346,11 +369,12 @@ export function classifyPostgresError(
       const cure = `. Check ${settingsOf(fault, "POSTGRES")}`;
       return new ConfigurationError(because(`${fault.text}${cure}`), { cause: error });
     }
-    const cure = isQueryTimeout(error) ? `. ${sqlstateRule("57014", purpose).cure}` : "";
-    const text = because(`${describeError(error)}${cure}`);
-    return isQueryTimeout(error)
-      ? new TooMuchError(text, { cause: error })
-      : new NoAnswerError(text, { cause: error, server: "postgres" });
+    if (isQueryTimeout(error)) {
+      const { cure } = sqlstateRule("57014", purpose);
+      return new TooMuchError(because(`${describeError(error)}. ${cure}`), { cause: error });
+    }
+    const wanted = isConnecting ? undefined : action;
+    return unreachable({ name: "PostgreSQL", server: "postgres", place, action: wanted }, error);
   }
   const { code, table } = server;
   const said = `${server.message} (SQLSTATE ${code})`;

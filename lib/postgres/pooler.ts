@@ -6,6 +6,7 @@
  */
 // @ts-types="@types/pg"
 import pg from "pg";
+import { postgresPlace } from "../settings/server_place.ts";
 import { BoundClient } from "./bound_client.ts";
 import { classifyPostgresError, driverOptions, type PostgresSettings } from "./pool.ts";
 
@@ -32,7 +33,10 @@ export async function findPooler(settings: PostgresSettings): Promise<Pooler> {
     const [first, second] = clients as [pg.Client, pg.Client];
     return await lookFrom(first, second);
   } catch (error) {
-    throw classifyPostgresError("look for a pooler", error, "connect");
+    throw classifyPostgresError("look for a pooler", error, {
+      purpose: "connect",
+      place: postgresPlace(settings),
+    });
   } finally {
     await Promise.all(clients.map((client) => client.end().catch(() => {})));
   }

@@ -14,11 +14,13 @@
  */
 import { createClient, ErrorReply } from "@redis/client";
 import type { Clock } from "../clock.ts";
-import { ConfigurationError, describeError, NoAnswerError, TransientError } from "../errors.ts";
+import { ConfigurationError, describeError, TransientError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { backoffMs } from "../retry.ts";
+import { type AddressSettings, redisPlace } from "../settings/server_place.ts";
 import { tlsOptions, type TlsSettings } from "../tls.ts";
 import { tlsRefusal } from "../tls_sockets.ts";
+import { unreachable } from "../unreachable.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { askServerTime } from "../server_time.ts";
 import {
@@ -51,11 +53,7 @@ import {
 } from "./scripts.ts";
 
 /** Where Redis is. */
-export interface RedisSettings extends TlsSettings {
-  /** Name or address. */
-  readonly host: string;
-  /** TCP port. */
-  readonly port: number;
+export interface RedisSettings extends TlsSettings, AddressSettings {
   /** ACL user to log in as; undefined: the default one. */
   readonly user?: string | undefined;
   /** Undefined: log in without one. */
@@ -147,10 +145,11 @@ export class RedisCache implements Cache, LastValueReader {
   async connected(): Promise<void> {
     await this.#firstAttempt.promise;
     if (this.#client !== undefined) return;
-    const cannot = `Cannot use Redis at ${this.#address}`;
     const fault = redisFault(this.#absence);
-    if (fault?.kind !== "refusal") throw new TransientError(cannot, { cause: this.#absence });
-    throw new ConfigurationError(cannot, { cause: withCure(this.#absence) });
+    if (fault?.kind !== "refusal") throw this.#cannot(undefined, this.#absence);
+    throw new ConfigurationError(`Cannot use Redis at ${redisPlace(this.#settings)}`, {
+      cause: withCure(this.#absence),
+    });
   }
 
   /** The marks of these ids, see {@linkcode Cache.marks}. */
@@ -288,12 +287,16 @@ export class RedisCache implements Cache, LastValueReader {
   }
 
   /** What Redis says, about the call or to whoever connects, is an answer; all else is silence. */
-  #cannot(action: string, error: unknown): TransientError {
-    const text = `Cannot ${action} in Redis at ${this.#address}`;
+  #cannot(action: string | undefined, error: unknown): TransientError {
+    const place = redisPlace(this.#settings);
     const isAnswered = redisFault(error) !== undefined || error instanceof ErrorReply;
-    return isAnswered
-      ? new TransientError(text, { cause: withCure(error) })
-      : new NoAnswerError(text, { cause: error, server: "redis" });
+    if (!isAnswered) {
+      // Without a connection nothing was tried but to connect.
+      const wanted = error === this.#absence ? undefined : action;
+      return unreachable({ name: "Redis", server: "redis", place, action: wanted }, error);
+    }
+    const text = action === undefined ? "Cannot use Redis" : `Cannot ${action} in Redis`;
+    return new TransientError(`${text} at ${place}`, { cause: withCure(error) });
   }
 
   get #address(): string {

@@ -359,7 +359,10 @@ Deno.test("openStore() says what is wrong with its settings", async (t) => {
     const cases: [name: string, changes: Partial<typeof settings>, error: object][] = [
       ["password", { password: "wrong" }, { name: "ConfigurationError", message: /28P01/ }],
       ["database", { database: "nowhere" }, { name: "ConfigurationError", message: /3D000/ }],
-      ["port", { port: 1 }, { name: "TransientError", message: /ECONNREFUSED/ }],
+      ["port", { port: 1 }, {
+        name: "TransientError",
+        message: /POSTGRES_PORT\): connection refused$/,
+      }],
     ];
     for (const [name, changes, error] of cases) {
       await t.step(name, async () => {
