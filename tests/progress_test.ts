@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { TransientError } from "../lib/errors.ts";
+import { NoAnswerError, TransientError } from "../lib/errors.ts";
 import type { MessageToSend } from "../lib/kafka/message.ts";
 import { createLog } from "../lib/log.ts";
 import { createProgress, type Goal, type Progress } from "../lib/producer/progress.ts";
@@ -127,6 +127,18 @@ Deno.test("createProgress() speaks of trouble once, and of its end", () => {
   assert.equal(log.length, 2);
   assert.match(log[0]!, /WARN {2}waiting: Cannot send: broker away/);
   assert.match(log[1]!, /INFO {2}going on {2}after="Cannot send: broker away"/);
+});
+
+Deno.test("createProgress() calls Kafka silent only if no other partition is acknowledged meanwhile", async () => {
+  const { clock, progress, log } = bench("log");
+  const refused = new NoAnswerError("Cannot send: connect ECONNREFUSED", { server: "kafka" });
+  await clock.advance(7_000);
+  progress.acknowledged(0, [MESSAGE]);
+  progress.retrying(1, refused, 1_000);
+  assert.match(log.at(-1)!, /WARN {2}waiting: Cannot send: connect ECONNREFUSED {2}partition=1/);
+  await clock.advance(7_000);
+  progress.retrying(0, refused, 8_000);
+  assert.match(log.at(-1)!, /WARN {2}Kafka has not answered since \S+: connection refused/);
 });
 
 Deno.test("createProgress() names the partition that is not acknowledged while others are", () => {

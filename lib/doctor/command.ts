@@ -55,8 +55,9 @@ export function examineAtStart(program: ExaminedProgram, migrations: string): As
   const ending = new AbortController();
   const signal = AbortSignal.any([program.signal, ending.signal]);
   const done = examineServers({ ...program, signal }, migrations).then((findings) => {
-    // The group is just about to take this consumer in, and the loop looks at it on its own.
-    const lasting = findings.filter(({ check }) => !check.startsWith("group"));
+    // The group is just about to take this consumer in, and the loop looks at it on its own. Of a
+    // server that is down others tell, and of its return.
+    const lasting = findings.filter(({ check }) => !check.startsWith("group") && check !== "reach");
     if (!signal.aborted) logFindings(lasting, program.log);
   }).catch((error) => program.log.debug("the servers were not examined", { error }));
   return {

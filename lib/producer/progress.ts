@@ -5,6 +5,7 @@
  * @module
  */
 import type { Clock } from "../clock.ts";
+import { describeError, TransientError } from "../errors.ts";
 import type { MessageToSend } from "../kafka/message.ts";
 import type { Log } from "../log.ts";
 import { counted, durationText, grouped } from "../quantities.ts";
@@ -73,6 +74,7 @@ export function createProgress(options: ProgressOptions): Progress {
   const samples = [{ atMs: startMs, acknowledged: 0 }];
   let sent = 0;
   let acknowledged = 0;
+  let acknowledgedMs = -Infinity;
   const held = new Set<number>();
 
   const ratePerSecond = (): number => {
@@ -106,11 +108,14 @@ export function createProgress(options: ProgressOptions): Progress {
     },
     acknowledged: (partition, messages) => {
       acknowledged += messages.length;
+      acknowledgedMs = clock.elapsedMs();
       troubles.left(`partition ${partition}`);
       if (held.delete(partition)) log.info("the source is read again", { partition });
     },
     retrying: (partition, error, sinceMs) => {
-      troubles.met([`partition ${partition}`], error, { sinceMs, fields: { partition } });
+      // Others were acknowledged meanwhile: one broker is silent, and not Kafka.
+      const met = acknowledgedMs > sinceMs ? new TransientError(describeError(error)) : error;
+      troubles.met([`partition ${partition}`], met, { sinceMs, fields: { partition } });
     },
     held: (partition) => {
       if (held.has(partition)) return;

@@ -313,7 +313,7 @@ async function outage({ demo }: Stage, page: Page): Promise<void> {
     ["readyz", "healthz"].map((path) => fetch(`${demo.site.url}/${path}`)),
   );
   assert.deepEqual([ready!.status, live!.status], [503, 200]);
-  assert.match(await ready!.text(), /PostgreSQL does not answer/);
+  assert.match(await ready!.text(), /PostgreSQL has not answered since/);
   await live!.body?.cancel();
   assert.equal(await page.locator("#ledger-stamp").innerText(), "not known now");
   await shows(page, "#letters-age", /^as of/);
