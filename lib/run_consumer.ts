@@ -32,6 +32,9 @@ import { serverTitles, TroubleLog } from "./trouble_log.ts";
 /** How long a stuck consumer may take to close its connections, ms. */
 const CLOSE_STUCK_MS = 3_000;
 
+/** The same for one that has not begun: nothing is in progress, and what it waits for may be silent, ms. */
+const CLOSE_IDLE_MS = 500;
+
 /** Flags of the command. */
 export interface RunFlags {
   /** Stop when everything that is in the topic now is stored. */
@@ -108,7 +111,7 @@ export async function runConsumer(
       site?.observer.noticed("start", isKnown ? undefined : describeError(error));
     },
   });
-  if (!isReady) return;
+  if (!isReady) return exitWithin(CLOSE_IDLE_MS);
   await using _examination = examineAtStart(program, migrations);
   const summary = await consume(
     {

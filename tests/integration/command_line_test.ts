@@ -178,6 +178,25 @@ Deno.test("main_consumer.ts waits for servers that are away, says so once, and s
   assert.equal(consumer.said(says), 2, consumer.stderr);
 });
 
+Deno.test("main_consumer.ts stops as soon while its servers are there and silent", async () => {
+  await using pipeline = await RealPipeline.open();
+  // Connections are taken by the system, and nobody ever answers.
+  using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const port = String((silent.addr as Deno.NetAddr).port);
+  await using consumer = pipeline.consumer(["run"], {
+    POSTGRES_HOST: "127.0.0.1",
+    POSTGRES_PORT: port,
+    KAFKA_BROKER: `127.0.0.1:${port}`,
+    HTTP_PORT: String(freePort()),
+  });
+  const says = /^(Kafka|PostgreSQL) at .* has not answered since .*: no answer within 2500 ms$/;
+  await consumer.until("it waits for both", () => consumer.said(says) === 2, ENDED_MS);
+  consumer.signal("SIGTERM");
+  const startMs = performance.now();
+  await consumer.succeeded(ENDED_MS);
+  assert.ok(performance.now() - startMs < STOPPED_MS, consumer.stderr);
+});
+
 Deno.test("main_consumer.ts waits for tables and a topic that others are about to make", async () => {
   await using pipeline = await RealPipeline.open();
   const topic = `late-${crypto.randomUUID()}`;
