@@ -65,12 +65,16 @@ async function run(flags: Flags): Promise<void> {
     clock,
   });
   tell(`Starting PostgreSQL in this process${flags.keep === undefined ? "" : ", its data kept"} …`);
-  await using demo = await openDemo({
+  const opening = openDemo({
     ratePerSecond: flags.rate,
     sensors: flags.sensors,
     keepDir: flags.keep,
     http: { ...settings.http, port: settings.consumer.httpPort },
   }, { clock, log });
+  // A directory that is half made would be no use the next time.
+  const opened = flags.keep === undefined ? await orStopped(opening, signal) : await opening;
+  if (opened === undefined) return;
+  await using demo = opened;
   await print(introduction(flags));
   const view = { sums: () => sumsOf(demo), url: demo.site.url, place: placeOf(), clock };
   if (view.place === "elsewhere") await print(`  ${addressLine(view.url)}\n`);
@@ -87,6 +91,14 @@ async function run(flags: Flags): Promise<void> {
   await print(`${sumsLine(view.sums(), outputColumns())}\n`);
   await printText(verifyText(report, outputColumns()));
   process.exitCode = report.ok ? EXIT.ok : EXIT.failed;
+}
+
+/** What is being opened, or undefined if the signal comes first: the end of the process ends it. */
+async function orStopped<T>(opening: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  const stopped = Promise.withResolvers<undefined>();
+  if (signal.aborted) return undefined;
+  signal.addEventListener("abort", () => stopped.resolve(undefined), { once: true });
+  return await Promise.race([opening, stopped.promise]);
 }
 
 function introduction({ sensors, rate }: Flags): string {

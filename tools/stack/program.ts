@@ -68,8 +68,12 @@ export async function runProgram(
     // The account may have no right to enter the caller's directory.
     cwd: "/",
     env: { ...options.env },
+    // Ctrl-C in our terminal does not reach it: whoever started it can end in good order.
+    detached: true,
     stdin: "null",
-  }).output();
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn().output();
   const text = new TextDecoder();
   if (success) return text.decode(stdout);
   const said = `${text.decode(stdout)}\n${text.decode(stderr)}`;
