@@ -14,6 +14,7 @@ import { CONSUMER_CLIENT_ID, type GroupSight } from "./group_member.ts";
 import { COMMIT_METADATA } from "./kafkajs_group_member.ts";
 import { readHeldBack } from "./held_back.ts";
 import type { HeldBack, PartitionRange, TopicIdentity } from "./message.ts";
+import { patiently } from "./patiently.ts";
 import { readGroupSight } from "./group_sight.ts";
 import { readOffsetsAtTime, readWatermarks } from "./offsets_reader.ts";
 import { openRawCluster, type RawCluster } from "./raw_cluster.ts";
@@ -88,15 +89,6 @@ const TOPIC_RESOURCE = 2;
 /** Tries of one question. */
 const ASK_RETRIES = 2;
 
-/**
- * How long the group is asked for, ms. A cluster that nobody has asked for a group before takes some
- * seconds to make the topic that holds the groups, and knows of none until then.
- */
-const GROUP_MS_MAX = 10_000;
-
-/** Pause between two questions for the group, ms. */
-const GROUP_PAUSE_MS = 250;
-
 /** A transaction that is still open after this long is told of, ms. */
 const OPEN_MS = 3_000;
 
@@ -128,7 +120,9 @@ export async function readKafkaFacts(
       brokers: brokers.length,
       topic: known,
       group: await answerOf(() =>
-        patiently(() => groupFacts({ admin, cluster }, { groupId, topic }, topics))
+        patiently(() => groupFacts({ admin, cluster }, { groupId, topic }, topics), {
+          passes: (error) => error instanceof TransientError,
+        })
       ),
     };
   } finally {
@@ -245,19 +239,6 @@ async function ask<T>(action: string, question: () => Promise<T>): Promise<T> {
     return await question();
   } catch (error) {
     throw classifyKafkaError(action, error);
-  }
-}
-
-async function patiently<T>(question: () => Promise<T>): Promise<T> {
-  const startMs = systemClock.elapsedMs();
-  while (true) {
-    try {
-      return await question();
-    } catch (error) {
-      const isOver = systemClock.elapsedMs() - startMs > GROUP_MS_MAX;
-      if (isOver || !(error instanceof TransientError)) throw error;
-      await systemClock.sleep(GROUP_PAUSE_MS);
-    }
   }
 }
 

@@ -29,6 +29,7 @@ import type { EpochEnd, HeldBack, PartitionRange, TopicIdentity } from "./messag
 import { readOffsetsAtTime, readWatermarks } from "./offsets_reader.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { readGroupSight } from "./group_sight.ts";
+import { isGroupComing, patiently } from "./patiently.ts";
 import { openRawCluster, type RawCluster } from "./raw_cluster.ts";
 import { readEpochEnds, readTopicIdentity } from "./topic_identity.ts";
 
@@ -178,7 +179,10 @@ class KafkajsGroupMember implements GroupMemberClient {
       // The asking client goes first: it fails soon.
       await this.#admin.connect();
       await this.#admin.fetchTopicMetadata({ topics: [this.#topic] });
-      await this.#admin.describeGroups([this.#settings.groupId]);
+      await patiently(() => this.#admin.describeGroups([this.#settings.groupId]), {
+        passes: isGroupComing,
+        signal: this.#closing.signal,
+      });
       await this.#consumer.connect();
       // Earliest, never latest: a group without a position must not skip what is already there.
       await this.#consumer.subscribe({ topics: [this.#topic], fromBeginning: true });
