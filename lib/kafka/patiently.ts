@@ -33,7 +33,11 @@ export interface PatienceOptions {
   readonly passes: (error: unknown) => boolean;
   /** Ends the patience. */
   readonly signal?: AbortSignal;
-  /** @default systemClock */
+  /**
+   * Measures it.
+   *
+   * @default systemClock
+   */
   readonly clock?: Clock;
 }
 
