@@ -40,7 +40,7 @@ ENV HTTP_HOST="0.0.0.0" DENO_NO_UPDATE_CHECK="1"
 USER 65532:65532
 # Where the code is, for a build that knows: deno task images says what git does.
 ARG SOURCE=""
-LABEL org.opencontainers.image.version="0.1.0" \
+LABEL org.opencontainers.image.version="0.2.0" \
   org.opencontainers.image.licenses="MIT" \
   org.opencontainers.image.source="$SOURCE"
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { dirname, join, normalize } from "node:path";
 import deno from "../deno.json" with { type: "json" };
+import { VERSION } from "../lib/program.ts";
 import { fileUrl } from "../tools/generate.ts";
 
 /** What a person reads, and what names paths and tasks. */
@@ -21,6 +22,10 @@ const BASENAMES = new Set(ALL_FILES.map((path) => path.slice(path.lastIndexOf("/
 
 /** Names of what is made when it is needed, or belongs to somebody else. */
 const MADE = /^(dist|\.stack|node_modules)\b/;
+
+Deno.test("the newest heading of CHANGELOG.md is this version", () => {
+  assert.equal(/^## ([\d.]+)/m.exec(text("CHANGELOG.md"))?.[1], VERSION);
+});
 
 Deno.test("every deno task that a page or a text names exists", () => {
   const tasks = new Set(Object.keys(deno.tasks));
