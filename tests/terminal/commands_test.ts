@@ -30,6 +30,10 @@ function written(dir: string): Readonly<Record<string, Typed>> {
       as: `deno task stack down ${stack} --only redis && ${up.as}`,
       shows: /stopped[^]*ready/,
     },
+    "deno task stack down --only postgres": {
+      as: `deno task stack down ${stack} --only postgres && ${up.as}`,
+      shows: /stopped[^]*ready/,
+    },
     "deno task migrate": { shows: /\d applied, \d already applied/ },
     "deno task doctor": { shows: /failures: 0/ },
     "deno task produce --count 1000 --rate 0": { shows: SENT },
