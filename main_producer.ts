@@ -121,6 +121,7 @@ async function run(flags: Flags): Promise<void> {
   if (site !== undefined) log.info("metrics", { url: `${site.url}/metrics` });
   const writer = await reach(program, () => openWriter(flags, program), {
     troubles,
+    server: "kafka",
     onWait: (error) => site?.waiting(error),
   });
   if (writer === undefined) return hasEnd(flags) ? sayInterrupted(progress) : undefined;

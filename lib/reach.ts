@@ -4,7 +4,13 @@
  * @module
  */
 import { systemClock } from "./clock.ts";
-import { describeError, MissingError, NoAnswerError, TransientError } from "./errors.ts";
+import {
+  describeError,
+  MissingError,
+  NoAnswerError,
+  type ServerName,
+  TransientError,
+} from "./errors.ts";
 import type { BasicGroup, Program } from "./program.ts";
 import { retryForever } from "./retry.ts";
 import type { Group } from "./settings/table.ts";
@@ -23,12 +29,21 @@ export interface ReachOptions {
    * @default "fails"
    */
   readonly missing?: "waits" | "fails";
+  /**
+   * Whose silence it is if a try has no outcome for a while.
+   *
+   * @default somebody else looks
+   */
+  readonly server?: ServerName;
   /** Is told of each failure, and of its end: undefined. */
   readonly onWait?: (error: unknown) => void;
 }
 
 /** What servers say for no longer than this when they start is not told, ms. */
 const PASSING_MS = 3_000;
+
+/** How long a try may take before it counts as silence, ms. */
+const PATIENCE_MS = 5_000;
 
 /** One wait at a time: who waits, in the log of troubles. */
 const STARTING = "start";
@@ -43,19 +58,30 @@ const STARTING = "start";
 export async function reach<T>(
   { signal }: Pick<Program<Group | BasicGroup>, "signal">,
   action: () => Promise<T>,
-  { troubles, missing = "fails", onWait = () => {} }: ReachOptions,
+  { troubles, missing = "fails", server, onWait = () => {} }: ReachOptions,
 ): Promise<T | undefined> {
   const tell = teller(troubles);
-  const reached = retryForever(action, {
+  const failed = (error: unknown): void => {
+    if (signal.aborted) return;
+    onWait(error);
+    tell(error);
+  };
+  const attempt = async (): Promise<T> => {
+    if (server === undefined) return await action();
+    const settled = new AbortController();
+    void systemClock.sleep(PATIENCE_MS, settled.signal).then(() => {
+      if (settled.signal.aborted) return;
+      failed(new NoAnswerError(`no answer within ${PATIENCE_MS} ms`, { server }));
+    });
+    return await action().finally(() => settled.abort());
+  };
+  const reached = retryForever(attempt, {
     ...BACKOFF,
     clock: systemClock,
     signal,
     isTransient: (error) =>
       error instanceof TransientError || (missing === "waits" && error instanceof MissingError),
-    onWait: (error) => {
-      onWait(error);
-      tell(error);
-    },
+    onWait: failed,
   });
   const stopped = Promise.withResolvers<undefined>();
   const stop = (): void => stopped.resolve(undefined);

@@ -6,7 +6,7 @@
  * @module
  */
 import type { Clock } from "./clock.ts";
-import { describeError, NoAnswerError, type ServerName } from "./errors.ts";
+import { describeError, NoAnswerError, type ServerName, UnreachableError } from "./errors.ts";
 import type { Log, LogFields } from "./log.ts";
 import { clockText, durationText } from "./quantities.ts";
 import {
@@ -107,7 +107,7 @@ export class TroubleLog {
    */
   met(who: readonly string[], error: unknown, met: Met = {}): void {
     const nowMs = this.#parts.clock.elapsedMs();
-    const server = met.server ?? (error instanceof NoAnswerError ? error.server : undefined);
+    const server = serverOf(error, met);
     const key = server ?? describeError(error);
     let told = this.#told.get(key);
     if (told === undefined) {
@@ -179,6 +179,12 @@ export class TroubleLog {
   #lasted({ sinceMs }: Told): string {
     return durationText((this.#parts.clock.elapsedMs() - sinceMs) / 1_000);
   }
+}
+
+/** An error that says whose silence it is knows best: a server of others, such as that of tokens, is none. */
+function serverOf(error: unknown, { server }: Met): ServerName | undefined {
+  if (error instanceof UnreachableError) return error.server;
+  return server ?? (error instanceof NoAnswerError ? error.server : undefined);
 }
 
 /** How long a trouble has lasted when it is told again, after so many reminders. */

@@ -84,6 +84,14 @@ Deno.test("classifyKafkaError() tells brokers that do not answer from those that
       true,
     ],
     ["no leader", fault("election", { type: "LEADER_NOT_AVAILABLE" }), false],
+    [
+      "no token for the log-in",
+      fault("connection refused", {
+        name: "KafkaJSConnectionError",
+        cause: new TransientError("the token server answers 503"),
+      }),
+      false,
+    ],
   ];
   for (const [name, error, isSilent] of rows) {
     await t.step(name, () => {

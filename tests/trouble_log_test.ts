@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { NoAnswerError, TransientError } from "../lib/errors.ts";
+import { NoAnswerError, TransientError, UnreachableError } from "../lib/errors.ts";
 import { createLog } from "../lib/log.ts";
 import { serverTitles, TroubleLog } from "../lib/trouble_log.ts";
 import { FakeClock } from "./fake_clock.ts";
@@ -149,5 +149,14 @@ Deno.test("TroubleLog gives the server's own last words as the cause of its goin
   troubles.met(["partition 0"], stopping, { fields: { partitions: "0" } });
   assert.deepEqual(lines, [
     "WARN  PostgreSQL has not answered since 12:03:04: the database system is shutting down",
+  ]);
+});
+
+Deno.test("TroubleLog does not call Kafka silent because the server of its tokens is", () => {
+  const { lines, troubles } = open();
+  const away = new UnreachableError("Cannot reach the token server at idp:443: no such host");
+  troubles.met(["look at kafka"], away, { server: "kafka" });
+  assert.deepEqual(lines, [
+    "WARN  waiting: Cannot reach the token server at idp:443: no such host",
   ]);
 });

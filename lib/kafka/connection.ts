@@ -270,8 +270,9 @@ export function classifyKafkaError(action: string, error: unknown): Error {
   // Bound: a chain of causes longer than this is a loop.
   for (let depth = 0; depth < 8 && current instanceof Error; depth++) {
     const fault = current as KafkaJsFault;
-    // Of a login that kafkajs made for us: the token server is away.
+    // Of a login that kafkajs made for us: the token server is away, or says something.
     if (current instanceof UnreachableError) return current;
+    if (current instanceof TransientError) break;
     if (NO_ANSWERS.has(fault.name)) {
       silent = brokerPlace(fault) === undefined ? silent ?? fault : fault;
     }
@@ -283,7 +284,9 @@ export function classifyKafkaError(action: string, error: unknown): Error {
     }
     current = fault.cause ?? fault.errors?.[0];
   }
-  if (silent === undefined) return new TransientError(`Cannot ${action}`, { cause: error });
+  if (silent === undefined || current instanceof TransientError) {
+    return new TransientError(`Cannot ${action}`, { cause: error });
+  }
   if (connectionCause(error) !== undefined) return noAnswer(action, silent, error);
   return new NoAnswerError(`Cannot ${action}`, { cause: error, server: "kafka" });
 }
