@@ -65,7 +65,9 @@ Deno.test("a consumer shows its work on real servers", async (t) => {
 
   await t.step("/api/status sees three servers, no lag, and a ledger that adds up", async () => {
     await consumer.until("no lag", async () => {
-      const { lag, ledger } = await json(`${url}/api/status`);
+      const { lag, ledger, servers } = await json(`${url}/api/status`);
+      // A machine with much to do has Redis answer too late for a while.
+      if (servers.redis.state === "degraded") return false;
       return ledger.passed === MESSAGES && lag.messages === 0;
     }, DONE_MS);
     const { servers, ledger, sinceStart, topic } = await json(`${url}/api/status`);
