@@ -1,16 +1,16 @@
 # Two images from one file, one program in each; `deno task images` builds both.
 #   docker build --target producer -t sensor-ledger-producer .
 #   docker build --target consumer -t sensor-ledger-consumer .
-# An image has Deno, one program and its dependencies, and no shell. A program runs with its
-# permissions of deno.json, as a user without rights, and writes nothing: --read-only is fine. What
-# follows the image's name goes to it as arguments: docker run sensor-ledger-consumer verify
+# An image contains Deno, one program and its dependencies, but no shell. The program runs with its
+# permissions from deno.json, as an unprivileged user, and writes nothing, so --read-only works.
+# Arguments after the image's name go to the program: docker run sensor-ledger-consumer verify
 #
-# It serves on all addresses of its container, so that -p 8000:8000 is enough. The health check asks
-# the address that the settings name, and reports healthy when HTTP_PORT (for the producer
+# It listens on all addresses of its container, so -p 8000:8000 is enough. The health check queries
+# the address in the settings, and reports healthy when HTTP_PORT (for the producer
 # PRODUCER_HTTP_PORT) is 0.
 
-# The packages: a layer that both images share, and that an edit of the code leaves alone.
-# Deno wants to find every package of deno.json. Those of the tests and the demo are there and empty.
+# The packages: a layer that both images share and that code changes do not touch.
+# Deno requires every package of deno.json. Those of the tests and the demo are present, but empty.
 FROM denoland/deno:debian-2.9.6 AS packages
 ENV UNUSED="@electric-sql @types axe-core fast-check playwright-core"
 WORKDIR /app
@@ -38,7 +38,7 @@ WORKDIR /app
 COPY --from=packages /deno-dir/npm /deno-dir/npm
 ENV HTTP_HOST="0.0.0.0" DENO_NO_UPDATE_CHECK="1"
 USER 65532:65532
-# Where the code is, for a build that knows: deno task images says what git does.
+# Where the code is: deno task images passes what git says.
 ARG SOURCE=""
 LABEL org.opencontainers.image.version="0.2.0" \
   org.opencontainers.image.licenses="MIT" \

@@ -27,7 +27,7 @@ export interface Ratios {
   readonly repeats: number;
   /** Carry an earlier id with another content. */
   readonly conflicts: number;
-  /** Are no readings. */
+  /** Are not readings. */
   readonly bad: number;
 }
 

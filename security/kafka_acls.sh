@@ -1,9 +1,9 @@
 #!/bin/sh
-# Gives the users of sensor-ledger their rights on the brokers, and no more:
+# Gives the users of sensor-ledger the rights that they need on the brokers, and no more:
 #
 #   the producer may write to the topic
-#   the consumer may read the topic and its settings (retain asks how long the topic keeps), and be
-#   a member of its group
+#   the consumer may read the topic and its settings (retain needs its retention time), and be a
+#   member of its group
 #
 # Neither may create or change a topic: an administrator creates it. The brokers need an authorizer
 # and allow.everyone.if.no.acl.found=false, or everybody may do everything.

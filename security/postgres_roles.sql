@@ -5,9 +5,9 @@
 --   sensor_ledger_operator   dead-letters, retain, rewind: what a person does to the tables
 --   sensor_ledger_reader     reads; for dashboards and the users of the table
 --
--- Run it as a superuser, connected to the database, before the first migration and after each one:
--- it can be repeated, and rights on a table can only be given when the table is there. Then give each
--- role that is used a password: \password sensor_ledger_app
+-- Run it as a superuser, connected to the database, before the first migration and after each one. It
+-- can be repeated; rights on a table can only be granted once the table exists. Then give each role
+-- that you use a password: \password sensor_ledger_app
 
 DO $$
 DECLARE
@@ -18,7 +18,7 @@ BEGIN
       EXECUTE format('CREATE ROLE %I LOGIN', 'sensor_ledger_' || v_role);
     END IF;
   END LOOP;
-  -- Nobody who is not named here.
+  -- Only the roles named here.
   EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
   EXECUTE format(
     'GRANT CONNECT ON DATABASE %I TO sensor_ledger_migrator, sensor_ledger_app, '
@@ -28,16 +28,16 @@ BEGIN
 END
 $$;
 
--- Up to version 14 everybody may create tables here.
+-- Up to version 14, everybody may create tables here.
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE, CREATE ON SCHEMA public TO sensor_ledger_migrator;
 GRANT USAGE ON SCHEMA public TO sensor_ledger_app, sensor_ledger_operator, sensor_ledger_reader;
 
--- A reader writes nothing, whatever it may be granted by mistake, and holds nobody up.
+-- A reader writes nothing, whatever it is granted by mistake, and does not hold up others.
 ALTER ROLE sensor_ledger_reader SET default_transaction_read_only = on;
 ALTER ROLE sensor_ledger_reader SET statement_timeout = '10s';
 
--- All may read all tables, also those of later migrations.
+-- All may read all tables, including those of later migrations.
 ALTER DEFAULT PRIVILEGES FOR ROLE sensor_ledger_migrator IN SCHEMA public
 GRANT SELECT ON TABLES TO sensor_ledger_app, sensor_ledger_operator, sensor_ledger_reader;
 
@@ -54,7 +54,7 @@ BEGIN
       ('ledger', 'INSERT, UPDATE', 'sensor_ledger_app, sensor_ledger_operator'),
       ('row_corrections', 'INSERT, UPDATE', 'sensor_ledger_operator'),
       ('dead_letter_deletions', 'INSERT, UPDATE', 'sensor_ledger_operator'),
-      -- An emptied table gets another name for its contents.
+      -- An emptied table counts as a new data set.
       ('data_set', 'UPDATE', 'sensor_ledger_operator')
     ) AS wanted (name, privileges, roles)
     WHERE to_regclass(name) IS NOT NULL

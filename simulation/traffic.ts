@@ -1,6 +1,6 @@
 /**
  * What the sensors of a world send: fresh readings, repeats, conflicts, late ones, and messages
- * that are no readings. Nothing here decides what should become of a message; the oracle reads the
+ * that are not valid readings. Nothing here decides what should become of a message; the oracle reads the
  * bytes on its own.
  *
  * @module
@@ -149,7 +149,7 @@ export function freshFields(number: number, sensor: number, measuredMs: number):
  * Writes a reading, or something broken in its place.
  * Most messages go to their sensor's partition; some take another way and meet their repeats late.
  *
- * @param badShare how many become no readings, from 0 to 1
+ * @param badShare how many become invalid, from 0 to 1
  */
 export function writeMessage(
   fields: ReadingFields,

@@ -248,7 +248,7 @@ export class SensorDirectory {
     }
   }
 
-  /** What Redis has of these, without those that are no readings. */
+  /** What Redis has of these, without those that are not valid readings. */
   async #linesOf(sensorIds: readonly string[]): Promise<readonly SensorLine[]> {
     const lines: SensorLine[] = [];
     for (let start = 0; start < sensorIds.length; start += TEXTS_MAX) {

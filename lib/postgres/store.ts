@@ -69,7 +69,7 @@ export interface BatchToStore {
   readonly duplicates: number;
   /** Offsets of the range that hold no message. */
   readonly skipped: number;
-  /** Messages that are no readings. */
+  /** Messages that are not valid readings. */
   readonly deadLetters: readonly DeadLetter[];
   /**
    * Prepared dead letters of some of `readings`, found by their offset: kept only if the database
