@@ -83,8 +83,8 @@ export async function findBuilder(): Promise<Builder> {
     faults.push(`${builder.name}: ${fault}`);
   }
   throw new ConfigurationError(
-    `Cannot build images: nothing here that builds them works (${faults.join("; ")}). ` +
-      `Start Docker, or install Podman: "apt-get install -y podman"`,
+    `Cannot build images: no engine works here (${faults.join("; ")}). ` +
+      `Start Docker, or install Podman with "apt-get install -y podman"`,
   );
 }
 
