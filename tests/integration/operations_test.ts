@@ -94,7 +94,7 @@ Deno.test("dead-letters: list, show, replay, export and discard", async (t) => {
     assert.deepEqual(await letters(pipeline, "--reason", "json", "--limit", "1"), [junk]);
     const wrong = await command(pipeline, ["dead-letters", "list", "--reason", "jason"]);
     assert.equal(wrong.code, 2);
-    assert.match(wrong.stderr, /^Cannot use --reason "jason": there are tombstone,.*\n$/);
+    assert.match(wrong.stderr, /^Cannot use --reason "jason": the reasons are tombstone,.*\n$/);
   });
 
   await t.step("show puts both contents of a conflict side by side", async () => {
