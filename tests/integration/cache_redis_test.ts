@@ -249,7 +249,7 @@ Deno.test("a key of another program is named in the log, once, and told to docto
   for (const us of [TIME_US, TIME_US + 1]) await cache.remember([], ours([lastValueAt(us, ID_A)]));
   const errors = lines.filter((line) => JSON.parse(line).level === "error");
   assert.equal(errors.length, 1);
-  assert.match(errors[0]!, /another program at last:sensor-1.*REDIS_PREFIX/);
+  assert.match(errors[0]!, /last:sensor-1 in Redis belongs to another program.*REDIS_PREFIX/);
   assert.equal((await cache.facts()).lastValues.refusedKey, `last:${SENSOR}`);
   assert.deepEqual(await server.cli("TYPE", `last:${SENSOR}`), ["list"]);
 });

@@ -61,7 +61,7 @@ const MISTAKES: readonly Mistake[] = [
     env: { POSTGRES_DB: "postgres" },
     says: /deno task migrate/,
   },
-  { name: "unknown flag", args: ["run", "--until-ned"], says: /--until-ned.*\n.*--until-end/ },
+  { name: "unknown flag", args: ["run", "--until-ned"], says: /--until-ned.*--until-end/ },
   { name: "unknown command", args: ["verfiy"], says: /unknown command 'verfiy'.*verify/ },
   { name: "no argument", args: ["last"], says: /missing required argument 'sensor_id'/ },
   {
