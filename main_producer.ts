@@ -24,7 +24,7 @@ import { EXIT, openProgram, type Program, VERSION } from "./lib/program.ts";
 import { reach } from "./lib/reach.ts";
 import { PRODUCER_GROUPS } from "./lib/settings/table.ts";
 import { createProgress, type Goal, type Progress } from "./lib/producer/progress.ts";
-import { endLive, errorColumns, printText, showLive, tell } from "./lib/standard_streams.ts";
+import { canRewrite, endLive, printText, showLive, tell } from "./lib/standard_streams.ts";
 import { SENSORS_MAX, simulate } from "./lib/producer/simulator.ts";
 import { serverTitles, TroubleLog } from "./lib/trouble_log.ts";
 
@@ -113,7 +113,7 @@ async function run(flags: Flags): Promise<void> {
     clock: systemClock,
     log,
     troubles,
-    showLine: errorColumns() === undefined ? undefined : showLive,
+    showLine: canRewrite() ? showLive : undefined,
     goal: { messages: flags.count, bytes: source.bytes },
   });
   const http = { ...settings.http, port: settings.producer.httpPort };

@@ -51,8 +51,17 @@ export interface TextForm {
 /** How text on standard output looks best. */
 export function outputForm(): TextForm {
   const columns = outputColumns();
-  const isPlain = columns === undefined || Deno.noColor || process.env.TERM === "dumb";
-  return { columns, colours: isPlain ? "plain" : "coloured" };
+  return { columns, colours: columns === undefined || isPlain() ? "plain" : "coloured" };
+}
+
+/** Whether lines can be rewritten where standard error goes: on a terminal that takes escapes. */
+export function canRewrite(): boolean {
+  return Deno.stderr.isTerminal() && !isPlain();
+}
+
+/** Whether escapes are not wanted, or not understood. */
+function isPlain(): boolean {
+  return Deno.noColor || process.env.TERM === "dumb";
 }
 
 /** The width of the terminal that shows standard error; undefined: it goes elsewhere. */

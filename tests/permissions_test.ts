@@ -11,10 +11,9 @@ import config from "../deno.json" with { type: "json" };
 Deno.test("permissions in deno.json show a program its settings, names like theirs and no others", async (t) => {
   for (const [name, groups] of Object.entries(SET_GROUPS)) {
     await t.step(name, () => {
-      // Whether the terminal of doctor knows colours.
-      const others = name === "consume" ? ["TERM"] : [];
+      // TERM says whether the terminal knows colours and lines that move.
       const { env } = config.permissions[name as PermissionSet];
-      assert.deepEqual([...env.allow].sort(), [...visiblePrefixes(groups), ...others].sort());
+      assert.deepEqual([...env.allow].sort(), [...visiblePrefixes(groups), "TERM"].sort());
       // What else the libraries look for is not there for them: nobody is asked, nothing fails.
       assert.equal(env.ignore, true);
     });

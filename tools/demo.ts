@@ -12,6 +12,7 @@ import { createLog } from "../lib/log.ts";
 import { verifyText } from "../lib/postgres/verify.ts";
 import { EXIT, openProgram } from "../lib/program.ts";
 import {
+  canRewrite,
   errorColumns,
   outputColumns,
   print,
@@ -76,7 +77,7 @@ async function run(flags: Flags): Promise<void> {
   if (opened === undefined) return;
   await using demo = opened;
   await print(introduction(flags));
-  const view = { sums: () => sumsOf(demo), url: demo.site.url, place: placeOf(), clock };
+  const view = { sums: () => sumsOf(demo), url: demo.site.url, place: placeOfLines(), clock };
   if (view.place === "elsewhere") await print(`  ${addressLine(view.url)}\n`);
   const stop = new AbortController();
   const either = AbortSignal.any([signal, stop.signal]);
@@ -106,12 +107,9 @@ function introduction({ sensors, rate }: Flags): string {
     "earlier one, 2 % are broken, 2 % are late. Everything runs in this process.\n";
 }
 
-/** Lines are rewritten where that needs no guess: many programs keep what was written to a pipe. */
-function placeOf(): Place {
-  const isPlain = Deno.noColor || process.env.TERM === "dumb";
-  return Deno.stderr.isTerminal() && Deno.stdout.isTerminal() && !isPlain
-    ? "terminal"
-    : "elsewhere";
+/** The sums are printed to standard output, so that it must be the terminal, too. */
+function placeOfLines(): Place {
+  return canRewrite() && outputColumns() !== undefined ? "terminal" : "elsewhere";
 }
 
 function sumsOf(demo: Demo): Sums {

@@ -22,6 +22,7 @@ import {
 import { asciiJson, printable } from "../printable.ts";
 import { EXIT, openProgram, type Program } from "../program.ts";
 import {
+  canRewrite,
   endLive,
   isOutputClosed,
   outputColumns,
@@ -404,12 +405,7 @@ interface Progress {
 }
 
 function openProgress({ log }: Program): Progress {
-  if (process.stderr.isTTY === true) {
-    return {
-      show: showLive,
-      clear: endLive,
-    };
-  }
+  if (canRewrite()) return { show: showLive, clear: endLive };
   let loggedMs = systemClock.elapsedMs();
   return {
     show: (text) => {
