@@ -46,6 +46,8 @@ export class Child {
       cwd: ROOT,
       clearEnv: true,
       env: { ...inherited(), ...env },
+      // Ctrl-C in our terminal is for the campaign, which ends them in its own time.
+      detached: true,
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",
