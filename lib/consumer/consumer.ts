@@ -333,6 +333,7 @@ class Consumer {
       } catch (error) {
         if (error instanceof ConfigurationError) this.#notices.note(server, describeError(error));
         if (error instanceof NoAnswerError) this.#troubles.met([`${kind} check`], error);
+        else this.#troubles.left(`${kind} check`);
         throw error;
       }
     }, CHECK_MS_MAX);
