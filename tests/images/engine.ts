@@ -107,12 +107,15 @@ export class Engine implements AsyncDisposable {
     return ended;
   }
 
-  /** Starts a program in a container that goes on. */
-  async start(program: ImageProgram, options: ContainerOptions = {}): Promise<Container> {
+  /**
+   * Starts a program in a container that goes on. The engine's command stays in the foreground: what
+   * ends this test, a Ctrl-C or a time limit, ends the container, too.
+   */
+  start(program: ImageProgram, options: ContainerOptions = {}): Container {
     const name = `${this.#prefix}-${program}`;
-    const flags = ["--detach", "--name", name, ...this.#flags(options)];
-    await this.#do(this.name, ["run", ...flags, this.#imageOf(program)]);
-    return new Container(name, (args) => this.#call(this.name, args));
+    const args = ["run", "--name", name, ...this.#flags(options), this.#imageOf(program)];
+    const running = this.#command(this.name, args).output();
+    return new Container(name, { call: (args) => this.#call(this.name, args), running });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -145,15 +148,19 @@ export class Engine implements AsyncDisposable {
   }
 
   async #call(path: string, args: readonly string[]): Promise<Ended> {
-    const { code, stdout, stderr } = await new Deno.Command(path, {
+    const { code, stdout, stderr } = await this.#command(path, args).output();
+    const text = new TextDecoder();
+    return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
+  }
+
+  #command(path: string, args: readonly string[]): Deno.Command {
+    return new Deno.Command(path, {
       args: [...args],
       // Podman leaves a file named oom where it stands when a container is killed for its memory.
       cwd: this.#store ?? "/",
       env: { ...this.#env },
       stdin: "null",
-    }).output();
-    const text = new TextDecoder();
-    return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
+    });
   }
 }
 
@@ -161,11 +168,19 @@ export class Engine implements AsyncDisposable {
 export class Container implements AsyncDisposable {
   readonly #name: string;
   readonly #call: (args: readonly string[]) => Promise<Ended>;
+  readonly #running: Promise<unknown>;
 
   /** Made by {@linkcode Engine.start}. */
-  constructor(name: string, call: (args: readonly string[]) => Promise<Ended>) {
+  constructor(
+    name: string,
+    { call, running }: {
+      readonly call: (args: readonly string[]) => Promise<Ended>;
+      readonly running: Promise<unknown>;
+    },
+  ) {
     this.#name = name;
     this.#call = call;
+    this.#running = running;
   }
 
   /** Whether the image's health check says so now. Podman's own checks are made by systemd. */
@@ -192,6 +207,7 @@ export class Container implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#call(["rm", "--force", this.#name]);
+    await this.#running;
   }
 
   async #inspect(template: string): Promise<string> {

@@ -95,7 +95,7 @@ Deno.test("the images are built, and do all of it", async (t) => {
     assert.equal(passed.reduce((sum: number, next: number) => sum + next, 0), BACKLOG_MESSAGES);
   });
   await t.step("consume: is healthy, found at its port, and stops in time", async () => {
-    await using running = await engine.start("consumer", options);
+    await using running = engine.start("consumer", options);
     const untilMs = performance.now() + START_MS_MAX;
     while (!await running.isHealthy(engine.name)) {
       assert(performance.now() < untilMs, await running.logs());
