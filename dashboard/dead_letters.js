@@ -13,8 +13,8 @@ const REFRESH_MS = 5_000;
 /** What `resolution` means. */
 const RESOLUTIONS = {
   inserted: "replayed: stored",
-  duplicate: "replayed: was stored already",
-  discarded: "given up",
+  duplicate: "replayed: already stored",
+  discarded: "discarded",
 };
 
 let before = "";
@@ -81,7 +81,7 @@ function show({ deadLetters, next, reasons, nowMs }) {
   if (deadLetters.length === 0) {
     const isAll = before === "" && byId("letter-reason").value === "" &&
       byId("letter-state").value === "";
-    list.replaceChildren(element("li", { class: "nothing" }, isAll ? "None." : "None like this."));
+    list.replaceChildren(element("li", { class: "nothing" }, isAll ? "None." : "No matches."));
     list.syncedParts = undefined;
     return;
   }
@@ -109,14 +109,14 @@ function makeLetter(letter) {
   const raw = element("pre", {
     tabindex: "0",
     role: "group",
-    "aria-label": "The message as it came",
+    "aria-label": "Raw message",
   }, text);
   const detail = element("p", { class: "detail" }, letter.detail);
   const task = "deno task dead-letters";
   const more = element(
     "details",
     {},
-    element("summary", {}, "Replay it or give it up"),
+    element("summary", {}, "Replay or discard it"),
     commandLine(`${task} replay ${letter.id}`),
     commandLine(`${task} replay ${letter.id} --edit mended.json`),
     commandLine(`${task} discard ${letter.id} --reason-text "why"`),

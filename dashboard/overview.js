@@ -112,7 +112,7 @@ function serverText({ state, sinceMs }, nowMs) {
     case "ok":
       return "answers";
     case "degraded":
-      return `in part ${since}`;
+      return `degraded ${since}`;
     case "away":
       return `no answer ${since} (${durationText(nowMs - sinceMs)})`;
     case "refuses":
@@ -125,15 +125,15 @@ function serverText({ state, sinceMs }, nowMs) {
 /** What the consumer said last is no verdict any more. */
 function showLostVerdict({ nowMs }, lostSinceMs) {
   byId("verdict").dataset.tone = "calm";
-  const text = `The consumer has not been heard since ${timeText(lostSinceMs)}. ` +
-    `What is shown here is as of ${timeText(nowMs)}.`;
+  const text = `No connection to the consumer since ${timeText(lostSinceMs)}. ` +
+    `This page shows the state as of ${timeText(nowMs)}.`;
   setText(byId("summary"), text);
   byId("empty").hidden = true;
   for (const item of byId("servers").children) {
     item.dataset.state = "unknown";
-    setText(item.querySelector(".state"), "not known");
+    setText(item.querySelector(".state"), "unknown");
   }
-  if (announced !== "lost") setText(byId("announcer"), "The consumer cannot be heard.");
+  if (announced !== "lost") setText(byId("announcer"), "No connection to the consumer.");
   announced = "lost";
 }
 
@@ -168,7 +168,7 @@ function showFigures({ rates, lag, latency, sinceStart, servers, nowMs }) {
   const [value, unit] = delayMs === null ? [null, ""] : duration(delayMs.p50);
   const note = delayMs === null
     ? "nothing stored in the last minute"
-    : `half within this, 99 % within ${durationText(delayMs.p99)}`;
+    : `median; 99 % within ${durationText(delayMs.p99)}`;
   showFigure("delay", { value, unit, note, age: ageOf(nowMs) });
 }
 
@@ -186,10 +186,10 @@ function isThere({ state }) {
 
 /** @param isSure Whether anything can be judged from it. */
 function lagNote({ messages, seconds, etaSeconds, partitions }, isSure) {
-  if (messages === null) return "not known";
+  if (messages === null) return "unknown";
   const held = partitions.reduce((sum, { heldBack }) => sum + (heldBack?.messages ?? 0), 0);
   const behind = held === 0 ? "" : `, ${count(held)} behind open transactions`;
-  if (messages === 0) return `${isSure ? "caught up" : "when seen last"}${behind}`;
+  if (messages === 0) return `${isSure ? "caught up" : "when last seen"}${behind}`;
   const age = `oldest ${durationText(seconds * 1_000)}`;
   return etaSeconds === null || etaSeconds < 2
     ? `${age}${behind}`
@@ -240,11 +240,11 @@ function showStamp(ledger, isSure) {
   const stamp = byId("ledger-stamp");
   if (ledger === null || !isSure) {
     stamp.dataset.ok = "unknown";
-    return setText(stamp, ledger === null ? "not read yet" : "not known now");
+    return setText(stamp, ledger === null ? "not read yet" : "currently unknown");
   }
   const ok = ledger.unaccounted === 0;
   stamp.dataset.ok = String(ok);
-  setText(stamp, ok ? "Yes, to the last one" : `No: ${count(ledger.unaccounted)} missing`);
+  setText(stamp, ok ? "Yes, to the last message" : `No: ${count(ledger.unaccounted)} missing`);
 }
 
 function showEquation(sinceStart, ledger) {
@@ -312,7 +312,7 @@ function showHeldBack(partitions) {
           showAge(item, age);
           const text =
             `Partition ${partition}: ${count(messages)} wait behind a transaction that ` +
-            `begins at offset ${count(offset)}, open since ${timeText(sinceMs)} or longer`;
+            `begins at offset ${count(offset)}, open since ${timeText(sinceMs)} or earlier`;
           setText(item, age.text === "" ? text : `${text}, ${age.text}`);
         },
       };

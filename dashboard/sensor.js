@@ -54,7 +54,7 @@ export function startSensor() {
     const fromMs = new Date(byId("sensor-from").value).getTime();
     const toMs = new Date(byId("sensor-to").value).getTime();
     if (fromMs < toMs) goTo(shown.sensorId, { from: fromMs, to: toMs });
-    else setText(byId("sensor-summary"), "The range must begin before it ends.");
+    else setText(byId("sensor-summary"), "The range must start before it ends.");
   });
   addEventListener("hashchange", openFromAddress);
   addEventListener("popstate", openFromAddress);

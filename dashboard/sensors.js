@@ -59,7 +59,7 @@ async function refresh() {
     show(await getJson(`/api/sensors?${query}`, asking.signal));
   } catch (error) {
     if (error.name !== "AbortError" && lastPage === undefined) {
-      setText(byId("sensor-count"), "cannot be read at the moment");
+      setText(byId("sensor-count"), "currently unavailable");
     }
   }
 }
@@ -84,7 +84,7 @@ function show(page) {
   showTypes(page.types);
   const rows = byId("sensor-rows");
   if (page.sensors.length === 0) {
-    const text = page.total === 0 ? "No sensor has reported yet." : "No sensor matches.";
+    const text = page.total === 0 ? "No sensors have reported yet." : "No sensors match.";
     rows.replaceChildren(element("tr", {}, element("td", { class: "nothing", colspan: 6 }, text)));
     rows.syncedParts = undefined;
     return;
@@ -104,8 +104,8 @@ function countText({ matching, total, silent, source }) {
   const quiet = total === 0
     ? "none yet"
     : silent === 0
-    ? "each with a reading of the last minute"
-    : `${count(silent)} without a new reading for over a minute`;
+    ? "all reported within the last minute"
+    : `${count(silent)} without a new reading for more than a minute`;
   return `${all} · ${quiet}${source === "postgres" ? " · read from PostgreSQL" : ""}`;
 }
 

@@ -113,7 +113,7 @@ function addDeadLetters(cli: CommandLine, opening: Opening): void {
   chosen("export", "print dead letters as JSON, one per line, oldest first")
     .option("--all", "include resolved ones")
     .action((flags) => runExport(flags, opening));
-  chosen("discard", "mark as given up; the rows are kept")
+  chosen("discard", "mark as discarded; the rows are kept")
     .argument("[ids...]")
     .requiredOption("--reason-text <text>", "why, for the record")
     .option("--dry-run", "show what would be done")

@@ -194,7 +194,7 @@ async function sensors(page: Page): Promise<void> {
   await page.locator("#sensor-search").fill(first.slice(0, 8).toUpperCase());
   await waitUntil("one sensor", async () => await ids.count() === 1);
   await page.locator("#sensor-search").fill("nobody");
-  await shows(page, "#sensor-rows", /No sensor matches/);
+  await shows(page, "#sensor-rows", /No sensors match/);
   await page.locator("#sensor-search").fill("");
   await page.locator("#sensor-type").selectOption("co2");
   await shows(page, "#sensor-count", /8 of 50/);
@@ -279,7 +279,7 @@ async function copyCommand({ demo, open }: Stage, page: Page): Promise<void> {
   assert.match(selected, /^deno task dead-letters show \d+$/);
   await other.close();
   await discardDeadLetters(demo.pool, [Number(id)], "a test");
-  await shows(page, "#letters .letter-state", /^given up .*: a test$/);
+  await shows(page, "#letters .letter-state", /^discarded .*: a test$/);
   await page.locator("#letter-state").selectOption("open");
   await waitUntil(
     "the resolved one is gone",
@@ -315,7 +315,7 @@ async function outage({ demo }: Stage, page: Page): Promise<void> {
   assert.deepEqual([ready!.status, live!.status], [503, 200]);
   assert.match(await ready!.text(), /PostgreSQL has not answered since/);
   await live!.body?.cancel();
-  assert.equal(await page.locator("#ledger-stamp").innerText(), "not known now");
+  assert.equal(await page.locator("#ledger-stamp").innerText(), "currently unknown");
   await shows(page, "#letters-age", /^as of/);
   for (const id of ["#ledger", "#letters"]) {
     await page.locator(`${id}.stale`).waitFor({ state: "attached" });
@@ -357,8 +357,8 @@ Deno.test("dashboard comes back by itself when its consumer was gone", async () 
     await shows(page, "#empty", /deno task produce/);
     await first[Symbol.asyncDispose]();
     await shows(page, "#connection", /No connection since/);
-    await shows(page, "#summary", /has not been heard since/);
-    assert.equal(await page.locator("#ledger-stamp").innerText(), "not known now");
+    await shows(page, "#summary", /No connection to the consumer since/);
+    assert.equal(await page.locator("#ledger-stamp").innerText(), "currently unknown");
     assert.match(await page.locator("#lag-note").innerText(), /as of/);
     assert.equal(await page.locator("#servers li[data-state=unknown]").count(), 3);
     assert.deepEqual(await seriousFaults(page), []);
