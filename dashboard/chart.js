@@ -11,7 +11,7 @@ function colour(name) {
 /**
  * A chart that fills `host` and lives as long as the page.
  *
- * @param describe Gives the options of uPlot; called anew when the colours change.
+ * @param describe Gives the options of uPlot; called again when the colours change.
  */
 export class Chart {
   #host;

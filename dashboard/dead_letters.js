@@ -7,7 +7,7 @@ import { count, dateText, timeText, words } from "./format.js";
 
 const PAGE_LETTERS = 6;
 
-/** What becomes of them is not told by any count that comes by itself, so they are read again, ms. */
+/** What becomes of them is not told by any count that comes on its own, so they are read again, ms. */
 const REFRESH_MS = 5_000;
 
 /** What `resolution` means. */

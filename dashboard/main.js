@@ -55,7 +55,7 @@ function connect() {
   stream.addEventListener("error", showLost);
 }
 
-/** The browser connects again by itself, but not after every kind of failure. */
+/** The browser connects again on its own, but not after every kind of failure. */
 function watchOver() {
   const isSilent = Date.now() - lastEventAt > SILENCE_MS_MAX;
   if (isSilent) showLost();

@@ -122,7 +122,7 @@ function serverText({ state, sinceMs }, nowMs) {
   }
 }
 
-/** What the consumer said last is no verdict any more. */
+/** What the consumer said last is not a verdict any more. */
 function showLostVerdict({ nowMs }, lostSinceMs) {
   byId("verdict").dataset.tone = "calm";
   const text = `No connection to the consumer since ${timeText(lostSinceMs)}. ` +

@@ -64,7 +64,7 @@ async function refresh() {
   }
 }
 
-/** Shows how old the table is: what cannot be read anew gets older. */
+/** Shows how old the table is: what cannot be read again gets older. */
 export function showSensorAges() {
   if (lastPage === undefined) return;
   const age = ageOf(lastPage.measuredAtMs);

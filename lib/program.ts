@@ -20,7 +20,7 @@ export const EXIT = {
   ok: 0,
   /** It ran and did not succeed. */
   failed: 1,
-  /** A flag, a setting, or an answer of a server that only a person can mend. */
+  /** A flag, a setting, or an answer of a server that only a person can fix. */
   misconfigured: 2,
   /** Ended by a second signal, without waiting. */
   interrupted: INTERRUPTED,

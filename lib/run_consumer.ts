@@ -105,7 +105,7 @@ export async function runConsumer(
     migrations,
     troubles,
     missing: flags.untilEnd ? "fails" : "waits",
-    // That a server does not answer the site knows by itself.
+    // That a server does not answer the site knows on its own.
     onWait: (error) => {
       const isKnown = error === undefined || error instanceof NoAnswerError;
       site?.observer.noticed("start", isKnown ? undefined : describeError(error));

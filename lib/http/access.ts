@@ -12,7 +12,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { HttpError, type HttpHandler } from "./exchange.ts";
 
 /**
- * Lets a question through to `handler` only with the token. Without one everybody may ask.
+ * Lets a request through to `handler` only with the token. Without one everybody may ask.
  *
  * @throws {HttpError} 401 from the handler that it makes.
  */

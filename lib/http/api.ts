@@ -46,11 +46,11 @@ const PAGE_ROWS = 50;
 const SENSOR_ID_LENGTH_MAX = 64;
 const SENSOR_TYPE_LENGTH_MAX = 64;
 
-/** A sensor that has not reported for this long is silent unless the question says otherwise. */
+/** A sensor that has not reported for this long is silent unless the request says otherwise. */
 const SILENT_AFTER_SECONDS = 60;
 
 const HISTORY_MS = 3_600_000;
-/** The longest span of one question. */
+/** The longest span of one request. */
 const SPAN_MS_MAX = 400 * 86_400_000;
 const HISTORY_POINTS = 500;
 

@@ -1,6 +1,6 @@
 /**
  * Everything that a consumer shows of itself: dashboard, read API, metrics, health. It looks from
- * beside the flow, on connections of its own.
+ * alongside the flow, on connections of its own.
  *
  * @module
  */
@@ -45,7 +45,7 @@ export interface ConsumerSiteParts {
   readonly cache: Pick<Cache, "marks"> & LastValueReader;
   /** The database, on connections that the flow does not use. */
   readonly pools: SitePools;
-  /** Is told of servers that do not answer. */
+  /** Is notified of servers that do not answer. */
   readonly troubles?: MonitorParts["troubles"];
   /** Paces everything. */
   readonly clock: Clock;
@@ -118,7 +118,7 @@ function ownOnly(cache: LastValueReader, neighbour: () => string | undefined): L
   };
 }
 
-/** Opens the connections of readers. Nothing connects before the first question. */
+/** Opens the connections of readers. Nothing connects before the first request.*/
 function openSitePools(settings: Settings["postgres"]): SitePools & AsyncDisposable {
   const monitor = openReaderPool(settings, 1);
   const readers = openReaderPool(settings, READER_CONNECTIONS);

@@ -1,10 +1,10 @@
 /**
- * A question and an answer of HTTP, without the sockets: what the handlers see.
+ * A request and an answer of HTTP, without the sockets: what the handlers see.
  *
  * @module
  */
 
-/** A question. It has no body: the server reads none. */
+/** A request. It has no body: the server reads none. */
 export interface HttpRequest {
   /** `GET`; of a `HEAD` the edge drops the answer's body. */
   readonly path: string;
@@ -29,7 +29,7 @@ export interface HttpAnswer {
   readonly body: HttpBody;
 }
 
-/** Answers a question; undefined: not mine. It throws {@linkcode HttpError} for a refusal. */
+/** Answers a request; undefined: not mine. It throws {@linkcode HttpError} for a refusal. */
 export type HttpHandler = (request: HttpRequest) => Promise<HttpAnswer | undefined>;
 
 /** A refusal with its status and a sentence for the client; never anything of the inside. */

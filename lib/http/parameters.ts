@@ -6,7 +6,7 @@
  */
 import { HttpError } from "./exchange.ts";
 
-/** The parameters of one question. */
+/** The parameters of one request. */
 export class Parameters {
   readonly #query: URLSearchParams;
 

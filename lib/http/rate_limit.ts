@@ -1,14 +1,14 @@
 /**
- * A bound on how many questions one address may ask.
+ * A bound on how many requests one address may ask.
  *
  * @module
  */
 import type { Clock } from "../clock.ts";
 
-/** Questions per second in the long run. */
+/** Requests per second in the long run. */
 const PER_SECOND = 50;
 
-/** Questions at once: a page with all its parts, reloaded by several people at one address. */
+/** Requests at once: a page with all its parts, reloaded by several people at one address. */
 export const BURST_MAX = 300;
 
 /** Addresses remembered; when there are more, all are forgotten. */

@@ -22,7 +22,7 @@ export interface HostNames {
 }
 
 /**
- * Makes the check of a question's `Host` headers, all of them as they came. Ports are not looked at: a
+ * Makes the check of a request's `Host` headers, all of them as they came. Ports are not looked at: a
  * container's are mapped, and a wrong one proves nothing. No other header is believed.
  *
  * @throws {HttpError} 400 from the check if there is not just one, 421 if its host is not served.

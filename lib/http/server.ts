@@ -20,7 +20,7 @@ export interface HttpSettings extends HostNames {
   /** TCP port; 0 picks a free one. */
   readonly port: number;
   /**
-   * How long the headers of a question may take, and a connection may be idle, ms.
+   * How long the headers of a request may take, and a connection may be idle, ms.
    *
    * @default IDLE_MS_MAX
    */
@@ -145,7 +145,7 @@ async function respond(
 ): Promise<void> {
   const gone = new AbortController();
   response.on("close", () => gone.abort());
-  // The server's own bounds are for questions; this one is for who takes no answer.
+  // The server's own bounds are for requests; this one is for who takes no answer.
   request.socket?.setTimeout(STALL_FACTOR * context.idleMs);
   try {
     const answer = await answerTo(request, { ...context, signal: gone.signal });

@@ -1,5 +1,5 @@
 /**
- * A bound on how many questions are worked on at a time. Each begins in a turn of the event loop of its
+ * A bound on how many requests are worked on at a time. Each begins in a turn of the event loop of its
  * own, so that between two of them the flow goes on, whoever asks how much.
  *
  * @module
@@ -7,19 +7,19 @@
 import { nextTurn } from "../slices.ts";
 import { type HttpAnswer, HttpError, type HttpHandler } from "./exchange.ts";
 
-/** Questions worked on at the same time. Most of their time they wait for a server. */
+/** Requests worked on at the same time. Most of their time they wait for a server. */
 export const ACTIVE_MAX = 16;
 
-/** Questions that wait for their turn: one of each viewer, see `STREAMS_MAX`. */
+/** Requests that wait for their turn: one of each viewer, see `STREAMS_MAX`. */
 export const WAITING_MAX = 100;
 
-/** Gives questions their turns. */
+/** Gives requests their turns. */
 export class Turns {
   readonly #waiting: (() => void)[] = [];
   #active = 0;
 
   /**
-   * Makes a handler that waits for its turn with questions whose path begins so, and knows no others.
+   * Makes a handler that waits for its turn with requests whose path begins so, and knows no others.
    * A stream has had its turn when it begins.
    *
    * @throws {HttpError} 503 from the handler if too many wait already.

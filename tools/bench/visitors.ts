@@ -120,7 +120,7 @@ export function openReaders(origin: string, readers: number): Readers {
 }
 
 /**
- * Clients that begin a question, send a byte of it now and then, and connect again when they are
+ * Clients that begin a request, send a byte of it now and then, and connect again when they are
  * thrown out.
  *
  * @param clients How many at the same time.
