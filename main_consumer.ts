@@ -61,7 +61,7 @@ async function runMigrate(): Promise<void> {
   for (const name of applied) await printText(`applied ${name}`);
   const takeOver = applied.includes(TAKE_OVER_MIGRATION) && await readTakeOver(store.pool);
   if (takeOver) await printText(takeOverText(takeOver));
-  await printText(`${applied.length} applied, ${already} already there`);
+  await printText(`${applied.length} applied, ${already} already applied`);
 }
 
 async function runVerify(flags: { json?: true }): Promise<void> {

@@ -27,6 +27,7 @@ import { createProgress, type Goal, type Progress } from "./lib/producer/progres
 import { canRewrite, endLive, printText, showLive, tell } from "./lib/standard_streams.ts";
 import { SENSORS_MAX, simulate } from "./lib/producer/simulator.ts";
 import { serverTitles, TroubleLog } from "./lib/trouble_log.ts";
+import { counted } from "./lib/quantities.ts";
 
 /** kafkajs copies a batch's list once per message, so larger batches cost more than they save. */
 const BATCH_MESSAGES_MAX = 500;
@@ -214,7 +215,7 @@ function openSimulation(flags: Flags, { settings }: ProducerProgram): Source {
   try {
     const messages = simulate({ clock: systemClock, seed, salt, sensors, ratios });
     return {
-      name: `${sensors} simulated sensors`,
+      name: counted(sensors, "simulated sensor"),
       messages,
       refused: () => 0,
       isEnded: () => false,

@@ -5,6 +5,7 @@
  */
 import type { Clock } from "./clock.ts";
 import { withTimeLimit } from "./time_limit.ts";
+import { counted } from "./quantities.ts";
 
 /**
  * Writes some of the bytes and resolves with how many. It rejects with the system's code:
@@ -72,7 +73,8 @@ interface Entry {
  */
 export class LineQueue {
   /** Makes the line that tells how many were lost. */
-  lostLine: (lines: number) => string = (lines) => `${lines} lines could not be written\n`;
+  lostLine: (lines: number) => string = (lines) =>
+    `${counted(lines, "line")} could not be written\n`;
   readonly #write: WriteSome;
   readonly #clock: Clock;
   readonly #waiting: Entry[] = [];

@@ -28,6 +28,7 @@ import type { Cache } from "./redis/cache.ts";
 import { openCache, type RedisCache } from "./redis/client.ts";
 import { BatchSpans } from "./traces.ts";
 import { serverTitles, TroubleLog } from "./trouble_log.ts";
+import { counted } from "./quantities.ts";
 
 /** How long a stuck consumer may take to close its connections, ms. */
 const CLOSE_STUCK_MS = 3_000;
@@ -178,7 +179,9 @@ async function requireMigrated(store: PostgresStore, migrations: string): Promis
   const pending = await pendingMigrations(store.pool, await loadMigrations(migrations));
   if (pending.length === 0) return;
   throw new MissingError(
-    `Cannot use the database: ${pending.length} migrations are pending; run: deno task migrate`,
+    `Cannot use the database: ${
+      counted(pending.length, "migration is", "migrations are")
+    } pending; run: deno task migrate`,
   );
 }
 

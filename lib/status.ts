@@ -8,6 +8,7 @@ import type { Clock } from "./clock.ts";
 import type { GroupMember } from "./kafka/group_member.ts";
 import { type HeldBack, heldBackText, isOffline, type TopicIdentity } from "./kafka/message.ts";
 import { type LedgerLine, linesOf, type Store } from "./postgres/store.ts";
+import { counted } from "./quantities.ts";
 import { table } from "./table.ts";
 
 /** One partition, as the brokers and the ledger see it. */
@@ -164,7 +165,7 @@ function sum(numbers: readonly number[]): number {
 function lagText({ lagMessages, partitions }: Status): string {
   if (partitions.every((one) => one.lagMessages === null)) return "not known";
   const known = knownLag(partitions);
-  const text = `${known.lagMessages} messages, ${known.lagSeconds} s`;
+  const text = `${counted(known.lagMessages, "message")}, ${known.lagSeconds} s`;
   return lagMessages === null ? `at least ${text}` : text;
 }
 

@@ -196,7 +196,7 @@ Deno.test("kafkaFindings() judges the group and the lag", async (t) => {
     ["more members than partitions", { group: { sight: sightOf(5) } }, ledger, [
       "group",
       "warning",
-      /5 members and 2 partitions: 3 have no work/,
+      /5 members and 2 partitions: 3 without work/,
     ]],
     ["a stranger", { group: { sight: WITH_STRANGER } }, ledger, [
       "group",

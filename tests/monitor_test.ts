@@ -476,7 +476,7 @@ Deno.test("liveStatus() says in words how the flow is", async (t) => {
   });
   await t.step("degraded: many messages are not valid readings", () => {
     statistics.flooded({ deadLetters: 700, messages: 1_000, reasons: [["json", 650], ["id", 50]] });
-    says("degraded", /Of the last 1000 messages, 700 are not valid readings: json 650, id 50\./);
+    says("degraded", /Of the last 1,000 messages, 700 are not valid readings: json 650, id 50\./);
     statistics.flooded(undefined);
     says("idle", /Up to date/);
   });

@@ -243,7 +243,7 @@ Deno.test("parseAge() takes days, hours, minutes and seconds", () => {
 
 Deno.test("retainText() says what stays", () => {
   const summary = { readings: 1, deadLetters: 2, deadLettersOpen: 3, isComplete: false };
-  assert.match(retainText(summary, "delete"), /^deleted 1 readings and 2 dead letters\n3 old dead/);
+  assert.match(retainText(summary, "delete"), /^deleted 1 reading and 2 dead letters\n3 old dead/);
   assert.match(retainText(summary, "delete"), /stopped before the end/);
   assert.match(retainText(summary, "count"), /^would delete/);
 });

@@ -56,7 +56,7 @@ const ROW_OF_NO_PARTITION = `
 const DAMAGES: readonly [name: string, sql: string, problems: readonly RegExp[]][] = [
   ["nothing", "SELECT 1", []],
   ["a row gone", "DELETE FROM sensor_events WHERE kafka_partition = 1", [
-    /^partition 1: the ledger inserted 1 rows, sensor_events holds 0$/,
+    /^partition 1: the ledger inserted 1 row, sensor_events holds 0$/,
   ]],
   ["a row too many", STRAY_ROW, [/^partition 7: the ledger inserted 0 rows, .* holds 1$/]],
   ["a dead letter gone", "DELETE FROM dead_letters WHERE kafka_offset = 14", [
@@ -94,7 +94,7 @@ const DAMAGES: readonly [name: string, sql: string, problems: readonly RegExp[]]
     /^dead_letters holds messages of a partition that is not in the ledger: cluster-A readings/,
   ]],
   ["a sum that is wrong", BREAK_SUM, [
-    /partition 1: the ledger passed 1 offsets but accounts for 2$/,
+    /partition 1: the ledger passed 1 offset but accounts for 2$/,
   ]],
 ];
 

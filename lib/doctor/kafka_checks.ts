@@ -19,6 +19,7 @@ import { ageText } from "../operations/retain.ts";
 import { type LedgerLine, linesOf } from "../postgres/store.ts";
 import type { Settings } from "../settings/table.ts";
 import { type Finding, findingsOf } from "./finding.ts";
+import { counted } from "../quantities.ts";
 
 /** Settings that the topic is compared with. */
 export type KafkaCheckSettings =
@@ -88,7 +89,10 @@ function partitions({ partitions }: TopicFacts): Finding {
     );
   }
   const count = partitions.length;
-  return kafka.ok("partitions", `${count}, so at most ${count} consumers share the work`);
+  return kafka.ok(
+    "partitions",
+    `${count}, so at most ${counted(count, "consumer shares", "consumers share")} the work`,
+  );
 }
 
 /** Offsets come from the leaders, over the addresses that the brokers advertise. */
@@ -139,7 +143,9 @@ function replication({ partitions, settings }: TopicFacts, brokers: number): Fin
     ? NaN
     : Number(settings.get("min.insync.replicas") ?? NaN);
   const told = Number.isNaN(minInSync) ? "unknown" : minInSync;
-  const text = `${copies} copies, ${inSync} in sync, min.insync.replicas ${told}`;
+  const text = `${
+    counted(copies, "copy", "copies")
+  }, ${inSync} in sync, min.insync.replicas ${told}`;
   // A topic with fewer copies than that is written to when all of them are in sync.
   if (inSync < Math.min(minInSync, copies)) {
     return kafka.failure(
@@ -331,7 +337,7 @@ function members(group: GroupFacts, topic: Answer<TopicFacts>, groupId: string):
   if (!isSettled) {
     return kafka.warning(
       "group",
-      `${members} members, rebalancing (${state})`,
+      `${counted(members, "member")}, rebalancing (${state})`,
       "Try again in a few seconds; if it stays like this, members keep joining and leaving: see their logs.",
     );
   }
@@ -339,13 +345,14 @@ function members(group: GroupFacts, topic: Answer<TopicFacts>, groupId: string):
   if (members > partitions) {
     return kafka.warning(
       "group",
-      `${members} members and ${partitions} partitions: ${members - partitions} have no work`,
+      `${counted(members, "member")} and ${counted(partitions, "partition")}: ` +
+        `${members - partitions} without work`,
       "Run fewer consumers, or give the topic more partitions.",
     );
   }
   return kafka.ok(
     "group",
-    members === 0 ? "no consumer is running" : `${members} members, ${state}`,
+    members === 0 ? "no consumer is running" : `${counted(members, "member")}, ${state}`,
   );
 }
 
@@ -389,7 +396,9 @@ function lag(
   if (lost > 0) {
     return kafka.failure(
       "lag",
-      `the topic has deleted ${lost} messages that were not stored; the ledger will count a gap`,
+      `the topic has deleted ${
+        counted(lost, "message that was", "messages that were")
+      } not stored; the ledger will count a gap`,
       "Raise retention.ms, and run enough consumers.",
     );
   }
@@ -404,10 +413,15 @@ function lag(
   if (aging.length > 0) {
     return kafka.warning(
       "lag",
-      `${waiting} messages are waiting, in partitions ${aging.join(", ")} for more than half of ` +
+      `${counted(waiting, "message is", "messages are")} waiting, in partitions ${
+        aging.join(", ")
+      } for more than half of ` +
         "retention.ms: they will be deleted soon",
       "Start consumers, or raise retention.ms.",
     );
   }
-  return kafka.ok("lag", `${waiting} messages are waiting, by the ledger`);
+  return kafka.ok(
+    "lag",
+    `${counted(waiting, "message is", "messages are")} waiting, by the ledger`,
+  );
 }

@@ -9,6 +9,7 @@ import { REFUSED_CURE } from "../redis/redis_fault.ts";
 import type { Settings } from "../settings/table.ts";
 import { bytesText } from "./bytes_text.ts";
 import { type Finding, findingsOf } from "./finding.ts";
+import { counted } from "../quantities.ts";
 
 const redis = findingsOf("redis");
 
@@ -97,7 +98,7 @@ function eviction({ evictionPolicy: policy, memoryBytesMax, evictedKeys }: Redis
   }
   return redis.failure(
     "eviction",
-    `maxmemory-policy ${policy}: when full, ${drops}; ${evictedKeys} keys so far`,
+    `maxmemory-policy ${policy}: when full, ${drops}; ${counted(evictedKeys, "key")} so far`,
     `${cure} Then run: deno task rebuild-last`,
   );
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { counted } from "../quantities.ts";
 
 /**
  * Headers of a message, in the order of their first appearance. A header that appears more than
@@ -101,7 +102,9 @@ export interface HeldBack {
 
 /** In words: which messages wait, behind what. */
 export function heldBackText(partition: number, { offset, messages }: HeldBack): string {
-  return `partition ${partition}: ${messages} messages wait behind a transaction that has been open since ` +
+  return `partition ${partition}: ${
+    counted(messages, "message waits", "messages wait")
+  } behind a transaction that has been open since ` +
     `offset ${offset}`;
 }
 

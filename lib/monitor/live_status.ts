@@ -14,6 +14,7 @@ import { etaSeconds, type RatePoint, type TopicRates } from "./lag.ts";
 import type { Monitor, SeenHeldBack } from "./monitor.ts";
 import { isThere, type ServerStatus } from "./servers.ts";
 import type { FlowStatistics, FlowTotals, Notice, Trouble } from "./statistics.ts";
+import { counted } from "../quantities.ts";
 
 /** The state of the flow in a word. */
 export type FlowState =
@@ -373,10 +374,8 @@ function summaryOf(
     return { state: "empty", text: "No messages yet." };
   }
   if ((lag.seconds ?? 0) > BEHIND_SECONDS) {
-    return {
-      state: "behind",
-      text: `Catching up: ${lag.messages} messages are waiting.${storing}`,
-    };
+    const waiting = counted(lag.messages ?? 0, "message is", "messages are");
+    return { state: "behind", text: `Catching up: ${waiting} waiting.${storing}` };
   }
   if (storing === "") return { state: "working", text: "Up to date." };
   return status.rates?.storedPerSecond === 0
@@ -432,7 +431,9 @@ function floodText(
   { openDeadLetters, nowMs }: Omit<LiveStatus, "summary">,
 ): string {
   const named = reasons.map(([reason, count]) => `${reason} ${count}`).join(", ");
-  const head = `Of the last ${messages} messages, ${deadLetters} are not valid readings: ${named}.`;
+  const head = `Of the last ${
+    counted(messages, "message")
+  }, ${deadLetters} are not valid readings: ${named}.`;
   if (openDeadLetters === null || !isFresh(openDeadLetters, nowMs)) {
     return `${head} They are kept as dead letters.`;
   }

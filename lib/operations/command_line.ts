@@ -50,6 +50,7 @@ import {
 import { deadLetterPages, replayDeadLetter, type ReplayOutcome } from "./replay.ts";
 import { BATCH_ROWS_MAX, parseAge, retain, retainText } from "./retain.ts";
 import { isMove, parseRewindTarget, planRewind, rewind, rewindText } from "./rewind.ts";
+import { counted } from "../quantities.ts";
 
 /** How a command reaches the servers. */
 export interface Opening {
@@ -306,7 +307,9 @@ async function runRewind(
   await printText(rewindText(plan, outputColumns()));
   const moves = plan.steps.filter(isMove).length;
   if (moves === 0) await printText("nothing to rewind");
-  else await printText(flags.dryRun ? "nothing was changed" : `rewound ${moves} partitions`);
+  else {await printText(
+      flags.dryRun ? "nothing was changed" : `rewound ${counted(moves, "partition")}`,
+    );}
 }
 
 /** Kafka numbers partitions with 31 bits. */
@@ -320,15 +323,22 @@ async function runRebuildLast(opening: Opening): Promise<void> {
   await cache.connected();
   const progress = openProgress(program);
   const repaired = await repairLastValues(
-    { store, cache, clock: systemClock, onProgress: (count) => progress.show(`${count} sensors`) },
+    {
+      store,
+      cache,
+      clock: systemClock,
+      onProgress: (count) => progress.show(counted(count, "sensor")),
+    },
     { dataSetId: await store.dataSetId() },
     signal,
   );
   await progress.clear();
   if (repaired.kind === "foreign") throw neighbourError(repaired);
   const { sensors } = repaired;
-  if (signal.aborted) return fail(`Stopped after ${sensors} sensors; run it again for the rest`);
-  await printText(`checked the last values of ${sensors} sensors`);
+  if (signal.aborted) {
+    return fail(`Stopped after ${counted(sensors, "sensor")}; run it again for the rest`);
+  }
+  await printText(`checked the last values of ${counted(sensors, "sensor")}`);
 }
 
 function neighbourError({ dataSetId, leaseMs }: Extract<Repaired, { kind: "foreign" }>): Error {
@@ -368,7 +378,9 @@ async function runRetain(
     mode,
     signal: program.signal,
     onProgress: ({ readings, deadLetters, percent }) =>
-      progress.show(`${percent} %: ${readings} readings, ${deadLetters} dead letters`),
+      progress.show(
+        `${percent} %: ${counted(readings, "reading")}, ${counted(deadLetters, "dead letter")}`,
+      ),
   });
   await progress.clear();
   if (flags.json) await printJson(summary);

@@ -20,6 +20,7 @@ import {
   deleteOldReadings,
   momentAgo,
 } from "../postgres/retention.ts";
+import { counted } from "../quantities.ts";
 
 /** Blocks that one batch may look at: 32 MiB, a fraction of a second. */
 export const BATCH_BLOCKS = 4_096;
@@ -196,9 +197,12 @@ export function retainText(summary: RetainSummary, mode: RetainOptions["mode"]):
   const { readings, deadLetters, deadLettersOpen, isComplete } = summary;
   const verb = mode === "count" ? "would delete" : "deleted";
   return [
-    `${verb} ${readings} readings and ${deadLetters} dead letters`,
+    `${verb} ${counted(readings, "reading")} and ${counted(deadLetters, "dead letter")}`,
     ...(deadLettersOpen === 0 ? [] : [
-      `${deadLettersOpen} old dead letters are still open and were kept: replay or discard them`,
+      `${
+        counted(deadLettersOpen, "old dead letter is", "old dead letters are")
+      } still open and kept: ` +
+      "replay or discard them",
     ]),
     ...(isComplete ? [] : ["stopped before the end; run it again for the rest"]),
   ].join("\n");

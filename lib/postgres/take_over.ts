@@ -4,6 +4,7 @@
  * @module
  */
 import type { SqlPool } from "./pool.ts";
+import { counted, grouped } from "../quantities.ts";
 
 /** The migration that does it. */
 export const TAKE_OVER_MIGRATION = "007_take_over.sql";
@@ -47,7 +48,9 @@ export function takeOverText(report: TakeOverReport): string {
   const { originalRows, takenRows, rejectedRows } = report;
   const rejected = [...rejectedRows].map(([reason, rows]) => `  ${rows}: ${reason}`);
   return [
-    `took over ${takenRows} of ${originalRows} rows of the earlier sensor_events, which is now ` +
+    `took over ${grouped(takenRows)} of ${
+      counted(originalRows, "row")
+    } of the earlier sensor_events, which is now ` +
     "sensor_events_original",
     ...(rejected.length === 0 ? [] : [
       `kept aside in take_over_rejected, ${originalRows - takenRows} in all:`,

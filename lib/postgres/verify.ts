@@ -8,6 +8,7 @@ import { ledgerLineOf, SELECT_LEDGER } from "./client.ts";
 import type { SqlPool, SqlRow, SqlSession } from "./pool.ts";
 import type { LedgerLine } from "./store.ts";
 import { table } from "../table.ts";
+import { counted } from "../quantities.ts";
 
 /** One line of the ledger. Offsets are texts, for JSON readers whose numbers are narrower. */
 export interface VerifiedPartition {
@@ -207,7 +208,7 @@ function sumProblems(line: LedgerLine): readonly string[] {
   const accounted = line.inserted + line.duplicates + line.deadLetters + line.skipped + line.gaps;
   if (passed === accounted) return [];
   return [
-    `${nameOf(line)}: the ledger passed ${passed} offsets but accounts for ${accounted}`,
+    `${nameOf(line)}: the ledger passed ${counted(passed, "offset")} but accounts for ${accounted}`,
   ];
 }
 
@@ -226,7 +227,7 @@ function rowProblems({ lines, rows }: Counts): readonly string[] {
     const corrections = added + deleted === 0 ? "" : `${added} were added, ${deleted} deleted, `;
     return [
       `${partition === null ? "rows of no partition" : `partition ${partition}`}: ` +
-      `the ledger inserted ${expected} rows, ${corrections}sensor_events holds ${found}`,
+      `the ledger inserted ${counted(expected, "row")}, ${corrections}sensor_events holds ${found}`,
     ];
   });
 }
@@ -245,7 +246,7 @@ function deadLetterProblems({ lines, deadLetters }: Counts): readonly string[] {
     const matches = line.rewound === 0 ? kept === line.deadLetters : kept <= line.deadLetters;
     if (matches) return [];
     return [
-      `${nameOf(line)}: the ledger counts ${line.deadLetters} dead letters, ` +
+      `${nameOf(line)}: the ledger counts ${counted(line.deadLetters, "dead letter")}, ` +
       `${deleted === 0 ? "" : `${deleted} were deleted, `}dead_letters holds ${found}`,
     ];
   });
@@ -288,8 +289,8 @@ export function verifyText(report: VerifyReport, columns?: number): string {
     String(one.rewound),
   ]);
   const verdict = report.ok
-    ? `ok: every offset is accounted for, and the table holds ${report.rows} rows`
-    : `NOT ok: ${report.problems.length} problems`;
+    ? `ok: every offset is accounted for, and the table holds ${counted(report.rows, "row")}`
+    : `NOT ok: ${counted(report.problems.length, "problem")}`;
   return [
     ...table(head, rows, { columns }),
     "",

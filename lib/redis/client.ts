@@ -51,6 +51,7 @@ import {
   REMEMBER_SCRIPT,
   scriptName,
 } from "./scripts.ts";
+import { counted } from "../quantities.ts";
 
 /** Where Redis is. */
 export interface RedisSettings extends TlsSettings, AddressSettings {
@@ -157,7 +158,7 @@ export class RedisCache implements Cache, LastValueReader {
     if (ids.length === 0) return [];
     const command = ["MGET"];
     for (const id of ids) command.push(this.#key(MARK_PREFIX + id));
-    return await this.#call<(string | null)[]>(`look up ${ids.length} marks`, command);
+    return await this.#call<(string | null)[]>(`look up ${counted(ids.length, "mark")}`, command);
   }
 
   /** Writes marks and newer last values, see {@linkcode Cache.remember}. */
@@ -165,7 +166,9 @@ export class RedisCache implements Cache, LastValueReader {
     marks: readonly Mark[],
     { dataSetId, values }: OwnLastValues,
   ): Promise<Remembered> {
-    const action = `remember ${marks.length} marks and ${values.length} last values`;
+    const action = `remember ${counted(marks.length, "mark")} and ${
+      counted(values.length, "last value")
+    }`;
     const [lastValues, ...refusedKeys] = await this.#run<
       [Remembered["lastValues"], ...string[]]
     >(action, REMEMBER_SCRIPT, [
@@ -214,7 +217,7 @@ export class RedisCache implements Cache, LastValueReader {
   async lastTexts(sensorIds: readonly string[]): Promise<readonly (string | null)[]> {
     if (sensorIds.length === 0) return [];
     const keys = sensorIds.map((id) => this.#key(LAST_PREFIX + id));
-    return await this.#call(`read ${keys.length} last values`, ["MGET", ...keys]);
+    return await this.#call(`read ${counted(keys.length, "last value")}`, ["MGET", ...keys]);
   }
 
   /** What the server says about itself, after a look-up and a script that change nothing. */
