@@ -118,7 +118,7 @@ function ownOnly(cache: LastValueReader, neighbour: () => string | undefined): L
   };
 }
 
-/** Opens the connections of readers. Nothing connects before the first request.*/
+/** Opens the connections of readers. Nothing connects before the first request. */
 function openSitePools(settings: Settings["postgres"]): SitePools & AsyncDisposable {
   const monitor = openReaderPool(settings, 1);
   const readers = openReaderPool(settings, READER_CONNECTIONS);
