@@ -14,10 +14,13 @@ export type Obstacle =
   | "no way"
   | "silent"
   | "no socket"
-  | "dropped";
+  | "dropped"
+  | "dropped before TLS";
 
 /** By the code of the operating system, which also stands in the text where a library kept it alone. */
 const OBSTACLES: readonly (readonly [pattern: RegExp, obstacle: Obstacle])[] = [
+  // Node gives it a code of a lost connection.
+  [/before secure TLS connection was established/i, "dropped before TLS"],
   // Before the others: their codes stand together in one text.
   [/\b(EACCES|EPERM|ENOENT)\b/, "no socket"],
   [/\bECONNREFUSED\b/, "refused"],
@@ -46,6 +49,7 @@ const CAUSES: Readonly<Record<Obstacle, string>> = {
   silent: "no answer in time",
   "no socket": "there is no socket that this program may use",
   dropped: "it closed the connection",
+  "dropped before TLS": "it closed the connection before a secure TLS connection was established",
 };
 
 /** The same of a server that was there a moment ago, behind its name. */

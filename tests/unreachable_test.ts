@@ -41,6 +41,14 @@ Deno.test("connectionCause() says in a few words what stopped us", async (t) => 
     ["hung up", new Error("Connection terminated unexpectedly"), "it closed the connection"],
     ["hung up on Redis", new Error("Socket closed unexpectedly"), "it closed the connection"],
     ["reset", away("ECONNRESET"), "it closed the connection"],
+    [
+      "no TLS there",
+      away(
+        "ECONNRESET",
+        "Client network socket disconnected before secure TLS connection was established",
+      ),
+      "it closed the connection before a secure TLS connection was established",
+    ],
     ["no socket", away("ENOENT"), "there is no socket that this program may use"],
     ["a socket of others", away("EACCES"), "there is no socket that this program may use"],
     ["who knows", new Error("the moon is full"), undefined],

@@ -26,6 +26,7 @@ function cureOf(obstacle: Obstacle): string {
     case "no socket":
       return "Start the server, or correct the address.";
     case "dropped":
+    case "dropped before TLS":
       return "Look at its log, and check the address, and whether it expects TLS.";
   }
 }
