@@ -22,6 +22,7 @@ const WRONG: readonly (readonly [program: string, args: string, text: RegExp])[]
   ["tools/demo.ts", "--rate", /argument missing/],
   ["tools/bench.ts", "--only speed", /It must be one of drain, /],
   ["tools/compile.ts", "--chekc", /Did you mean --check\?/],
+  ["tools/images.ts", "--push", /unknown option .--push./],
   ["tools/permissions.ts", "", /missing required argument 'set'/],
   ["tools/permissions.ts", "all", /Allowed choices are produce, consume/],
   ["tools/generate.ts", "README.md", /too many arguments/],

@@ -4,9 +4,11 @@
  * @module
  */
 import { join } from "node:path";
+import { Command } from "commander";
+import { runCommandLine } from "../lib/command_line.ts";
 import { ConfigurationError, describeError } from "../lib/errors.ts";
-import { EXIT, VERSION } from "../lib/program.ts";
-import { writeError } from "../lib/standard_streams.ts";
+import { VERSION } from "../lib/program.ts";
+import { tell } from "../lib/standard_streams.ts";
 
 /** The programs, each of which is a target of the Dockerfile. */
 export const IMAGE_PROGRAMS = ["producer", "consumer"] as const;
@@ -105,13 +107,13 @@ async function buildAll(): Promise<void> {
   const source = await gitRemote();
   for (const program of IMAGE_PROGRAMS) {
     const name = `sensor-ledger-${program}`;
-    writeError(`building ${name} with ${builder.name}\n`);
+    tell(`building ${name} with ${builder.name}`);
     const names = [name, `${name}:${VERSION}`];
     const [path, ...args] = buildCommand(builder, { program, names, source });
     const { code } = await new Deno.Command(path!, { args, stdin: "null" }).spawn().status;
     if (code !== 0) throw new Error(`Cannot build ${name}: ${builder.name} ended with ${code}`);
   }
-  writeError(`made sensor-ledger-{producer,consumer}:${VERSION} with ${builder.name}\n`);
+  tell(`made sensor-ledger-{producer,consumer}:${VERSION} with ${builder.name}`);
 }
 
 async function gitRemote(): Promise<string | undefined> {
@@ -121,10 +123,9 @@ async function gitRemote(): Promise<string | undefined> {
 }
 
 if (import.meta.main) {
-  try {
-    await buildAll();
-  } catch (error) {
-    writeError(`${describeError(error)}\n`);
-    Deno.exitCode = error instanceof ConfigurationError ? EXIT.misconfigured : EXIT.failed;
-  }
+  await runCommandLine(
+    new Command("images")
+      .description("Build both images with Docker, Podman or Buildah.")
+      .action(buildAll),
+  );
 }
