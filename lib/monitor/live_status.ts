@@ -252,7 +252,6 @@ function lagOf(
 ): LiveStatus["lag"] {
   let [messages, seconds, measuredAtMs] = [0, 0, Infinity];
   for (const each of partitions) {
-    if (each.lagMessages === null) measuredAtMs = -Infinity;
     messages += each.lagMessages ?? 0;
     seconds = Math.max(seconds, each.lagSeconds ?? 0);
     measuredAtMs = Math.min(measuredAtMs, each.measuredAtMs ?? -Infinity);
