@@ -310,9 +310,10 @@ function showHeldBack(partitions) {
         update: ({ partition, heldBack: { messages, offset, sinceMs, measuredAtMs } }) => {
           const age = ageOf(measuredAtMs);
           showAge(item, age);
+          const held = messages === 1 ? "1 message waits" : `${count(messages)} messages wait`;
           const text =
-            `Partition ${partition}: ${count(messages)} wait behind a transaction that ` +
-            `begins at offset ${count(offset)}, open since ${timeText(sinceMs)} or earlier`;
+            `Partition ${partition}: ${held} behind a transaction that begins at offset ` +
+            `${count(offset)}, open since ${timeText(sinceMs)} or earlier`;
           setText(item, age.text === "" ? text : `${text}, ${age.text}`);
         },
       };

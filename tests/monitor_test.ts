@@ -11,7 +11,7 @@ import {
   type LiveStatus,
   liveStatus,
 } from "../lib/monitor/live_status.ts";
-import { Monitor, type SeenHeldBack } from "../lib/monitor/monitor.ts";
+import { Monitor, type MonitorParts, type SeenHeldBack } from "../lib/monitor/monitor.ts";
 import { Servers } from "../lib/monitor/servers.ts";
 import { FlowStatistics } from "../lib/monitor/statistics.ts";
 import type { BatchReport } from "../lib/consumer/observer.ts";
@@ -364,7 +364,7 @@ class Watched {
   readonly cache = new MemoryCache({ clock: this.clock, ttlSeconds: 60 });
   readonly breakers = { read: this.#breaker(), write: this.#breaker() };
   readonly statistics = new FlowStatistics({ clock: this.clock });
-  readonly monitor = new Monitor({
+  readonly parts: MonitorParts = {
     member: this.kafka.member("g"),
     tables: {
       ledger: () => this.store.readLedger(),
@@ -374,7 +374,8 @@ class Watched {
     breakers: this.breakers,
     statistics: this.statistics,
     clock: this.clock,
-  });
+  };
+  readonly monitor = new Monitor(this.parts);
   readonly #stop = new AbortController();
   readonly #running = this.monitor.run(this.#stop.signal);
 
@@ -517,6 +518,19 @@ Deno.test("liveStatus() says in words how the flow is", async (t) => {
     store.failNext("readLedger", new NoAnswerError("refused"));
     await watched.seconds(1);
     says("waiting", /PostgreSQL does not answer/);
+  });
+});
+
+Deno.test("liveStatus() says at a start what the other server does", async () => {
+  await using watched = new Watched();
+  const monitor = new Monitor(watched.parts);
+  monitor.servers.answered("postgres", undefined);
+  monitor.servers.failed("postgres", new NoAnswerError("refused"));
+  const { summary } = liveStatus({ ...watched, monitor });
+  assert.deepEqual(summary, {
+    state: "starting",
+    text: "Starting: waiting for the first answer of Kafka: not asked yet. " +
+      "PostgreSQL does not answer.",
   });
 });
 

@@ -395,9 +395,13 @@ function absenceOf(
   const both = [["PostgreSQL", postgres], ["Kafka", kafka]] as const;
   const awaited = both.filter(([, { state }]) => state === "never_reached")
     .map(([title, { detail }]) => `waiting for the first answer of ${title}: ${detail}`);
-  if (awaited.length > 0) return { state: "starting", text: `Starting: ${awaited.join("; ")}.` };
-  const texts = both.filter(([, server]) => !isThere(server))
+  const texts = both
+    .filter(([, server]) => !isThere(server) && server.state !== "never_reached")
     .map(([title, server]) => absenceText(title, server));
+  if (awaited.length > 0) {
+    const text = [`Starting: ${awaited.join("; ")}.`, ...texts].join(" ");
+    return { state: "starting", text };
+  }
   if (texts.length === 0) return undefined;
   texts.push(isThere(kafka) ? "Messages wait in Kafka." : "Nobody knows how many messages wait.");
   return { state: "waiting", text: texts.join(" ") };
