@@ -523,6 +523,7 @@ Deno.test("liveStatus() says in words how the flow is", async (t) => {
 
 Deno.test("liveStatus() says at a start what the other server does", async () => {
   await using watched = new Watched();
+  await watched.seconds(1);
   const monitor = new Monitor(watched.parts);
   monitor.servers.answered("postgres", undefined);
   monitor.servers.failed("postgres", new NoAnswerError("refused"));
