@@ -58,14 +58,19 @@ function isHeld() {
 async function refresh() {
   asking.abort();
   asking = new AbortController();
+  const isSame = isHeld();
   const query = new URLSearchParams({
     limit: PAGE_LETTERS,
-    before: isHeld() ? String(BigInt(firstId) + 1n) : before,
+    before: isSame ? String(BigInt(firstId) + 1n) : before,
     reason: byId("letter-reason").value,
     state: byId("letter-state").value,
   });
   // What cannot be read now is read later; the list gets old meanwhile.
-  await getJson(`/api/dead-letters?${query}`, asking.signal).then(show, () => {});
+  const page = await getJson(`/api/dead-letters?${query}`, asking.signal).catch(() => undefined);
+  if (page === undefined) return;
+  // Somebody has come to a letter meanwhile, which may not be among these.
+  if (isHeld() && !isSame) return refresh();
+  show(page);
 }
 
 function show({ deadLetters, next, reasons, nowMs }) {
