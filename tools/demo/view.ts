@@ -5,6 +5,7 @@
  * @module
  */
 import type { Clock } from "../../lib/clock.ts";
+import { durationText, grouped } from "../../lib/quantities.ts";
 import { endLive, errorColumns, print, showLive } from "../../lib/standard_streams.ts";
 import { columnsOf } from "../../lib/text_columns.ts";
 
@@ -77,15 +78,4 @@ export function sumsLine(sums: Sums, columns = Infinity): string {
     `${start}   ${grouped(duplicates)} duplicates   ${grouped(conflicts + broken)} set aside`,
   ];
   return forms.find((form) => columnsOf(form) <= columns) ?? start;
-}
-
-/** 75 as 1 min 15 s. */
-function durationText(seconds: number): string {
-  const [hours, minutes] = [Math.floor(seconds / 3_600), Math.floor(seconds / 60) % 60];
-  if (hours > 0) return `${hours} h ${minutes} min`;
-  return minutes > 0 ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
-}
-
-function grouped(count: number): string {
-  return count.toLocaleString("en-US");
 }
