@@ -8,9 +8,8 @@ import { openCache, type RedisCache } from "../../lib/redis/client.ts";
 import { ours } from "../contracts/cache.ts";
 import { PrivateRedis, until } from "./private_redis.ts";
 
-function open(port: number, lines: string[] = []): RedisCache {
-  const write = (line: string): void => void lines.push(line);
-  const log = createLog({ level: "info", format: "json", write, clock: systemClock });
+function open(port: number): RedisCache {
+  const log = createLog({ level: "info", format: "json", write: () => {}, clock: systemClock });
   const settings = { host: "127.0.0.1", port, password: undefined, ttlSeconds: 60 };
   return openCache(settings, { clock: systemClock, log });
 }
