@@ -1,5 +1,5 @@
 /**
- * Which failures to connect only a person can fix: they come again however long one waits.
+ * Which failures to connect need manual correction: waiting does not help.
  *
  * @module
  */

@@ -20,7 +20,7 @@ export const EXIT = {
   ok: 0,
   /** It ran and did not succeed. */
   failed: 1,
-  /** A flag, a setting, or an answer of a server that only a person can fix. */
+  /** A wrong flag or setting, or a configuration error that needs manual correction. */
   misconfigured: 2,
   /** Ended by a second signal, without waiting. */
   interrupted: INTERRUPTED,
@@ -55,7 +55,7 @@ export interface Program<Name extends Group = BasicGroup> {
  */
 export const STOP_MARGIN_MS = 3_000;
 
-/** Whoever looks at the deadline by himself is given this long to act on it first, ms. */
+/** Code that watches the deadline itself gets this long to act on it first, ms. */
 const OVERDUE_MS = 250;
 
 /**

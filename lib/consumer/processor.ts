@@ -92,7 +92,7 @@ export interface ProcessorParts {
  *
  * @throws {TransientError} if the database is away or the outcome is unknown: place the partition
  * again, the ledger tells.
- * @throws {ConfigurationError} if only a person can help.
+ * @throws {ConfigurationError} if it needs manual correction.
  */
 export async function processBatch(batch: Batch, parts: ProcessorParts): Promise<BatchOutcome> {
   const times = new StageTimes(parts.clock);

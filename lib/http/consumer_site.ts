@@ -31,7 +31,7 @@ import { Turns } from "./turns.ts";
 
 /** Where the site is, and for whom. */
 export interface ConsumerSiteSettings extends HttpSettings {
-  /** Must be shown for everything but health; undefined: everybody may look. */
+  /** Required for every endpoint except health; undefined: no token is required. */
   readonly token?: string | undefined;
 }
 

@@ -26,7 +26,7 @@ export interface HealthAnswer {
 /** Longest wait for the answer, ms. It is less than the images give their check. */
 const ANSWER_MS_MAX = 3_000;
 
-/** Asks for `/healthz`. A program that serves nothing counts as well, because there is nobody to ask. */
+/** Asks for `/healthz`. A program that serves nothing is reported as healthy. */
 export async function checkHealth(
   { host, port }: HealthAddress,
   clock: Clock,

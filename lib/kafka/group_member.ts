@@ -88,7 +88,7 @@ export interface GroupSight {
 /**
  * One member of the group. Pausing, resuming and seeking a partition that is not assigned does
  * nothing. All questions to the brokers throw `TransientError` when the brokers are away and
- * `ConfigurationError` for what only a person can fix.
+ * `ConfigurationError` for what needs manual correction.
  */
 export interface GroupMember {
   /**

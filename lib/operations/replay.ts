@@ -110,7 +110,7 @@ export function judgeMessage(
  * ended repeats it.
  *
  * @throws {TransientError} if PostgreSQL is away; the outcome can be unknown.
- * @throws {ConfigurationError} if only a person can help.
+ * @throws {ConfigurationError} if it needs manual correction.
  */
 export async function replayDeadLetter(
   letter: KeptDeadLetter,

@@ -106,7 +106,7 @@ export interface SqlSession {
    * Runs one query.
    *
    * @throws {TransientError} if PostgreSQL is away or in trouble; the outcome can be unknown.
-   * @throws {ConfigurationError} if only a person can help.
+   * @throws {ConfigurationError} if it needs manual correction.
    * @throws {RowDataError} if PostgreSQL refused the data of some row.
    * @throws {ConflictError} from `store_batch`, see there.
    */

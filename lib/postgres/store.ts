@@ -184,7 +184,7 @@ export interface Store {
    * Stores one batch in one transaction.
    *
    * @throws {TransientError} if PostgreSQL is away or in trouble; the outcome can be unknown.
-   * @throws {ConfigurationError} if only a person can help.
+   * @throws {ConfigurationError} if it needs manual correction.
    * @throws {RowDataError} if PostgreSQL refused the data of some row; nothing was stored.
    */
   storeBatch(batch: BatchToStore): Promise<StoreOutcome>;
