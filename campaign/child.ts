@@ -6,7 +6,7 @@
  */
 const ROOT = `${import.meta.dirname}/..`;
 
-/** What a child may see of this environment: where Deno finds itself and its cache. */
+/** Where Deno finds itself and its cache. */
 const INHERITED = ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME", "TMPDIR"];
 
 /** How a child ended. */
@@ -98,7 +98,8 @@ export class Child {
   }
 }
 
-function inherited(): Record<string, string> {
+/** What a child may see of this environment: no setting comes from there. */
+export function inherited(): Record<string, string> {
   return Object.fromEntries(
     INHERITED.map((name) => [name, Deno.env.get(name) ?? ""]).filter(([, value]) => value !== ""),
   );

@@ -1,10 +1,10 @@
 /** Servers that go for 100 s while nothing comes, as the log of a consumer without pages has it. */
 import assert from "node:assert/strict";
 import { NoAnswerError } from "../lib/errors.ts";
-import { createLog } from "../lib/log.ts";
 import type { Store } from "../lib/postgres/store.ts";
 import { Breaker } from "../lib/redis/breaker.ts";
 import { TroubleLog } from "../lib/trouble_log.ts";
+import { keptLog } from "./kept_log.ts";
 import { MemoryPipeline } from "./memory_pipeline.ts";
 import { sampleText } from "./sample_message.ts";
 
@@ -49,13 +49,7 @@ Deno.test("consume() tells of a server's going, once more after a minute, and of
     await t.step(server, async () => {
       const pipeline = new MemoryPipeline(2);
       const { clock } = pipeline;
-      const lines: string[] = [];
-      const log = createLog({
-        level: "info",
-        format: "text",
-        write: (line) => lines.push(line.replace(/^\S+ /, "").trimEnd()),
-        clock,
-      });
+      const { log, lines } = keptLog(clock);
       const troubles = new TroubleLog({ clock, log });
       const breaker = (calls: string): Breaker =>
         new Breaker({

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { NoAnswerError, TransientError, UnreachableError } from "../lib/errors.ts";
-import { createLog } from "../lib/log.ts";
 import { serverTitles, TroubleLog } from "../lib/trouble_log.ts";
 import { FakeClock } from "./fake_clock.ts";
+import { keptLog } from "./kept_log.ts";
 
 const TITLES = serverTitles({
   kafka: { brokers: ["localhost:9092"] },
@@ -16,13 +16,7 @@ const REFUSED = new NoAnswerError("Cannot read the topic's offsets", {
 
 function open(): { clock: FakeClock; lines: string[]; troubles: TroubleLog } {
   const clock = new FakeClock(Date.UTC(2026, 10, 29, 12, 3, 4));
-  const lines: string[] = [];
-  const log = createLog({
-    level: "info",
-    format: "text",
-    write: (line) => lines.push(line.replace(/^\S+ /, "").trimEnd()),
-    clock,
-  });
+  const { log, lines } = keptLog(clock);
   return { clock, lines, troubles: new TroubleLog({ clock, log, titles: TITLES }) };
 }
 

@@ -1,19 +1,13 @@
 import assert from "node:assert/strict";
 import { Trouble } from "../lib/consumer/trouble.ts";
-import { createLog } from "../lib/log.ts";
 import { FakeClock } from "./fake_clock.ts";
+import { keptLog } from "./kept_log.ts";
 
 /** Without spread: the first wait is 75 ms, the longest 1.5 s. */
 function open(): { clock: FakeClock; lines: string[]; trouble: Trouble; told: string[] } {
   const clock = new FakeClock();
-  const lines: string[] = [];
   const told: string[] = [];
-  const log = createLog({
-    level: "info",
-    format: "text",
-    write: (line) => lines.push(line.replace(/^\S+ /, "").trimEnd()),
-    clock,
-  });
+  const { log, lines } = keptLog(clock);
   const observer = {
     failed: (step: string, partitions: readonly number[]) => told.push(`${step} ${partitions}`),
     wentOn: (partition: number) => told.push(`went on ${partition}`),

@@ -5,11 +5,9 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { inherited } from "../../campaign/child.ts";
 
 const ROOT = `${import.meta.dirname}/../..`;
-
-/** What a child may see of this environment: where Deno finds itself and its cache. */
-const INHERITED = ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME", "TMPDIR"];
 
 /** How often a condition is looked at, ms. */
 const POLL_MS = 25;
@@ -175,13 +173,8 @@ export function pass(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-function inherited(): Environment {
-  return Object.fromEntries(
-    INHERITED.map((name) => [name, Deno.env.get(name) ?? ""]).filter(([, value]) => value !== ""),
-  );
-}
-
-async function read(
+/** Hands over what a stream carries, as text, until it ends. */
+export async function read(
   stream: ReadableStream<Uint8Array<ArrayBuffer>>,
   take: (text: string) => void,
 ): Promise<void> {

@@ -4,7 +4,7 @@ import { findStack } from "../../tools/stack/stack.ts";
 import { signalServer } from "../../tools/stack/server.ts";
 import { Shell } from "./shell.ts";
 import { play, stackDir, stackSettings } from "./stage.ts";
-import { pass } from "./terminal.ts";
+import { pass } from "../integration/processes.ts";
 
 /** `deno task` sends Ctrl-C on as soon as it can, which is now before and now after the program's own. */
 const TIMES = 4;

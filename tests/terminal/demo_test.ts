@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { sumsLine } from "../../tools/demo/view.ts";
 import { expectClean, play } from "./stage.ts";
 import { Shell } from "./shell.ts";
-import { pass } from "./terminal.ts";
+import { pass } from "../integration/processes.ts";
 
 /** How long it runs before somebody looks again: some changes of its lines, ms. */
 const RUNS_MS = 1_500;

@@ -6,11 +6,10 @@
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { inherited } from "../../campaign/child.ts";
 import { findProgram } from "../../tools/stack/program.ts";
+import { pass, read } from "../integration/processes.ts";
 import { Screen } from "./screen.ts";
-
-/** What a command may see of this environment: where Deno finds itself and its cache. */
-const INHERITED = ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME", "TMPDIR"];
 
 /** How long a command may take to show something, or to end, ms: the machine may be busy. */
 const PATIENCE_MS = 60_000;
@@ -139,22 +138,4 @@ export class Terminal implements AsyncDisposable {
   async #order(order: unknown): Promise<void> {
     await this.#orders.write(new TextEncoder().encode(`${JSON.stringify(order)}\n`));
   }
-}
-
-/** Lets time pass. */
-export function pass(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-function inherited(): Readonly<Record<string, string>> {
-  return Object.fromEntries(
-    INHERITED.map((name) => [name, Deno.env.get(name) ?? ""]).filter(([, value]) => value !== ""),
-  );
-}
-
-async function read(
-  stream: ReadableStream<Uint8Array<ArrayBuffer>>,
-  take: (text: string) => void,
-): Promise<void> {
-  for await (const text of stream.pipeThrough(new TextDecoderStream())) take(text);
 }
