@@ -161,7 +161,7 @@ Deno.test("the demo verifies itself, and keeps its tables where it is told", asy
         assert.match(new TextDecoder().decode(stderr), /^Starting PostgreSQL in this process.*\n$/);
         assert.equal(code, 0, text);
         assert.match(text, /Dashboard: http:\/\/127\.0\.0\.1:\d+/);
-        rows.push(Number(/the table holds (\d+) rows/.exec(text)?.[1]));
+        rows.push(Number(/the table holds ([\d,]+) rows/.exec(text)?.[1]?.replaceAll(",", "")));
       });
     }
     assert.ok(rows[0]! > 0 && rows[1]! > rows[0]!, String(rows));
