@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { sampleText } from "../sample_message.ts";
-import { play, ROOT, stackDir, stackSettings } from "./stage.ts";
+import { makeShortDir, play, ROOT, stackDir, stackSettings } from "./stage.ts";
 
 /** What is typed in the place of what is written, for it would take long, or hold up the test. */
 interface Typed {
@@ -143,7 +143,7 @@ Deno.test("the commands in a terminal of 80 columns", async (t) => {
 
 /** What the commands read: a reading of a sensor of its own, and a mended one. */
 async function makeFiles(): Promise<string> {
-  const dir = await Deno.makeTempDir({ prefix: "terminal-" });
+  const dir = await makeShortDir();
   const reading = (): string =>
     sampleText({
       unique_reading_id: crypto.randomUUID(),

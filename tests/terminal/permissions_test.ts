@@ -1,7 +1,7 @@
 /** Programs that are started without a task: what they need, their permission sets allow. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { play, ROOT, stackSettings } from "./stage.ts";
+import { makeShortDir, play, ROOT, stackSettings } from "./stage.ts";
 
 /** Commands of each program, with a part of what they show. */
 const PLAYED: readonly (readonly [
@@ -33,7 +33,7 @@ Deno.test("the programs as the images start them", async (t) => {
 });
 
 Deno.test("the programs from their bundles", async (t) => {
-  const dir = await Deno.makeTempDir({ prefix: "bundles-" });
+  const dir = await makeShortDir();
   try {
     // What `deno task compile` puts into a program.
     await Deno.copyFile(join(ROOT, "deno.json"), join(dir, "deno.json"));
@@ -58,7 +58,7 @@ Deno.test("the programs from their bundles", async (t) => {
 });
 
 Deno.test("settings may name files anywhere", async (t) => {
-  const dir = await Deno.makeTempDir({ prefix: "files-" });
+  const dir = await makeShortDir();
   const { POSTGRES_PASSWORD: password = "", ...settings } = stackSettings();
   const env = { ...settings, POSTGRES_PASSWORD_FILE: join(dir, "password") };
   const verifies = async (more: Readonly<Record<string, string>>) =>

@@ -61,3 +61,8 @@ export function expectClean(terminal: Terminal): void {
   const [wrapped] = terminal.screen.wrapped.filter(isOurs);
   if (wrapped !== undefined) terminal.fail(`a line wraps: ${wrapped}`);
 }
+
+/** A directory for files that a command names: a path is never cut, so a long one would wrap. */
+export function makeShortDir(): Promise<string> {
+  return Deno.makeTempDir({ dir: "/tmp" });
+}
