@@ -77,6 +77,12 @@ export function brokenPromises(report: CampaignReport): readonly string[] {
     ...ending.lastValueProblems.map((problem) => `last value: ${problem}`),
     ...played.filter(({ failure }) => failure !== undefined)
       .map(({ name, failure }) => `not played: ${name}: ${failure}`),
+    ...played.filter(({ allMovedAtMs, failure }) =>
+      allMovedAtMs === undefined && failure === undefined
+    )
+      .map(({ name }) =>
+        `never over: ${name}: a partition did not move; nothing was played after it`
+      ),
     ...summarize(report).filter((fault) => fault.rowsAfterMs > fault.rowsWithinMs).map((fault) =>
       `too late: ${fault.name}: rows came after ${seconds(fault.rowsAfterMs)}, ` +
       `${seconds(fault.rowsWithinMs)} is promised`

@@ -69,6 +69,7 @@ Deno.test("brokenPromises() names each kind of broken promise", () => {
     [{ played: [{ ...PLAYED, failure: "no room" }] }, /^not played: .* no room/],
     [{ played: [{ ...PLAYED, rowsAfterMs: 6_000 }] }, /^too late: .* 6\.0 s, 5\.0 s/],
     [{ played: [{ ...PLAYED, rowsAfterMs: Infinity }] }, /^too late: .* never/],
+    [{ played: [{ ...PLAYED, allMovedAtMs: undefined }] }, /^never over: PostgreSQL away/],
     [{ oddEnds: [oddEnd] }, /^ended by itself: consumer-1/],
   ];
   for (const [changes, expected] of cases) {
