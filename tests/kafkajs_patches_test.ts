@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { EventEmitter } from "node:events";
 import BrokerPool from "kafkajs/src/cluster/brokerPool.js";
 import Cluster from "kafkajs/src/cluster/index.js";
 import ConsumerGroup from "kafkajs/src/consumer/consumerGroup.js";
 import MetadataResponse from "kafkajs/src/protocol/requests/metadata/v6/response.js";
+import Connection from "kafkajs/src/network/connection.js";
 import RequestQueue from "kafkajs/src/network/requestQueue/index.js";
 import manifest from "kafkajs/package.json" with { type: "json" };
 import "../lib/kafka/kafkajs_patches.ts";
@@ -38,6 +41,45 @@ Deno.test("a question that all brokers refuse ends with what they say", async (t
     }
   });
 });
+
+Deno.test("half an answer ends with its connection", async () => {
+  const nothing = (): void => {};
+  const logger = { namespace: () => logger, debug: nothing, error: nothing, warn: nothing };
+  const sockets: EventEmitter[] = [];
+  const connection = new Connection({
+    host: "localhost",
+    port: 9092,
+    logger,
+    requestTimeout: 1_000,
+    connectionTimeout: 1_000,
+    enforceRequestTimeout: false,
+    socketFactory: ({ onConnect }: { onConnect: () => void }) => {
+      const methods = { end: nothing, unref: nothing, setKeepAlive: nothing };
+      const socket = Object.assign(new EventEmitter(), methods);
+      sockets.push(socket);
+      queueMicrotask(onConnect);
+      return socket;
+    },
+  });
+  const answered: number[] = [];
+  connection.requestQueue.fulfillRequest = ({ correlationId }: { correlationId: number }) =>
+    answered.push(correlationId);
+  await connection.connect();
+  sockets[0]!.emit("data", answerTo(7).subarray(0, 6));
+  await connection.disconnect();
+  await connection.connect();
+  sockets[1]!.emit("data", answerTo(8));
+  assert.deepEqual(answered, [8]);
+  await connection.disconnect();
+});
+
+/** A length, the number of the request, and two bytes. */
+function answerTo(correlationId: number): Buffer {
+  const answer = Buffer.alloc(10);
+  answer.writeInt32BE(6, 0);
+  answer.writeInt32BE(correlationId, 4);
+  return answer;
+}
 
 Deno.test("an idle request queue arms no timer", () => {
   const nothing = (): void => {};

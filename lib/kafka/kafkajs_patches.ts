@@ -11,6 +11,7 @@ import MetadataResponse from "kafkajs/src/protocol/requests/metadata/v6/response
 import { createErrorFromCode } from "kafkajs/src/protocol/error.js";
 import FetchResponse from "kafkajs/src/protocol/requests/fetch/v11/response.js";
 import Encoder from "kafkajs/src/protocol/encoder.js";
+import Connection from "kafkajs/src/network/connection.js";
 import RequestQueue from "kafkajs/src/network/requestQueue/index.js";
 import { KafkaJSBrokerNotFound } from "kafkajs/src/errors.js";
 import { decodeFetchAnswer } from "./fetch_answer.ts";
@@ -44,6 +45,33 @@ RequestQueue.prototype.scheduleCheckPendingRequests = function (this: PatchedReq
     this.throttleCheckTimeoutId = null;
     this.checkPendingRequests();
   }, waitMs);
+};
+
+/** The part of kafkajs's connection that is touched. */
+interface PatchedConnection {
+  chunks: readonly unknown[];
+  bytesBuffered: number;
+  bytesNeeded: number;
+  isConnected(): boolean;
+  connect(): Promise<unknown>;
+}
+
+/** An answer begins with its length. */
+const LENGTH_BYTES = 4;
+
+/**
+ * The original keeps the half of an answer that came before the connection broke, and reads the
+ * answers of the next connection as its other half: none finds its request, and of this broker's
+ * partitions nothing is fetched any more.
+ */
+const originalConnect = Connection.prototype.connect;
+Connection.prototype.connect = function (this: PatchedConnection): Promise<unknown> {
+  if (!this.isConnected()) {
+    this.chunks = [];
+    this.bytesBuffered = 0;
+    this.bytesNeeded = LENGTH_BYTES;
+  }
+  return originalConnect.call(this);
 };
 
 /** The part of kafkajs's pool of brokers that the fourth correction touches. */
