@@ -39,10 +39,21 @@ import {
 
 const KIB = 1_024;
 const MIB = 1_024 * KIB;
-const CA_ABOUT = "CA certificates to trust instead of the system's";
-const CERTIFICATE_ABOUT =
-  "Client certificate for mutual TLS, followed by any intermediate certificates";
-const KEY_ABOUT = "Private key of the client certificate";
+/** The files that TLS takes, in the same words for each server. */
+function tlsFiles(server: "KAFKA" | "POSTGRES" | "REDIS"): {
+  readonly ca: ReturnType<typeof certificates>;
+  readonly certificate: ReturnType<typeof certificates>;
+  readonly key: ReturnType<typeof privateKey>;
+} {
+  return {
+    ca: certificates(`${server}_TLS_CA`, "CA certificates to trust instead of the system's"),
+    certificate: certificates(
+      `${server}_TLS_CERT`,
+      "Client certificate for mutual TLS, followed by any intermediate certificates",
+    ),
+    key: privateKey(`${server}_TLS_KEY`, "Private key of the client certificate"),
+  };
+}
 
 /** Names as SQL writes them, quoted or not. */
 const SCHEMAS =
@@ -59,9 +70,7 @@ const KAFKA = {
     "Encrypts connections to the brokers. verify-full also checks their certificates and host names",
     { values: ["disable", "verify-full"], fallback: "disable" },
   ),
-  ca: certificates("KAFKA_TLS_CA", CA_ABOUT),
-  certificate: certificates("KAFKA_TLS_CERT", CERTIFICATE_ABOUT),
-  key: privateKey("KAFKA_TLS_KEY", KEY_ABOUT),
+  ...tlsFiles("KAFKA"),
   saslMechanism: choice(
     "KAFKA_SASL_MECHANISM",
     "How to authenticate to the brokers. plain and oauthbearer send a secret: use them only with TLS",
@@ -147,9 +156,7 @@ const POSTGRES = {
     "Encrypts connections. verify-full checks the server's certificate and host name, require does not",
     { values: ["disable", "require", "verify-full"], fallback: "disable" },
   ),
-  ca: certificates("POSTGRES_TLS_CA", CA_ABOUT),
-  certificate: certificates("POSTGRES_TLS_CERT", CERTIFICATE_ABOUT),
-  key: privateKey("POSTGRES_TLS_KEY", KEY_ABOUT),
+  ...tlsFiles("POSTGRES"),
   channelBinding: choice(
     "POSTGRES_CHANNEL_BINDING",
     "require: binds the login to the encrypted connection (SCRAM-SHA-256-PLUS)",
@@ -204,9 +211,7 @@ const REDIS = {
     "Encrypts connections. verify-full checks the server's certificate and host name",
     { values: ["disable", "verify-full"], fallback: "disable" },
   ),
-  ca: certificates("REDIS_TLS_CA", CA_ABOUT),
-  certificate: certificates("REDIS_TLS_CERT", CERTIFICATE_ABOUT),
-  key: privateKey("REDIS_TLS_KEY", KEY_ABOUT),
+  ...tlsFiles("REDIS"),
   database: whole(
     "REDIS_DATABASE",
     "Database number. Each data set needs its own number or its own prefix",
