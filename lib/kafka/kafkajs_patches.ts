@@ -16,7 +16,7 @@ import RequestQueue from "kafkajs/src/network/requestQueue/index.js";
 import { KafkaJSBrokerNotFound } from "kafkajs/src/errors.js";
 import { decodeFetchAnswer } from "./fetch_answer.ts";
 
-/** The part of kafkajs's request queue that the first correction touches. */
+/** The part of kafkajs's request queue that is touched. */
 interface PatchedRequestQueue {
   throttleCheckTimeoutId: ReturnType<typeof setTimeout> | null;
   throttledUntil: number;
@@ -24,7 +24,7 @@ interface PatchedRequestQueue {
   checkPendingRequests(): void;
 }
 
-/** The part of kafkajs's encoder that the second correction touches. */
+/** The part of kafkajs's encoder that is touched. */
 interface PatchedEncoder {
   buf: Uint8Array;
   offset: number;
@@ -74,9 +74,11 @@ Connection.prototype.connect = function (this: PatchedConnection): Promise<unkno
   return originalConnect.call(this);
 };
 
-/** The part of kafkajs's pool of brokers that the fourth correction touches. */
+/** The part of kafkajs's pool of brokers that is touched. */
 interface PatchedBrokerPool {
   brokers: Readonly<Record<string, unknown>>;
+  metadata: Metadata | null;
+  metadataExpireAt: number | null;
   findBroker(question: { readonly nodeId: string }): Promise<unknown>;
 }
 
@@ -153,12 +155,6 @@ interface Metadata {
 interface PartitionMetadata {
   readonly partitionId: number;
   readonly leader: number;
-}
-
-/** The part of kafkajs's broker pool that is touched. */
-interface PatchedBrokerPool {
-  metadata: Metadata | null;
-  metadataExpireAt: number | null;
 }
 
 /** A topic and some of its partitions, as kafkajs asks for their offsets. */
