@@ -8,6 +8,7 @@
 import { Buffer } from "node:buffer";
 import type { TopicIdentity } from "../kafka/message.ts";
 import type { Reading } from "../reading/reading.ts";
+import type { ReadingAt } from "../reading/reading_columns.ts";
 import { ConfigurationError, RowDataError } from "../errors.ts";
 import {
   bigintArray,
@@ -36,7 +37,6 @@ import {
   type LedgerMove,
   OPEN_DEAD_LETTERS_MAX,
   type OpenDeadLetters,
-  type ReadingAt,
   type Store,
   type StoreOutcome,
 } from "./store.ts";

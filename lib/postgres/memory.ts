@@ -8,13 +8,13 @@ import { type Clock, systemClock } from "../clock.ts";
 import { NoAnswerError, RowDataError, TransientError } from "../errors.ts";
 import { type TopicIdentity, UNKNOWN_EPOCH } from "../kafka/message.ts";
 import { type Reading, sameContent } from "../reading/reading.ts";
+import type { ReadingAt } from "../reading/reading_columns.ts";
 import {
   type BatchToStore,
   type DeadLetter,
   type LedgerLine,
   type LedgerMove,
   OPEN_DEAD_LETTERS_MAX,
-  type ReadingAt,
   type Store,
   type StoreOutcome,
 } from "./store.ts";

@@ -8,20 +8,11 @@
  */
 import { isSameTopic, type TopicIdentity } from "../kafka/message.ts";
 import type { Reading } from "../reading/reading.ts";
+import type { ReadingAt } from "../reading/reading_columns.ts";
 import type { RejectionReason } from "../reading/rejection.ts";
 
 /** Largest part of a message that a dead letter keeps, in bytes. */
 export const DEAD_LETTER_PAYLOAD_BYTES_MAX = 65_536;
-
-/** A reading together with where it stands in its partition. */
-export interface ReadingAt {
-  /** Offset of its message. */
-  readonly offset: number;
-  /** The reading itself. */
-  readonly reading: Reading;
-  /** Event time in microseconds since 1970: what `reading.timestamp` says, as an exact integer. */
-  readonly eventTimeUs: number;
-}
 
 /** A rejection as it is kept: what was wrong, and the message as it came. */
 export interface DeadLetter {

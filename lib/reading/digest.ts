@@ -83,3 +83,24 @@ function spread(hash: number): number {
   mixed = Math.imul(mixed ^ (mixed >>> 15), 0x846ca68b);
   return mixed ^ (mixed >>> 16);
 }
+
+/** A text where it stands. */
+export interface TextBytes {
+  /** UTF-8. */
+  readonly bytes: Uint8Array;
+  /** Its first byte. */
+  readonly from: number;
+  /** One past its last byte. */
+  readonly to: number;
+}
+
+/** Mixes in a text, its length included, so that neighbours do not run together. */
+export function mixBytes(hash: number, { bytes, from, to }: TextBytes, lane: Lane): number {
+  let mixed = mixWord(hash, to - from, lane);
+  for (let at = from; at < to; at += 2) {
+    // Two bytes at a time. What stands behind the end is none of it.
+    const second = at + 1 < to ? bytes[at + 1]! : 0;
+    mixed = mixWord(mixed, bytes[at]! | second << 16, lane);
+  }
+  return mixed;
+}

@@ -108,6 +108,51 @@ function stringsOf(field: TSchema): number {
   return inner.reduce<number>((strings, next) => strings + 1 + stringsOf(next), 0);
 }
 
+/**
+ * How a field is kept: `id` as 16 bytes, `text` as UTF-8, `number` and `integer` as doubles, `time` as
+ * microseconds since 1970.
+ */
+export type FieldKind = "id" | "text" | "number" | "integer" | "time";
+
+/** One field of a reading, for whoever handles all of them alike. */
+export interface ReadingField {
+  /** Names from the outermost object to the field. */
+  readonly path: readonly string[];
+  /** Its column in `sensor_events`. */
+  readonly column: string;
+  /** How it is kept. */
+  readonly kind: FieldKind;
+  /** What a text must match, a regular expression; undefined: none. */
+  readonly pattern: string | undefined;
+  /** The least number; undefined: none. */
+  readonly minimum: number | undefined;
+  /** The largest number; undefined: none. */
+  readonly maximum: number | undefined;
+}
+
+/** All fields, in the order of the schema. A field's index here is its index everywhere. */
+export const READING_FIELDS: readonly ReadingField[] = fieldsOf(schema, []);
+
+/** The index of `sensor_id` in {@linkcode READING_FIELDS}. */
+export const SENSOR_ID: number = READING_FIELDS.findIndex(({ column }) => column === "sensor_id");
+
+function fieldsOf(field: TSchema, path: readonly string[]): readonly ReadingField[] {
+  if (Type.IsObject(field)) {
+    const inner: Readonly<Record<string, TSchema>> = field.properties;
+    return Object.entries(inner).flatMap(([name, next]) => fieldsOf(next, [...path, name]));
+  }
+  const { pattern, minimum, maximum } = field as Partial<ReadingField>;
+  return [{ path, column: path.at(-1) ?? "", kind: kindOf(field), pattern, minimum, maximum }];
+}
+
+function kindOf(field: TSchema): FieldKind {
+  if (Type.IsInteger(field)) return "integer";
+  if (Type.IsNumber(field)) return "number";
+  const { format } = field as { readonly format?: string };
+  if (format === "uuid") return "id";
+  return format === "date-time" ? "time" : "text";
+}
+
 /** The schema as a JSON Schema document, draft 2020-12. */
 export function schemaDocument(): Readonly<Record<string, unknown>> {
   return {

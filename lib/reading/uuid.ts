@@ -22,3 +22,27 @@ export function isUuid(text: string): boolean {
   for (let at = 0; at < UUID_LENGTH; at++) digits += HEX_MARKS[text.charCodeAt(at)] ?? 0;
   return digits === HEX_DIGITS;
 }
+
+const UUID_BYTES = 16;
+/** Bytes before which a dash stands. */
+const DASHES = new Set([4, 6, 8, 10]);
+
+/** Writes the 16 bytes of a UUID, see {@linkcode isUuid}. */
+export function readUuid(text: string, bytes: Uint8Array, at: number): void {
+  let from = 0;
+  for (let index = 0; index < UUID_BYTES; index++) {
+    if (DASHES.has(index)) from++;
+    bytes[at + index] = Number.parseInt(text.slice(from, from + 2), 16);
+    from += 2;
+  }
+}
+
+/** The text of a UUID's 16 bytes, lower case with dashes. */
+export function uuidText(bytes: Uint8Array, at: number): string {
+  let text = "";
+  for (let index = 0; index < UUID_BYTES; index++) {
+    if (DASHES.has(index)) text += "-";
+    text += bytes[at + index]!.toString(16).padStart(2, "0");
+  }
+  return text;
+}

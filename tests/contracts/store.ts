@@ -12,11 +12,11 @@ import type {
   BatchToStore,
   DeadLetter,
   LedgerLine,
-  ReadingAt,
   Store,
   StoreOutcome,
 } from "../../lib/postgres/store.ts";
 import type { Reading } from "../../lib/reading/reading.ts";
+import type { ReadingAt } from "../../lib/reading/reading_columns.ts";
 import { parseTimestamp } from "../../lib/reading/timestamp.ts";
 
 /** A row of `sensor_events`; the time as microseconds since 1970. */

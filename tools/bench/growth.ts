@@ -10,7 +10,7 @@
  */
 import { type TopicIdentity, UNKNOWN_EPOCH } from "../../lib/kafka/message.ts";
 import { openStore, type PostgresStore } from "../../lib/postgres/client.ts";
-import type { ReadingAt } from "../../lib/postgres/store.ts";
+import type { ReadingAt } from "../../lib/reading/reading_columns.ts";
 import { type Bed, type BenchDatabase, createDatabase } from "./bed.ts";
 import type { Figure } from "./figures.ts";
 import { createSource, type WorkloadMessage, type WorkloadOptions } from "./workload.ts";

@@ -1,0 +1,258 @@
+/**
+ * Readings as columns: one memory for each field, and no object for a reading.
+ *
+ * Columns are made once and used again for the next batch, so whoever is handed some reads them before
+ * it waits for anything.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { digestText, type Lane, LANES, mixBytes, mixNumber } from "./digest.ts";
+import type { ParsedReading, Reading } from "./reading.ts";
+import { READING_FIELDS, type ReadingField } from "./reading_schema.ts";
+import { timestampText } from "./timestamp.ts";
+import { readUuid, uuidText } from "./uuid.ts";
+
+/** Bytes of an id. */
+export const ID_BYTES = 16;
+
+/** A reading together with where it stands in its partition. */
+export interface ReadingAt {
+  /** Offset of its message. */
+  readonly offset: number;
+  /** The reading itself. */
+  readonly reading: Reading;
+  /** Event time in microseconds since 1970: what `reading.timestamp` says, as an exact integer. */
+  readonly eventTimeUs: number;
+}
+
+/** Bytes for texts that do not stand in a message as they are. They grow when needed. */
+const DECODED_BYTES_FIRST = 4_096;
+
+/** Most bytes of UTF-8 for one UTF-16 unit. */
+const UTF8_BYTES_MAX = 3;
+
+const utf8 = new TextEncoder();
+
+/** Readings by row. */
+export class ReadingColumns {
+  /** Most rows. */
+  readonly rowsMax: number;
+  /** Ids, {@linkcode ID_BYTES} each. */
+  readonly ids: Uint8Array;
+  /** Offsets of the messages. */
+  readonly offsets: Float64Array;
+  /** Event times in microseconds since 1970, exact integers. */
+  readonly eventTimesUs: Float64Array;
+  /** By field, see `READING_FIELDS`: numbers and integers; empty for the others. */
+  readonly numbers: readonly Float64Array[];
+  /** By field: where a text begins in {@linkcode ReadingColumns.textBytes}; empty for the others. */
+  readonly textsFrom: readonly Int32Array[];
+  /** By field: where it ends. */
+  readonly textsTo: readonly Int32Array[];
+  /** A bit for each field that the reading does not have, by the field's index. */
+  readonly nulls: Uint32Array;
+  /** Digests of the content, two lanes each, see {@linkcode ReadingColumns.digest}. */
+  readonly digests: Int32Array;
+  /** 1 for rows whose texts stand in {@linkcode ReadingColumns.textBytes} of their own. */
+  readonly isDecoded: Uint8Array;
+  #bytes: Uint8Array = new Uint8Array();
+  #decoded: Uint8Array = new Uint8Array(DECODED_BYTES_FIRST);
+  #decodedEnd = 0;
+
+  /**
+   * Makes room.
+   *
+   * @param rowsMax most rows
+   */
+  constructor(rowsMax: number) {
+    const ofKind = <Column>(kinds: readonly string[], make: (rows: number) => Column): Column[] =>
+      READING_FIELDS.map(({ kind }) => make(kinds.includes(kind) ? rowsMax : 0));
+    this.rowsMax = rowsMax;
+    this.ids = new Uint8Array(rowsMax * ID_BYTES);
+    this.offsets = new Float64Array(rowsMax);
+    this.eventTimesUs = new Float64Array(rowsMax);
+    this.numbers = ofKind(["number", "integer"], (rows) => new Float64Array(rows));
+    this.textsFrom = ofKind(["text"], (rows) => new Int32Array(rows));
+    this.textsTo = ofKind(["text"], (rows) => new Int32Array(rows));
+    this.nulls = new Uint32Array(rowsMax);
+    this.digests = new Int32Array(rowsMax * LANES.length);
+    this.isDecoded = new Uint8Array(rowsMax);
+  }
+
+  /** Columns of these readings, in their order. */
+  static of(readings: readonly ReadingAt[]): ReadingColumns {
+    const columns = new ReadingColumns(readings.length);
+    columns.begin(new Uint8Array());
+    for (const [row, { offset, ...parsed }] of readings.entries()) {
+      columns.offsets[row] = offset;
+      columns.put(row, parsed);
+    }
+    return columns;
+  }
+
+  /** Begins with other readings, whose texts stand in these bytes. */
+  begin(bytes: Uint8Array): void {
+    this.#bytes = bytes;
+    this.#decodedEnd = 0;
+  }
+
+  /** The bytes that the positions of a row's texts are of. */
+  textBytes(row: number): Uint8Array {
+    return this.isDecoded[row] === 1 ? this.#decoded : this.#bytes;
+  }
+
+  /** Fills a row from a reading that exists as an object. */
+  put(row: number, { reading, eventTimeUs }: Pick<ParsedReading, "reading" | "eventTimeUs">): void {
+    this.isDecoded[row] = 1;
+    this.nulls[row] = 0;
+    this.eventTimesUs[row] = eventTimeUs;
+    for (const [index, field] of READING_FIELDS.entries()) {
+      const value = valueAt(reading, field);
+      if (value === undefined) this.nulls[row]! |= 1 << index;
+      else if (field.kind === "id") readUuid(String(value), this.ids, row * ID_BYTES);
+      else if (field.kind === "text") this.#putText(row, index, String(value));
+      else if (field.kind !== "time") this.numbers[index]![row] = Number(value);
+    }
+    this.digest(row);
+  }
+
+  #putText(row: number, field: number, text: string): void {
+    const needed = this.#decodedEnd + text.length * UTF8_BYTES_MAX;
+    if (needed > this.#decoded.length) {
+      const larger = new Uint8Array(Math.max(needed, this.#decoded.length * 2));
+      larger.set(this.#decoded);
+      this.#decoded = larger;
+    }
+    this.textsFrom[field]![row] = this.#decodedEnd;
+    this.#decodedEnd += utf8.encodeInto(text, this.#decoded.subarray(this.#decodedEnd)).written;
+    this.textsTo[field]![row] = this.#decodedEnd;
+  }
+
+  /**
+   * Computes the digest of all that a row says but its id: equal exactly where
+   * {@linkcode ReadingColumns.hasSameContent} is true, but for one pair in 2^64.
+   */
+  digest(row: number): void {
+    for (const [index, lane] of LANES.entries()) {
+      this.digests[row * LANES.length + index] = this.#hash(row, lane);
+    }
+  }
+
+  #hash(row: number, lane: Lane): number {
+    const bytes = this.textBytes(row);
+    let hash = mixNumber(lane.seed, this.nulls[row]!, lane);
+    for (const [index, { kind }] of READING_FIELDS.entries()) {
+      if (this.isNull(row, index) || kind === "id") continue;
+      if (kind === "text") {
+        hash = mixBytes(hash, {
+          bytes,
+          from: this.textsFrom[index]![row]!,
+          to: this.textsTo[index]![row]!,
+        }, lane);
+      } else {
+        const number = kind === "time" ? this.eventTimesUs[row]! : this.numbers[index]![row]!;
+        hash = mixNumber(hash, number, lane);
+      }
+    }
+    return hash;
+  }
+
+  /** The digest as 14 characters of `0-9a-v`. */
+  digestText(row: number): string {
+    return digestText(this.digests[row * 2]!, this.digests[row * 2 + 1]!);
+  }
+
+  /** Whether the reading does not have this field. */
+  isNull(row: number, field: number): boolean {
+    return (this.nulls[row]! & (1 << field)) !== 0;
+  }
+
+  /** True if two rows say the same, whatever their ids: as PostgreSQL would compare them. */
+  hasSameContent(a: number, b: number): boolean {
+    if (this.nulls[a] !== this.nulls[b]) return false;
+    return READING_FIELDS.every(({ kind }, index) => {
+      if (this.isNull(a, index) || kind === "id") return true;
+      if (kind === "time") return this.eventTimesUs[a] === this.eventTimesUs[b];
+      if (kind !== "text") return this.numbers[index]![a] === this.numbers[index]![b];
+      return Buffer.compare(this.#textSlice(a, index), this.#textSlice(b, index)) === 0;
+    });
+  }
+
+  /** Below 0, 0 or above 0, as the id of row `a` lies below, at or above that of row `b`. */
+  compareIds(a: number, b: number): number {
+    const { ids } = this;
+    for (let at = 0; at < ID_BYTES; at++) {
+      const difference = ids[a * ID_BYTES + at]! - ids[b * ID_BYTES + at]!;
+      if (difference !== 0) return difference;
+    }
+    return 0;
+  }
+
+  /** The id, lower case with dashes. */
+  idText(row: number): string {
+    return uuidText(this.ids, row * ID_BYTES);
+  }
+
+  /** A text. */
+  text(row: number, field: number): string {
+    return this.#textSlice(row, field).toString("utf8");
+  }
+
+  #textSlice(row: number, field: number): Buffer {
+    const { buffer, byteOffset } = this.textBytes(row);
+    const from = this.textsFrom[field]![row]!;
+    return Buffer.from(buffer, byteOffset + from, this.textsTo[field]![row]! - from);
+  }
+
+  /** A row as an object. Its timestamp is written in UTC. */
+  readingAt(row: number): Reading {
+    const reading: Record<string, unknown> = {};
+    for (const [index, { path, kind }] of READING_FIELDS.entries()) {
+      if (this.isNull(row, index)) continue;
+      const outer = path.slice(0, -1).reduce<Record<string, unknown>>(
+        (object, name) => (object[name] ??= {}) as Record<string, unknown>,
+        reading,
+      );
+      outer[path.at(-1) ?? ""] = this.#valueAt(row, index, kind);
+    }
+    // The loop has gone through the schema that the type is made from.
+    return reading as unknown as Reading;
+  }
+
+  #valueAt(row: number, index: number, kind: ReadingField["kind"]): string | number {
+    if (kind === "id") return this.idText(row);
+    if (kind === "text") return this.text(row, index);
+    return kind === "time" ? timestampText(this.eventTimesUs[row]!) : this.numbers[index]![row]!;
+  }
+}
+
+function valueAt(reading: Reading, { path }: ReadingField): unknown {
+  return path.reduce<unknown>(
+    (outer, name) => (outer as Readonly<Record<string, unknown>> | undefined)?.[name],
+    reading,
+  );
+}
+
+/**
+ * Rows of columns, sorted by (id, offset): two sessions that insert the same ids in different orders
+ * wait for each other in a circle, and PostgreSQL kills one of them.
+ */
+export interface ReadingRows {
+  /** Where the readings are. */
+  readonly columns: ReadingColumns;
+  /** Which, and in which order; made by {@linkcode sortById}. */
+  readonly rows: Uint32Array;
+}
+
+/** Sorts rows by (id, offset), in place. */
+export function sortById(columns: ReadingColumns, rows: Uint32Array): Uint32Array {
+  const { offsets } = columns;
+  return rows.sort((a, b) => columns.compareIds(a, b) || offsets[a]! - offsets[b]!);
+}
+
+/** Readings that exist as objects, as sorted rows. */
+export function readingRows(readings: readonly ReadingAt[]): ReadingRows {
+  const columns = ReadingColumns.of(readings);
+  return { columns, rows: sortById(columns, Uint32Array.from(readings.keys())) };
+}
