@@ -75,11 +75,11 @@ export class ConsumerMetrics {
 
   /** Counts a stored batch: for `onStored` of the statistics. */
   stored(report: BatchReport): void {
-    this.#messages.observe(report.messages.length);
+    this.#messages.observe(report.messages);
     for (const stage of STAGES) this.#stages.observe({ stage }, report.stageMs[stage] / 1_000);
-    const oldest = report.messages[0];
+    const oldest = report.timestampsMs[0];
     if (oldest !== undefined) {
-      this.#delay.observe(Math.max(0, report.storedAtMs - oldest.timestampMs) / 1_000);
+      this.#delay.observe(Math.max(0, report.storedAtMs - oldest) / 1_000);
     }
   }
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ConfigurationError, TransientError } from "../lib/errors.ts";
+import { ConfigurationError, RowDataError, TransientError } from "../lib/errors.ts";
 import { UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
 import type { MemoryTransactionalProducer } from "../lib/kafka/memory_transactions.ts";
 import { createLog } from "../lib/log.ts";
@@ -271,6 +271,30 @@ Deno.test("consume() while the database is away waits, then loses nothing", asyn
       assert.equal(waits.length, 1, "one line for one cause, not one a try");
     });
   }
+});
+
+Deno.test("consume() finds the one row that PostgreSQL refuses", async () => {
+  const pipeline = new MemoryPipeline(1);
+  const { store } = pipeline;
+  const { storeBatch } = store;
+  store.storeBatch = (batch) => {
+    const isRefused = batch.readings.some(({ reading }) => reading.unique_reading_id === idOf(5));
+    return isRefused ? Promise.reject(new RowDataError("22P02")) : storeBatch(batch);
+  };
+  const texts = messageTexts(1, 7);
+  pipeline.append(0, [...texts.slice(0, 3), "{", ...texts.slice(3)]);
+  pipeline.kafka.appendControl(0, 1);
+  const consumer = pipeline.start();
+  await untilNext(pipeline, 9);
+  const { ended: _, ...counts } = await pipeline.stop(consumer);
+  assert.deepEqual(counts, { inserted: 6, duplicates: 0, deadLetters: 2, skipped: 1 });
+  assert.deepEqual(
+    store.deadLetters.map(({ offset, reason }) => `${offset} ${reason}`).sort(),
+    ["3 json", "5 refused_by_database"],
+  );
+  assert.deepEqual(pipeline.kafka.committed.get(GROUP), new Map([[0, 9]]));
+  assert.equal(pipeline.cache.liveMarks().size, 6);
+  assert.deepEqual(pipeline.logged, []);
 });
 
 Deno.test("consume() takes a wrong schema for something that a person mends, and waits", async () => {

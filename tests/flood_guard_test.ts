@@ -6,16 +6,6 @@ import type { OpenDeadLetters } from "../lib/postgres/store.ts";
 import type { RejectionReason } from "../lib/reading/rejection.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { MemoryPipeline, messageTexts } from "./memory_pipeline.ts";
-import { utf8 } from "./sample_message.ts";
-
-const MESSAGE = {
-  offset: 0,
-  key: null,
-  value: utf8("{"),
-  headers: {},
-  timestampMs: 0,
-  leaderEpoch: 0,
-};
 
 /** A guard with everything that it says and tells. */
 class Guarded {
@@ -49,7 +39,7 @@ class Guarded {
   /** A batch of so many messages, of which some are bad. */
   store(messages: number, rejections: Partial<Record<RejectionReason, number>> = {}): void {
     this.#guard.stored({
-      messages: Array.from({ length: messages }, () => MESSAGE),
+      messages,
       rejections: new Map(Object.entries(rejections) as [RejectionReason, number][]),
     });
   }

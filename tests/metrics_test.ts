@@ -73,14 +73,8 @@ async function scrapes(
   statistics.stored({
     partition: 99,
     nextOffset: 10,
-    messages: [{
-      offset: 9,
-      key: null,
-      value: null,
-      headers: {},
-      timestampMs: clock.now() - 70,
-      leaderEpoch: 0,
-    }],
+    messages: 1,
+    timestampsMs: Float64Array.of(clock.now() - 70),
     inserted: 6,
     duplicates: 2,
     rejections: new Map([["json", 1], ["id_conflict", 1]]),

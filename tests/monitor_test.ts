@@ -165,10 +165,8 @@ function report(changes: Partial<BatchReport> = {}): BatchReport {
   return {
     partition: 0,
     nextOffset: 3,
-    messages: [
-      { offset: 1, key: null, value: null, headers: {}, timestampMs: 900, leaderEpoch: 0 },
-      { offset: 2, key: null, value: null, headers: {}, timestampMs: 950, leaderEpoch: 0 },
-    ],
+    messages: 2,
+    timestampsMs: Float64Array.of(900, 950),
     inserted: 1,
     duplicates: 0,
     rejections: new Map([["json", 1]]),
@@ -431,7 +429,7 @@ Deno.test("liveStatus() says in words how the flow is", async (t) => {
     assert.deepEqual(lag.partitions.map(({ isAssigned }) => isAssigned), [true, false]);
   });
   await t.step("working, then idle", async () => {
-    statistics.stored(report({ nextOffset: 30, messages: [] }));
+    statistics.stored(report({ nextOffset: 30, messages: 0, timestampsMs: new Float64Array() }));
     await store.moveLedgerLine(kafka.identity(), 0, {
       fromOffset: 0,
       toOffset: 30,

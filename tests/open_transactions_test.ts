@@ -6,7 +6,13 @@ import { FakeClock } from "./fake_clock.ts";
 
 const NEVER = new AbortController().signal;
 
-const PLACE = { topic: { clusterId: "c", topic: "t", topicId: "i" } };
+const PLACE = {
+  scope: {
+    topic: { clusterId: "c", topic: "t", topicId: "i" },
+    dataSetId: "d",
+    lineage: "l",
+  },
+};
 
 /** What is told, look by look, of what is held back at each; one look every 40 s. */
 async function told(

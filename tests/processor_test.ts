@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { ConfigurationError, RowDataError, TransientError } from "../lib/errors.ts";
 import { type Message, UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
-import { type Batch, type BatchOutcome, processBatch } from "../lib/consumer/processor.ts";
+import type { Batch } from "../lib/consumer/batch.ts";
+import { type BatchOutcome, processBatch } from "../lib/consumer/processor.ts";
 import { idOf, MemoryPipeline, messageText } from "./memory_pipeline.ts";
 import { utf8 } from "./sample_message.ts";
 
@@ -10,7 +11,6 @@ const DEAD = { reason: "json" };
 /** A pipeline whose partition 0 is at offset 0, and batches for it. */
 class Bench {
   readonly pipeline = new MemoryPipeline(1);
-  readonly commits = new Map<number, number>();
   readonly #parts = this.pipeline.parts();
   #next = 0;
 
@@ -51,7 +51,6 @@ class Bench {
     return processBatch(batch, {
       ...this.#parts,
       limits: { futureSkewSecondsMax: 3_600, pastDaysMax: 0 },
-      noteCommit: (partition, nextOffset) => this.commits.set(partition, nextOffset),
     });
   }
 
@@ -64,22 +63,35 @@ class Bench {
   }
 }
 
-function stored(counts: [number, number, number, number?]): Partial<BatchOutcome> {
-  const [inserted, duplicates, deadLetters, skipped = 0] = counts;
-  return { kind: "stored", inserted, duplicates, deadLetters, skipped };
+interface Counts {
+  readonly inserted: number;
+  readonly duplicates: number;
+  readonly deadLetters: number;
 }
 
-function assertOutcome(actual: BatchOutcome, want: Partial<BatchOutcome>): void {
-  assert.deepEqual({ ...actual, ...want }, actual);
+function stored([inserted, duplicates, deadLetters]: [number, number, number]): Counts {
+  return { inserted, duplicates, deadLetters };
+}
+
+function assertStored(outcome: BatchOutcome, want: Counts): void {
+  assert(outcome.kind === "stored", outcome.kind);
+  const { inserted, duplicates, rejections } = outcome;
+  const deadLetters = [...rejections.values()].reduce((sum, count) => sum + count, 0);
+  assert.deepEqual({ inserted, duplicates, deadLetters }, want);
+}
+
+/** Whether Redis took marks and last values. */
+function isMarked(outcome: BatchOutcome): boolean {
+  assert(outcome.kind === "stored", outcome.kind);
+  return outcome.lastValues !== undefined;
 }
 
 Deno.test("processBatch() stores readings, keeps rejections, counts every offset", async () => {
   const bench = await Bench.open();
   const outcome = await bench.run([messageText(1), "{", null, undefined, messageText(2)]);
-  assertOutcome(outcome, stored([2, 0, 2, 1]));
+  assertStored(outcome, stored([2, 0, 2]));
   assert.deepEqual([...bench.pipeline.store.readings.keys()], [idOf(1), idOf(2)]);
   assert.deepEqual(bench.reasons(), ["1 json", "2 tombstone"]);
-  assert.equal(bench.commits.get(0), 5);
   assert.deepEqual(await bench.pipeline.line(0), {
     first: 0,
     next: 5,
@@ -105,7 +117,7 @@ Deno.test("processBatch() marks after the store, and the marks spare it the repe
     sent.push(batch.readings.length);
     return storeBatch(batch);
   };
-  assertOutcome(
+  assertStored(
     await bench.run([messageText(2), messageText(1), messageText(3)]),
     stored([1, 2, 0]),
   );
@@ -159,7 +171,7 @@ Deno.test("processBatch() tells repeats from conflicts", async (t) => {
         const bench = await Bench.open();
         bench.pipeline.cache.isAway = redis === "without Redis";
         if (before.length > 0) await bench.run(before);
-        assertOutcome(await bench.run(batch), stored(want));
+        assertStored(await bench.run(batch), stored(want));
         assert.deepEqual(bench.reasons(), reasons);
         assert.equal(bench.pipeline.store.readings.get(idOf(1))?.reading.value, 1);
       });
@@ -221,7 +233,7 @@ Deno.test("processBatch() takes no last value from a conflict", async () => {
 
 Deno.test("processBatch() stores readings of a sensor named index without a last value", async () => {
   const bench = await Bench.open();
-  assertOutcome(await bench.run([messageText(1, { sensor_id: "index" })]), stored([1, 0, 0]));
+  assertStored(await bench.run([messageText(1, { sensor_id: "index" })]), stored([1, 0, 0]));
   assert.equal(bench.pipeline.cache.lastValues.size, 0);
   assert.equal(bench.pipeline.cache.liveMarks().size, 1);
 });
@@ -231,14 +243,17 @@ Deno.test("processBatch() goes on without Redis", async (t) => {
     const bench = await Bench.open();
     bench.pipeline.cache.isAway = true;
     const outcome = await bench.run([messageText(1)]);
-    assertOutcome(outcome, { ...stored([1, 0, 0]), marked: false });
+    assertStored(outcome, stored([1, 0, 0]));
+    assert.equal(isMarked(outcome), false);
   });
   await t.step("silent: no longer than its budget", async () => {
     const bench = await Bench.open();
     bench.pipeline.cache.hangNext("marks");
     const work = bench.run([messageText(1)]);
     await bench.pipeline.clock.advance(250);
-    assertOutcome(await work, { ...stored([1, 0, 0]), marked: true });
+    const outcome = await work;
+    assertStored(outcome, stored([1, 0, 0]));
+    assert.equal(isMarked(outcome), true);
   });
 });
 
@@ -256,7 +271,6 @@ Deno.test("processBatch() does nothing after a refused or failed store", async (
     bench.pipeline.store.emptyReadings();
     assert.deepEqual(await bench.process(batch), { kind: "data_set_changed" });
     assert.equal(bench.pipeline.cache.liveMarks().size, 0);
-    assert.equal(bench.commits.size, 0);
   });
   for (const FaultClass of [TransientError, ConfigurationError]) {
     await t.step(FaultClass.name, async () => {
@@ -265,59 +279,41 @@ Deno.test("processBatch() does nothing after a refused or failed store", async (
       bench.pipeline.store.failNext("storeBatch", new FaultClass("no"));
       await assert.rejects(bench.process(batch), { name: FaultClass.name, message: "no" });
       assert.equal(bench.pipeline.cache.liveMarks().size, 0);
-      assert.equal(bench.commits.size, 0);
       assert.equal(bench.pipeline.store.deadLetters.length, 0);
     });
   }
 });
 
-Deno.test("processBatch() finds the one row that PostgreSQL refuses", async () => {
+Deno.test("processBatch() says that PostgreSQL refused a row, and has done nothing", async () => {
   const bench = await Bench.open();
-  const { store } = bench.pipeline;
-  const storeBatch = store.storeBatch;
-  store.storeBatch = (batch) => {
-    const isRefused = batch.readings.some(({ reading }) => reading.unique_reading_id === idOf(5));
-    return isRefused ? Promise.reject(new RowDataError("22P02")) : storeBatch(batch);
-  };
-  const values = [1, 2, 3, 4, 5, 6, 7].map((number) => messageText(number));
-  const outcome = await bench.run([...values.slice(0, 3), undefined, "{", ...values.slice(3)]);
-  assertOutcome(outcome, stored([6, 0, 2, 1]));
-  assert.deepEqual(bench.reasons().sort(), ["4 json", "6 refused_by_database"]);
-  assert.equal(bench.commits.get(0), 9);
-  assert.equal((await bench.pipeline.line(0))?.next, 9);
+  const refusal = new RowDataError("22P02");
+  bench.pipeline.store.failNext("storeBatch", refusal);
+  const outcome = await bench.run([messageText(1), messageText(2)]);
+  assert.deepEqual(outcome, { kind: "refused", refusal });
+  assert.equal(bench.pipeline.cache.liveMarks().size, 0);
+  assert.equal((await bench.pipeline.line(0))?.next, 0);
 });
 
-Deno.test("processBatch() says so if Redis did not take one part of a halved batch", async (t) => {
-  // Readings 1 and 2 are marked as one part, 3 is refused, 4 is marked as another.
-  const rows: [string, number | undefined, boolean][] = [
-    ["none", undefined, true],
-    ["the first one", 0, false],
-    ["the last one", 1, false],
-  ];
-  for (const [name, lostMark, marked] of rows) {
-    await t.step(name, async () => {
-      const bench = await Bench.open();
-      const { store, cache, clock } = bench.pipeline;
-      const storeBatch = store.storeBatch;
-      store.storeBatch = async (batch) => {
-        // Long enough for the breaker to try again.
-        await clock.advance(60_000);
-        const isRefused = batch.readings.some(({ reading }) =>
-          reading.unique_reading_id === idOf(3)
-        );
-        return await (isRefused ? Promise.reject(new RowDataError("22P02")) : storeBatch(batch));
-      };
-      const remember = cache.remember.bind(cache);
-      let calls = 0;
-      cache.remember = (...values) => {
-        if (calls++ === lostMark) cache.failNext("remember");
-        return remember(...values);
-      };
-      const outcome = await bench.run([1, 2, 3, 4].map((number) => messageText(number)));
-      assertOutcome(outcome, { ...stored([3, 0, 1]), marked });
-      assert.equal(calls, 2);
-    });
-  }
+Deno.test("processBatch() keeps a message that comes with its refusal as a dead letter", async () => {
+  const bench = await Bench.open();
+  const refusal = new RowDataError("22P02: no");
+  const batch = { ...await bench.batch([undefined, messageText(1)]), refusal };
+  assertStored(await bench.process(batch), stored([0, 0, 1]));
+  const [letter] = bench.pipeline.store.deadLetters;
+  assert.deepEqual(
+    [letter?.offset, letter?.reason, letter?.detail],
+    [1, "refused_by_database", "22P02: no"],
+  );
+  assert.equal((await bench.pipeline.line(0))?.skipped, 1);
+  assert.equal(bench.pipeline.cache.liveMarks().size, 0);
+});
+
+Deno.test("processBatch() rejects when the dead letter of a refused message is refused, too", async () => {
+  const bench = await Bench.open();
+  const refusal = new RowDataError("22P02");
+  const batch = { ...await bench.batch([messageText(1)]), refusal };
+  bench.pipeline.store.failNext("storeBatch", new RowDataError("again"));
+  await assert.rejects(bench.process(batch), { name: "RowDataError", message: "again" });
 });
 
 Deno.test("processBatch() keeps a batch that cannot be read as one dead letter, and goes on", async () => {
@@ -326,7 +322,8 @@ Deno.test("processBatch() keeps a batch that cannot be read as one dead letter, 
   const messages = batch.messages.map((message, index) =>
     index === 0 ? { ...message, unreadable: "offsets 0 to 2: zstd" } : message
   );
-  assertOutcome(await bench.process({ ...batch, messages }), stored([1, 0, 1, 2]));
+  assertStored(await bench.process({ ...batch, messages }), stored([1, 0, 1]));
+  assert.equal((await bench.pipeline.line(0))?.skipped, 2);
   assert.deepEqual(
     bench.pipeline.store.deadLetters.map(({ offset, reason, detail }) => [offset, reason, detail]),
     [[2, "unreadable_batch", "offsets 0 to 2: zstd"]],
@@ -356,7 +353,7 @@ Deno.test("processBatch() decodes the headers of dead letters, and of no reading
 
 Deno.test("processBatch() with nothing but rejections moves the ledger", async () => {
   const bench = await Bench.open();
-  assertOutcome(await bench.run(["{", "["]), stored([0, 0, 2]));
+  assertStored(await bench.run(["{", "["]), stored([0, 0, 2]));
   assert.deepEqual(bench.pipeline.store.deadLetters.map(({ reason }) => ({ reason })), [
     DEAD,
     DEAD,
@@ -365,6 +362,7 @@ Deno.test("processBatch() with nothing but rejections moves the ledger", async (
 
 Deno.test("processBatch() with no message at all moves the ledger", async () => {
   const bench = await Bench.open();
-  assertOutcome(await bench.run([undefined, undefined]), stored([0, 0, 0, 2]));
-  assert.equal((await bench.pipeline.line(0))?.next, 2);
+  assertStored(await bench.run([undefined, undefined]), stored([0, 0, 0]));
+  const line = await bench.pipeline.line(0);
+  assert.deepEqual([line?.next, line?.skipped], [2, 2]);
 });

@@ -1,13 +1,38 @@
 /**
- * What can be decided about a batch by looking at the batch alone: which messages repeat each
+ * A batch, and what can be decided about it by looking at it alone: which messages repeat each
  * other, and which reading is the newest of its sensor.
  *
  * @module
  */
+import type { RowDataError } from "../errors.ts";
 import type { Message } from "../kafka/message.ts";
 import type { LastValue } from "../redis/cache.ts";
 import { INDEX_NAME } from "../redis/scripts.ts";
 import { contentDigest, messageText, type ParsedReading, sameContent } from "../reading/reading.ts";
+import type { PlaceScope } from "./place.ts";
+
+/** Consecutive messages of one partition, stored in one transaction. */
+export interface Batch extends PlaceScope {
+  /** The partition of all messages. */
+  readonly partition: number;
+  /** Where the ledger stands, and thus the first offset of this batch. */
+  readonly fromOffset: number;
+  /** Where the ledger goes: one past the last offset covered. */
+  readonly nextOffset: number;
+  /** The leader epoch that the ledger has, see `LedgerLine.leaderEpoch`. */
+  readonly fromEpoch: number;
+  /** The leader epoch that the ledger gets. */
+  readonly nextEpoch: number;
+  /** Ascending by offset; offsets without a message are counted as skipped. */
+  readonly messages: readonly Message[];
+  /** Why PostgreSQL refused the data of the batch's one message, which becomes a dead letter. */
+  readonly refusal?: RowDataError;
+}
+
+/** Offsets of the batch without a message. */
+export function skippedIn({ nextOffset, fromOffset, messages }: Batch): number {
+  return nextOffset - fromOffset - messages.length;
+}
 
 /** A valid message of a batch. */
 export interface Candidate {

@@ -71,8 +71,8 @@ export class FloodGuard {
   /** Counts a stored batch, and says what there is to say. */
   stored(report: Pick<BatchReport, "messages" | "rejections">): void {
     const { deadLetterAlarmShare: shareMax } = this.#settings;
-    if (shareMax === 0 || report.messages.length === 0) return;
-    this.#window.add(report.messages.length, report.rejections);
+    if (shareMax === 0 || report.messages === 0) return;
+    this.#window.add(report.messages, report.rejections);
     const { share } = this.#window;
     if (share > shareMax) this.#flooded();
     else if (this.#isFlooded && share <= shareMax * OVER) this.#over();

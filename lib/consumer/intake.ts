@@ -12,14 +12,22 @@ import { BatchSize } from "./batch_size.ts";
 import type { PendingCommits } from "./commits.ts";
 import type { LastValuesUpkeep } from "./last_values_upkeep.ts";
 import type { FlowObserver } from "./observer.ts";
-import type { Place, Placer } from "./placer.ts";
-import { type Batch, type BatchOutcome, processBatch, type ProcessorParts } from "./processor.ts";
+import { type Batch, skippedIn } from "./batch.ts";
+import { Cutter } from "./cutter.ts";
+import type { Place } from "./place.ts";
+import type { Placer } from "./placer.ts";
+import {
+  type BatchOutcome,
+  processBatch,
+  type ProcessorParts,
+  type StoredBatch,
+} from "./processor.ts";
 import { Slots } from "./slots.ts";
 import type { Trouble } from "./trouble.ts";
 import type { Watchdog } from "./watchdog.ts";
 
 /** What the intake works with. */
-export interface IntakeParts extends Omit<ProcessorParts, "store" | "noteCommit" | "observer"> {
+export interface IntakeParts extends Omit<ProcessorParts, "store"> {
   /** Decides and keeps. */
   readonly store: Store;
   /** Hears of refused batches. */
@@ -124,45 +132,38 @@ export class Intake {
       if (!placer.stands(partition, place) || signal.aborted) return;
     }
     if (!fetched.isCurrent()) return;
-    place.fetchPosition = fetched.nextOffset;
     fetched.resolve(fetched.nextOffset);
-    place.working = this.#track(this.#workThrough(fetched, place)).finally(() => {
-      place.working = undefined;
-    });
+    place.takeOver(fetched.nextOffset, this.#track(this.#workThrough(fetched, place)));
     await fetched.heartbeat();
   }
 
   async #workThrough(fetched: FetchedBatch, place: Place): Promise<void> {
-    const { placer, signal, onAdvance } = this.#parts;
-    const { partition } = fetched;
-    if (!placer.goesOn(partition, place, fetched.firstEpoch)) return;
-    const size = this.#sizeOf(partition);
-    for (const batch of cut(fetched, place, size)) {
-      const outcome = await this.#slots.use(async () => {
+    const { placer, signal } = this.#parts;
+    const { partition, firstEpoch } = fetched;
+    if (!placer.goesOn(partition, place, firstEpoch)) return;
+    const cutter = new Cutter(fetched, place, this.#sizeOf(partition));
+    for (let batch = cutter.next(); batch !== undefined; batch = cutter.next()) {
+      const present = batch;
+      const next = await this.#slots.use(async () => {
         // The wait for a slot can have been long.
-        if (signal.aborted || !placer.stands(partition, place)) return undefined;
-        return await this.#process(batch, place) ?? "failed";
+        if (signal.aborted || !placer.stands(partition, place)) return "stop";
+        return await this.#process(present, place, { cutter });
       });
-      // Stopped, or placed again while we worked: the ledger has what we stored, if anything.
-      if (outcome === undefined || !placer.stands(partition, place)) return;
-      if (outcome === "failed" || !this.#advances(outcome, batch)) {
-        return placer.placeAnew([partition]);
-      }
-      place.position = batch.nextOffset;
-      place.leaderEpoch = batch.nextEpoch;
-      onAdvance();
+      if (next === "stop") return;
     }
   }
 
-  async #process(batch: Batch, place: Place): Promise<BatchOutcome | undefined> {
-    const { placer, commits, trouble, watchdog, observer, store, clock } = this.#parts;
-    using work = watchdog.watch(batch.partition);
-    const noteCommit = (partition: number, nextOffset: number): void => {
-      // Placed again meanwhile, here or elsewhere, the partition can have been committed further.
-      if (placer.stands(partition, place)) commits.note(partition, nextOffset);
-    };
+  /** Takes one batch from its beginning to its end, and says whether the next one can follow. */
+  async #process(
+    batch: Batch,
+    place: Place,
+    { cutter }: { readonly cutter: Cutter },
+  ): Promise<"go on" | "stop"> {
+    const { placer, trouble, watchdog, observer, store, clock } = this.#parts;
+    const { partition } = batch;
+    using work = watchdog.watch(partition);
     let slowestMs = 0;
-    // A batch can take many statements, and each answer shows that it goes on.
+    // A batch can take more than one statement, and each answer shows that it goes on.
     const storeBatch: Store["storeBatch"] = (part) => {
       const startMs = clock.elapsedMs();
       return store.storeBatch(part).finally(() => {
@@ -170,27 +171,27 @@ export class Intake {
         work.goesOn();
       });
     };
-    const failuresBefore = trouble.failuresOf(batch.partition);
-    observer.batchBegan(batch.partition);
+    const failuresBefore = trouble.failuresOf(partition);
+    observer.batchBegan(partition);
     try {
-      const outcome = await processBatch(batch, {
-        ...this.#parts,
-        store: { storeBatch },
-        noteCommit,
-      });
-      // A batch that was under way when the trouble began says nothing about its end.
-      const isWell = trouble.failuresOf(batch.partition) === failuresBefore;
-      if (outcome.kind === "stored" && isWell) trouble.ended(batch.partition);
-      if (outcome.kind === "stored") this.#enlarge(batch, slowestMs);
-      return outcome;
+      const outcome = await processBatch(batch, { ...this.#parts, store: { storeBatch } });
+      if (outcome.kind === "refused") cutter.halve(batch, outcome.refusal);
+      if (outcome.kind === "stored") {
+        this.#account(batch, outcome);
+        // A batch that was under way when the trouble began says nothing about its end.
+        if (trouble.failuresOf(partition) === failuresBefore) trouble.ended(partition);
+        this.#enlarge(batch, slowestMs);
+      }
+      return this.#move(batch, place, outcome);
     } catch (error) {
       // Whatever it is, the offset stays. A transient error passes, a setting is fixed by a
       // person, and a fault of our own is seen in the log instead of losing a reading.
       if (error instanceof TooMuchError) this.#halve(batch, slowestMs);
-      trouble.failed("storing", [batch.partition], error);
-      return undefined;
+      trouble.failed("storing", [partition], error);
+      if (placer.stands(partition, place)) placer.placeAnew([partition]);
+      return "stop";
     } finally {
-      observer.batchEnded(batch.partition);
+      observer.batchEnded(partition);
     }
   }
 
@@ -224,50 +225,57 @@ export class Intake {
     }
   }
 
-  /** Counts what was stored. False if the ledger does not stand at the batch's end. */
-  #advances(outcome: BatchOutcome, batch: Batch): boolean {
-    const { upkeep, commits, log } = this.#parts;
-    if (outcome.kind === "stored") {
-      this.#totals.inserted += outcome.inserted;
-      this.#totals.duplicates += outcome.duplicates;
-      this.#totals.deadLetters += outcome.deadLetters;
-      this.#totals.skipped += outcome.skipped;
-      if (!outcome.marked) upkeep.want();
-      upkeep.note(outcome.lastValues, batch.dataSetId);
-      return true;
-    }
-    if (outcome.kind === "fenced" && outcome.ledgerNext === batch.nextOffset) {
+  /** Counts a stored batch, whoever has its partition now. */
+  #account(batch: Batch, outcome: StoredBatch): void {
+    const { upkeep, observer } = this.#parts;
+    const { inserted, duplicates, rejections, lastValues, stageMs, storedAtMs } = outcome;
+    const { partition, nextOffset, messages } = batch;
+    const skipped = skippedIn(batch);
+    const totals = this.#totals;
+    totals.inserted += inserted;
+    totals.duplicates += duplicates;
+    totals.skipped += skipped;
+    for (const count of rejections.values()) totals.deadLetters += count;
+    upkeep.note(lastValues, batch.dataSetId);
+    observer.stored({
+      partition,
+      nextOffset,
+      messages: messages.length,
+      timestampsMs: Float64Array.from(messages, ({ timestampMs }) => timestampMs),
+      inserted,
+      duplicates,
+      rejections,
+      skipped,
+      stageMs,
+      storedAtMs,
+    });
+  }
+
+  /** Moves the partition on to where the ledger stands after a batch, or has it placed again. */
+  #move(batch: Batch, place: Place, outcome: BatchOutcome): "go on" | "stop" {
+    const { placer, upkeep, commits, log, onAdvance } = this.#parts;
+    const { partition, fromOffset, nextOffset } = batch;
+    // Placed again while we worked, here or elsewhere: the ledger has what we stored, if anything, and
+    // the partition can have been committed further.
+    if (!placer.stands(partition, place)) return "stop";
+    if (outcome.kind === "refused") return "go on";
+    if (outcome.kind !== "stored") {
+      if (outcome.kind !== "fenced" || outcome.ledgerNext !== nextOffset) {
+        log.warn("the ledger refused a batch: placing the partition again", {
+          partition,
+          fromOffset,
+          ...outcome,
+        });
+        placer.placeAnew([partition]);
+        return "stop";
+      }
       // Our own COMMIT whose answer was lost, or somebody who stored just the same. Whoever it was
       // may not have come to the last values and the Kafka commit.
       upkeep.want();
-      commits.note(batch.partition, batch.nextOffset);
-      return true;
     }
-    log.warn("the ledger refused a batch: placing the partition again", {
-      partition: batch.partition,
-      fromOffset: batch.fromOffset,
-      ...outcome,
-    });
-    return false;
-  }
-}
-
-/** Cuts a fetch into batches that leave no offset between them; their size may change on the way. */
-function* cut(fetched: FetchedBatch, place: Place, size: BatchSize): Generator<Batch> {
-  const { partition, messages } = fetched;
-  let fromOffset = fetched.fetchedOffset;
-  let fromEpoch = place.leaderEpoch;
-  let end: number;
-  for (let start = 0; start === 0 || start < messages.length; start = end) {
-    end = start + size.messages;
-    const piece = messages.slice(start, end);
-    const nextOffset = messages[end]?.offset ?? fetched.nextOffset;
-    // In between can be records without a message. Their epoch is not above that of what follows.
-    const nextEpoch = messages[end]?.leaderEpoch ?? fetched.lastEpoch;
-    const { topic, dataSetId, lineage } = place;
-    const scope = { topic, dataSetId, lineage, partition };
-    yield { ...scope, fromOffset, nextOffset, fromEpoch, nextEpoch, messages: piece };
-    fromOffset = nextOffset;
-    fromEpoch = nextEpoch;
+    commits.note(partition, nextOffset);
+    place.advance(batch);
+    onAdvance();
+    return "go on";
   }
 }

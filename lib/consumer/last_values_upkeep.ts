@@ -85,7 +85,8 @@ export class LastValuesUpkeep {
    * @param answer undefined: there was none
    */
   note(answer: Remembered["lastValues"] | undefined, dataSetId: string): void {
-    if (answer === undefined || answer === "complete") return;
+    if (answer === undefined) return this.want();
+    if (answer === "complete") return;
     if (this.#state.kind === "complete" && this.#state.dataSetId === dataSetId) this.want();
   }
 

@@ -10,7 +10,8 @@ import type { Log } from "../log.ts";
 import { type LedgerLine, linesOf, type Store } from "../postgres/store.ts";
 import type { OfflinePartitions } from "./offline_partitions.ts";
 import { standsIn } from "./placement.ts";
-import type { Place, Placer } from "./placer.ts";
+import type { Place } from "./place.ts";
+import type { Placer } from "./placer.ts";
 
 /** Who is asked, and what is compared with the answers. */
 export interface LossCheckParts {
@@ -37,7 +38,9 @@ export async function checkIdentity(
 ): Promise<void> {
   const topic = await member.identity();
   if (givenUp.aborted) return;
-  const strangers = [...placer.places].filter(([, place]) => !isSameTopic(place.topic, topic));
+  const strangers = [...placer.places].filter(([, place]) =>
+    !isSameTopic(place.scope.topic, topic)
+  );
   if (strangers.length === 0) return;
   log.error("the topic was deleted and created again: reading it from the beginning");
   placer.placeAnew(strangers.map(([partition]) => partition));
@@ -60,7 +63,7 @@ export async function checkLedger(
   const passed: number[] = [];
   for (const { partition, place, line } of before) {
     if (!placer.stands(partition, place)) continue;
-    const next = linesOf(lines, place.topic).get(partition)?.next ?? -1;
+    const next = linesOf(lines, place.scope.topic).get(partition)?.next ?? -1;
     if (next < line.next) lost.push(partition);
     else if (next > place.position && place.working === undefined) passed.push(partition);
   }

@@ -6,7 +6,6 @@
  */
 import type { Flood } from "./flood_guard.ts";
 import type { NoticeKind } from "./notices.ts";
-import type { Message } from "../kafka/message.ts";
 import type { RejectionReason } from "../reading/rejection.ts";
 
 /** The steps of a batch that take time. */
@@ -21,8 +20,10 @@ export interface BatchReport {
   readonly partition: number;
   /** Where the ledger stands now. */
   readonly nextOffset: number;
-  /** All messages of the batch, readings or not. */
-  readonly messages: readonly Message[];
+  /** Messages of the batch, readings or not. */
+  readonly messages: number;
+  /** The times of the messages, in their order, ms since 1970. To be read at once. */
+  readonly timestampsMs: Float64Array;
   /** Readings that became rows. */
   readonly inserted: number;
   /** Readings that were stored already. */

@@ -8,7 +8,7 @@ import type { Clock } from "../clock.ts";
 import type { GroupMember } from "../kafka/group_member.ts";
 import { type HeldBack, heldBackCure, heldBackText } from "../kafka/message.ts";
 import type { Log } from "../log.ts";
-import type { Place } from "./placer.ts";
+import type { Place } from "./place.ts";
 
 /** Who is asked, and who hears of it. */
 export interface OpenTransactionsParts {
@@ -45,7 +45,7 @@ export class OpenTransactions {
    * @param givenUp aborts when nobody waits for the answer any more
    */
   async look(
-    places: ReadonlyMap<number, Pick<Place, "topic">>,
+    places: ReadonlyMap<number, Pick<Place, "scope">>,
     givenUp: AbortSignal,
   ): Promise<void> {
     const heldBack = await this.#parts.member.heldBack();
@@ -54,8 +54,8 @@ export class OpenTransactions {
     for (const partition of this.#seen.keys()) {
       if (!places.has(partition)) this.#seen.delete(partition);
     }
-    for (const [partition, { topic }] of places) {
-      this.#note(partition, topic.topic, heldBack.get(partition));
+    for (const [partition, { scope }] of places) {
+      this.#note(partition, scope.topic.topic, heldBack.get(partition));
     }
   }
 

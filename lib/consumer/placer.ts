@@ -26,32 +26,10 @@ import { foreignOffsetsText } from "./neighbour_checks.ts";
 import type { Notices } from "./notices.ts";
 import type { FlowObserver } from "./observer.ts";
 import type { OfflinePartitions } from "./offline_partitions.ts";
+import { Place } from "./place.ts";
 import { decidePlacement, type LogFacts, type Placement, type StartFrom } from "./placement.ts";
 import type { Trouble } from "./trouble.ts";
 import type { Watchdog } from "./watchdog.ts";
-
-/** Where a partition is read from, and for which life of the topic and of the database. */
-export interface Place {
-  /** The topic's life. */
-  readonly topic: TopicIdentity;
-  /** The database's. */
-  readonly dataSetId: string;
-  /** Marks of another one are not believed, see `mark.ts`. */
-  readonly lineage: string;
-  /** The ledger's `next` as we know it. */
-  position: number;
-  /** The ledger's leader epoch as we know it. */
-  leaderEpoch: number;
-  /**
-   * Another epoch that may follow: its messages had been seen before the brokers said that the log
-   * still has what the ledger stands on.
-   */
-  readonly followingEpoch: number | undefined;
-  /** The offset that the next fetch must ask for: the end of what was taken over. */
-  fetchPosition: number;
-  /** Settles when what was taken over is stored or given up; never rejects. */
-  working: Promise<void> | undefined;
-}
 
 /** What the placer works with. */
 export interface PlacerParts {
@@ -129,10 +107,7 @@ export class Placer {
     this.#parts = parts;
   }
 
-  /**
-   * Partitions that are placed. A place is replaced, never reset, when its partition is placed again:
-   * work begun under an older one sees that the object has changed, and ends.
-   */
+  /** Partitions that are placed. */
   get places(): ReadonlyMap<number, Place> {
     return this.#places;
   }
@@ -296,29 +271,20 @@ export class Placer {
     }
     // It can have been taken away from us meanwhile.
     if (!this.#unplaced.delete(partition)) return;
-    const position = placement.offset;
-    if (position > marks.high) this.#tellWrongEnd(partition, position, facts);
-    const lineage = lineageOf(dataSetId, line);
-    this.#place(partition, {
-      topic,
-      dataSetId,
-      lineage,
-      position,
-      leaderEpoch: line.leaderEpoch,
-      followingEpoch: known.seenEpochs.get(partition),
-      fetchPosition: position,
-      working: undefined,
-    });
+    if (line.next > marks.high) this.#tellWrongEnd(partition, line.next, facts);
+    const scope = { topic, dataSetId, lineage: lineageOf(dataSetId, line) };
+    const followingEpoch = known.seenEpochs.get(partition);
+    this.#place(partition, new Place(scope, line, { followingEpoch }));
   }
 
   #place(partition: number, place: Place): void {
     const { member, commits, observer, upkeep, trouble } = this.#parts;
-    const { position, lineage } = place;
+    const { position, scope: { lineage } } = place;
     const left = this.#left.get(partition);
     this.#left.delete(partition);
     this.#places.set(partition, place);
     this.#seenEpochs.delete(partition);
-    const stands = left?.position === position && left.lineage === lineage;
+    const stands = left?.position === position && left.scope.lineage === lineage;
     // The owner before us may have died, and we may have lost an answer, after COMMIT and before the
     // last value and the Kafka commit. Neither may wait for the next message. Where the ledger
     // stands as we left it, nothing was stored and nothing can be missing.

@@ -1,6 +1,6 @@
 /**
- * What happens to one batch: parse, dedupe, look up, store, mark, commit - in this order, which is
- * the whole of the delivery guarantee.
+ * What happens to one batch: parse, dedupe, look up, store, mark - in this order, which is the whole of
+ * the delivery guarantee. Then the intake moves the partition on.
  *
  * Every reading that the brokers acknowledged ends in `sensor_events` once, or, if it cannot be
  * stored, in `dead_letters`; delivery is at least once and the effect is exactly once. The ledger
@@ -12,6 +12,7 @@
  * @module
  */
 import {
+  type Batch,
   type Candidate,
   candidateOf,
   groupById,
@@ -19,54 +20,42 @@ import {
   type IdGroup,
   isUnanimous,
   newestBySensor,
+  skippedIn,
 } from "./batch.ts";
 import type { Clock } from "../clock.ts";
 import { deadLetterOf } from "./dead_letter.ts";
 import { describeError, RowDataError, TransientError } from "../errors.ts";
-import type { Message, TopicIdentity } from "../kafka/message.ts";
-import { judgeMark, type MarkScope, markValue } from "./mark.ts";
-import type { FlowObserver, Stage } from "./observer.ts";
+import { judgeMark, markValue } from "./mark.ts";
+import type { Stage } from "./observer.ts";
 import type { DeadLetter, Store, StoreOutcome } from "../postgres/store.ts";
 import { parseReading } from "../reading/reading.ts";
 import type { Breaker } from "../redis/breaker.ts";
 import type { Cache, Mark, Remembered } from "../redis/cache.ts";
 import { reject, type Rejection, type RejectionReason } from "../reading/rejection.ts";
 
-/** Consecutive messages of one partition, stored in one transaction. */
-export interface Batch {
-  /** The life of the topic that the messages belong to. */
-  readonly topic: TopicIdentity;
-  /** The data set that the partition was placed for. */
-  readonly dataSetId: string;
-  /** The partition of all messages. */
-  readonly partition: number;
-  /** Marks of another one are not believed, see `mark.ts`. */
-  readonly lineage: string;
-  /** Where the ledger stands, and thus the first offset of this batch. */
-  readonly fromOffset: number;
-  /** Where the ledger goes: one past the last offset covered. */
-  readonly nextOffset: number;
-  /** The leader epoch that the ledger has, see `LedgerLine.leaderEpoch`. */
-  readonly fromEpoch: number;
-  /** The leader epoch that the ledger gets. */
-  readonly nextEpoch: number;
-  /** Ascending by offset; offsets without a message are counted as skipped. */
-  readonly messages: readonly Message[];
+/** A batch whose transaction has been committed. */
+export interface StoredBatch {
+  /** Tells it from the other outcomes. */
+  readonly kind: "stored";
+  /** Readings that became rows. */
+  readonly inserted: number;
+  /** Readings that were stored already. */
+  readonly duplicates: number;
+  /** How many messages became dead letters, by reason. */
+  readonly rejections: ReadonlyMap<RejectionReason, number>;
+  /** How the data set's last values stand in Redis; undefined: it did not take those of this batch. */
+  readonly lastValues: Remembered["lastValues"] | undefined;
+  /** Duration of each stage, ms. */
+  readonly stageMs: Readonly<Record<Stage, number>>;
+  /** When the transaction had been committed, ms since 1970. */
+  readonly storedAtMs: number;
 }
 
-/** What became of a batch. */
+/** What became of a batch. Only `stored` changed anything. */
 export type BatchOutcome =
-  | {
-    readonly kind: "stored";
-    readonly inserted: number;
-    readonly duplicates: number;
-    readonly deadLetters: number;
-    readonly skipped: number;
-    /** False if the marks and last values of this batch could not be written. */
-    readonly marked: boolean;
-    /** How the data set's last values stand in Redis; undefined: no answer. */
-    readonly lastValues: Remembered["lastValues"] | undefined;
-  }
+  | StoredBatch
+  /** PostgreSQL refused the data of some row. */
+  | { readonly kind: "refused"; readonly refusal: RowDataError }
   | Exclude<StoreOutcome, { kind: "stored" } | { kind: "conflicts" }>;
 
 /** What the processor works with. */
@@ -81,10 +70,6 @@ export interface ProcessorParts {
   readonly clock: Clock;
   /** Bounds of a timestamp, see {@linkcode parseReading}. */
   readonly limits: { readonly futureSkewSecondsMax: number; readonly pastDaysMax: number };
-  /** Notes that the Kafka commit of a partition may go to `nextOffset`. Sends nothing on its own. */
-  readonly noteCommit: (partition: number, nextOffset: number) => void;
-  /** Is notified of each batch that was stored. */
-  readonly observer?: Pick<FlowObserver, "stored"> | undefined;
 }
 
 /**
@@ -93,6 +78,7 @@ export interface ProcessorParts {
  * @throws {TransientError} if the database is away or the outcome is unknown: place the partition
  * again, the ledger tells.
  * @throws {ConfigurationError} if it needs manual correction.
+ * @throws {RowDataError} if the database refuses the dead letter of a message that it refused.
  */
 export async function processBatch(batch: Batch, parts: ProcessorParts): Promise<BatchOutcome> {
   const times = new StageTimes(parts.clock);
@@ -102,28 +88,19 @@ export async function processBatch(batch: Batch, parts: ProcessorParts): Promise
   const verdicts = await lookUp(batch, groups, parts);
   times.end("redis");
   const work: BatchWork = { batch, groups, deadLetters, ...verdicts };
-  let outcome: StoreOutcome;
-  try {
-    outcome = await store(work, parts.store);
-  } catch (error) {
-    if (error instanceof RowDataError) return await isolateRefusedRow(batch, parts, error);
-    throw error;
-  }
-  if (outcome.kind === "conflicts") throw new TransientError("Cannot settle conflicts of a batch");
+  const outcome = await store(work, parts.store);
   if (outcome.kind !== "stored") return outcome;
   times.end("store");
   const lastValues = await mark(work, outcome.conflictOffsets, parts);
   times.end("mark");
-  parts.noteCommit(batch.partition, batch.nextOffset);
-  report(work, outcome, { times, parts });
   return {
     kind: "stored",
     inserted: outcome.inserted,
     duplicates: outcome.duplicates,
-    deadLetters: outcome.deadLetters,
-    skipped: skippedIn(batch),
-    marked: lastValues !== undefined,
+    rejections: countRejections(deadLetters, outcome.conflictOffsets.length),
     lastValues,
+    stageMs: times.ms,
+    storedAtMs: times.storedAtMs,
   };
 }
 
@@ -145,8 +122,11 @@ function parse(
   const candidates: Candidate[] = [];
   const deadLetters: DeadLetter[] = [];
   const limits = { nowMs: parts.clock.now(), ...parts.limits };
+  const { refusal } = batch;
   for (const message of batch.messages) {
-    const parsed = message.unreadable === undefined
+    const parsed = refusal !== undefined
+      ? reject("refused_by_database", describeError(refusal))
+      : message.unreadable === undefined
       ? parseReading(message.value, limits)
       : reject("unreadable_batch", message.unreadable);
     if (parsed.kind === "reading") candidates.push(candidateOf(message, parsed));
@@ -167,7 +147,7 @@ async function lookUp(
   const marks = ids.length === 0
     ? []
     : await parts.breakers.read.attempt(() => parts.cache.marks(ids));
-  const scope = scopeOf(batch);
+  const scope = batch;
   for (const [index, group] of groups.entries()) {
     const verdict = judgeMark(marks?.[index] ?? null, scope, group.first.digest);
     if (verdict === "suspect" || !isUnanimous(group)) suspected.add(groupId(group));
@@ -180,24 +160,37 @@ async function lookUp(
  * One statement, and again with more suspects while the database reports conflicts that came
  * without a dead letter. A refused attempt has stored nothing.
  */
-async function store(work: BatchWork, target: ProcessorParts["store"]): Promise<StoreOutcome> {
+async function store(
+  work: BatchWork,
+  target: ProcessorParts["store"],
+): Promise<
+  Exclude<StoreOutcome, { kind: "conflicts" }> | Extract<BatchOutcome, { kind: "refused" }>
+> {
   const suspected = new Set(work.suspected);
   const groupIdByOffset = new Map<number, string>();
-  for (;;) {
-    const outcome = await target.storeBatch(batchToStore({ ...work, suspected }));
-    if (outcome.kind !== "conflicts") return outcome;
-    if (groupIdByOffset.size === 0) {
-      for (const group of work.groups) {
-        groupIdByOffset.set(group.first.message.offset, groupId(group));
+  try {
+    for (;;) {
+      const outcome = await target.storeBatch(batchToStore({ ...work, suspected }));
+      if (outcome.kind !== "conflicts") return outcome;
+      if (groupIdByOffset.size === 0) {
+        for (const group of work.groups) {
+          groupIdByOffset.set(group.first.message.offset, groupId(group));
+        }
+      }
+      const before = suspected.size;
+      for (const offset of outcome.offsets) {
+        const id = groupIdByOffset.get(offset);
+        if (id !== undefined) suspected.add(id);
+      }
+      // Each round adds an id, so there are at most as many rounds as ids.
+      if (suspected.size === before) {
+        throw new TransientError("Cannot settle conflicts of a batch");
       }
     }
-    const before = suspected.size;
-    for (const offset of outcome.offsets) {
-      const id = groupIdByOffset.get(offset);
-      if (id !== undefined) suspected.add(id);
-    }
-    // Each round adds an id, so there are at most as many rounds as ids.
-    if (suspected.size === before) return outcome;
+  } catch (error) {
+    // Of a dead letter nothing is left that could be refused.
+    if (!(error instanceof RowDataError) || work.batch.refusal !== undefined) throw error;
+    return { kind: "refused", refusal: error };
   }
 }
 
@@ -252,7 +245,7 @@ async function mark(
   conflictOffsets: readonly number[],
   parts: ProcessorParts,
 ): Promise<Remembered["lastValues"] | undefined> {
-  const scope = scopeOf(work.batch);
+  const scope = work.batch;
   const conflicts = new Set(conflictOffsets);
   const marks: Mark[] = [];
   const stored: Candidate[] = [];
@@ -278,82 +271,12 @@ async function mark(
   return answer?.lastValues;
 }
 
-function markOf(scope: MarkScope, candidate: Candidate): Mark {
+function markOf(scope: Batch, candidate: Candidate): Mark {
   return {
     id: candidate.parsed.reading.unique_reading_id,
     value: markValue(scope, candidate.message, candidate.digest),
   };
 }
-
-/**
- * PostgreSQL refused the data of some row: the batch is halved until the row stands alone, and that
- * one becomes a dead letter. Each half is a batch of its own, so what is good is stored on the way.
- */
-async function isolateRefusedRow(
-  batch: Batch,
-  parts: ProcessorParts,
-  refusal: RowDataError,
-): Promise<BatchOutcome> {
-  const middle = batch.messages[Math.floor(batch.messages.length / 2)];
-  if (batch.messages.length < 2 || middle === undefined) {
-    return await storeRefused(batch, parts, refusal);
-  }
-  const { offset, leaderEpoch } = middle;
-  const left = {
-    ...batch,
-    nextOffset: offset,
-    nextEpoch: leaderEpoch,
-    messages: before(batch, middle),
-  };
-  const right = {
-    ...batch,
-    fromOffset: offset,
-    fromEpoch: leaderEpoch,
-    messages: from(batch, middle),
-  };
-  const first = await processBatch(left, parts);
-  if (first.kind !== "stored") return first;
-  const second = await processBatch(right, parts);
-  if (second.kind !== "stored") return second;
-  return {
-    kind: "stored",
-    inserted: first.inserted + second.inserted,
-    duplicates: first.duplicates + second.duplicates,
-    deadLetters: first.deadLetters + second.deadLetters,
-    skipped: first.skipped + second.skipped,
-    marked: first.marked && second.marked,
-    lastValues: second.lastValues,
-  };
-}
-
-async function storeRefused(
-  batch: Batch,
-  parts: ProcessorParts,
-  refusal: RowDataError,
-): Promise<BatchOutcome> {
-  const rejection = reject("refused_by_database", describeError(refusal));
-  const deadLetters = batch.messages.map((message) => deadLetterOf(message, rejection));
-  const work = { batch, groups: [], deadLetters, known: EMPTY, suspected: EMPTY };
-  const times = new StageTimes(parts.clock);
-  const outcome = await store(work, parts.store);
-  if (outcome.kind === "conflicts") throw new TransientError("Cannot store a lone dead letter");
-  if (outcome.kind !== "stored") return outcome;
-  times.end("store");
-  parts.noteCommit(batch.partition, batch.nextOffset);
-  report(work, outcome, { times, parts });
-  const { inserted, duplicates, deadLetters: kept } = outcome;
-  return {
-    kind: "stored",
-    inserted,
-    duplicates,
-    deadLetters: kept,
-    skipped: skippedIn(batch),
-    marked: true,
-    lastValues: "complete",
-  };
-}
-
-const EMPTY: ReadonlySet<string> = new Set();
 
 /** How long each stage of a batch took. */
 class StageTimes {
@@ -377,46 +300,12 @@ class StageTimes {
   }
 }
 
-function report(
-  { batch, deadLetters }: BatchWork,
-  outcome: Extract<StoreOutcome, { kind: "stored" }>,
-  { times, parts }: { readonly times: StageTimes; readonly parts: ProcessorParts },
-): void {
-  if (parts.observer === undefined) return;
-  const rejections = new Map<RejectionReason, number>();
-  for (const { reason } of deadLetters) rejections.set(reason, (rejections.get(reason) ?? 0) + 1);
-  const conflicts = outcome.conflictOffsets.length;
-  if (conflicts > 0) rejections.set(CONFLICT.reason, conflicts);
-  parts.observer.stored({
-    partition: batch.partition,
-    nextOffset: batch.nextOffset,
-    messages: batch.messages,
-    inserted: outcome.inserted,
-    duplicates: outcome.duplicates,
-    rejections,
-    skipped: skippedIn(batch),
-    stageMs: times.ms,
-    storedAtMs: times.storedAtMs,
-  });
-}
-
-function before(batch: Batch, middle: Message): readonly Message[] {
-  return batch.messages.filter((message) => message.offset < middle.offset);
-}
-
-function from(batch: Batch, middle: Message): readonly Message[] {
-  return batch.messages.filter((message) => message.offset >= middle.offset);
-}
-
-function skippedIn(batch: Batch): number {
-  return batch.nextOffset - batch.fromOffset - batch.messages.length;
-}
-
-function scopeOf(batch: Batch): MarkScope {
-  return {
-    lineage: batch.lineage,
-    partition: batch.partition,
-    fromOffset: batch.fromOffset,
-    fromEpoch: batch.fromEpoch,
-  };
+function countRejections(
+  deadLetters: readonly DeadLetter[],
+  conflicts: number,
+): ReadonlyMap<RejectionReason, number> {
+  const counts = new Map<RejectionReason, number>();
+  for (const { reason } of deadLetters) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  if (conflicts > 0) counts.set(CONFLICT.reason, conflicts);
+  return counts;
 }

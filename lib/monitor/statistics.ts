@@ -221,7 +221,7 @@ export class FlowStatistics implements FlowObserver {
   stored(report: BatchReport): void {
     const { totals } = this;
     totals.batches++;
-    totals.messages += report.messages.length;
+    totals.messages += report.messages;
     totals.inserted += report.inserted;
     totals.duplicates += report.duplicates;
     totals.skipped += report.skipped;
@@ -230,8 +230,8 @@ export class FlowStatistics implements FlowObserver {
       this.rejections.set(reason, (this.rejections.get(reason) ?? 0) + count);
     }
     for (const stage of STAGES) this.stages[stage].record(report.stageMs[stage]);
-    this.delay.recordAll(report.messages.map((each) => report.storedAtMs - each.timestampMs));
-    const lastMessageAtMs = report.messages.at(-1)?.timestampMs;
+    this.delay.recordAll(report.timestampsMs.map((ms) => report.storedAtMs - ms));
+    const lastMessageAtMs = report.timestampsMs.at(-1);
     // A batch under way when the partition was taken away says nothing about what is ours now.
     if (this.#positions.has(report.partition)) {
       this.#positions.set(report.partition, { nextOffset: report.nextOffset, lastMessageAtMs });
