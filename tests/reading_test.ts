@@ -1,13 +1,11 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import {
-  contentDigest,
   JSON_DEPTH_MAX,
   MESSAGE_BYTES_MAX,
   messageText,
   type ParsedReading,
   parseReading,
-  sameContent,
 } from "../lib/reading/reading.ts";
 import { countStrings } from "../lib/reading/json_text.ts";
 import { schemaDocument, STRINGS_OF_KNOWN_FIELDS } from "../lib/reading/reading_schema.ts";
@@ -186,69 +184,6 @@ Deno.test("parseReading() cuts a timestamp to microseconds and keeps its zone", 
       assert.equal(parsed.eventTimeUs, Date.UTC(2026, 10, 24, 10) * 1_000 + microseconds);
     });
   }
-});
-
-Deno.test("contentDigest() and sameContent() compare by content and not by text", async (t) => {
-  const base = parse(sampleText());
-  const cases: [string, "same" | "other", string][] = [
-    ["another id", "same", sampleText({ unique_reading_id: crypto.randomUUID() })],
-    ["another zone", "same", sampleText({ timestamp: "2026-11-24T11:00:00.123456+01:00" })],
-    ["digits that are cut", "same", sampleText({ timestamp: "2026-11-24T10:00:00.1234569Z" })],
-    ["a number written otherwise", "same", withValue("2157e-2")],
-    ["white space and other fields", "same", sampleText({ x: 1 }).replaceAll(",", " , ")],
-    ["another sensor", "other", sampleText({ sensor_id: "0b7e6a52" })],
-    ["another case of the sensor", "other", sampleText().replace("0b7e6a52", "0B7E6A52")],
-    ["another type", "other", sampleText({ sensor_type: "Temperature" })],
-    ["a microsecond later", "other", sampleText({ timestamp: "2026-11-24T10:00:00.123457Z" })],
-    ["the next double", "other", withValue("21.570000000000004")],
-    ["another unit", "other", sampleText({ unit: "F" })],
-    ["another status", "other", sampleText({ status: "error" })],
-    ["another battery level", "other", sampleText({ battery_level: 86 })],
-    ["moved north", "other", sampleText({ location: { latitude: 53, longitude: 13.404954 } })],
-    ["moved east", "other", sampleText({ location: { latitude: 52.520008, longitude: 14 } })],
-    ["unit and status swapped", "other", sampleText({ unit: "active", status: "C" })],
-    ["the border between texts moved", "other", sampleText({ unit: "Ca", status: "ctive" })],
-    ["an accent decomposed", "other", sampleText({ unit: "e\u0301" })],
-  ];
-  for (const [name, want, text] of cases) {
-    await t.step(name, () => {
-      const other = parse(text);
-      const isSame = want === "same";
-      assert.equal(sameContent(base, other), isSame);
-      const digest = contentDigest(base.reading, base.eventTimeUs);
-      assert.equal(contentDigest(other.reading, other.eventTimeUs) === digest, isSame);
-    });
-  }
-  await t.step("minus zero is zero", () => {
-    const minus = parse(withValue("-0"));
-    const plus = parse(withValue("0"));
-    assert.ok(sameContent(minus, plus));
-    assert.equal(
-      contentDigest(minus.reading, minus.eventTimeUs),
-      contentDigest(plus.reading, plus.eventTimeUs),
-    );
-  });
-});
-
-Deno.test("contentDigest() of 100,000 readings that differ a little has no collision", () => {
-  const { reading, eventTimeUs } = parse(sampleText());
-  const digests = new Set<string>();
-  for (let i = 0; i < 50_000; i++) {
-    digests.add(contentDigest(reading, eventTimeUs + i + 1));
-    digests.add(contentDigest({ ...reading, value: i / 100 + 1_000 }, eventTimeUs));
-  }
-  assert.equal(digests.size, 100_000);
-  // Each half alone must be good, too: 100,000 of 2^32 values collide once or twice by chance.
-  for (const half of [0, 7]) {
-    const halves = new Set(Array.from(digests, (digest) => digest.slice(half, half + 7)));
-    assert.ok(halves.size > 99_980, `${halves.size} of 100000 in the half from ${half}`);
-  }
-  for (const digest of digests) assert.match(digest, /^[0-9a-v]{14}$/);
-});
-
-Deno.test("contentDigest() stays what it is, since marks outlive a program", () => {
-  const { reading, eventTimeUs } = parse(sampleText());
-  assert.equal(contentDigest(reading, eventTimeUs), "osj1cf36vtl1i2");
 });
 
 Deno.test("STRINGS_OF_KNOWN_FIELDS counts a message that has each field once", () => {

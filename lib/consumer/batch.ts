@@ -8,7 +8,8 @@ import type { RowDataError } from "../errors.ts";
 import type { Message } from "../kafka/message.ts";
 import type { LastValue } from "../redis/cache.ts";
 import { INDEX_NAME } from "../redis/scripts.ts";
-import { contentDigest, messageText, type ParsedReading, sameContent } from "../reading/reading.ts";
+import { messageText, type ParsedReading, sameContent } from "../reading/reading.ts";
+import { ReadingColumns } from "../reading/reading_columns.ts";
 import type { PlaceScope } from "./place.ts";
 
 /** Consecutive messages of one partition, stored in one transaction. */
@@ -54,9 +55,14 @@ export interface IdGroup {
 
 const NO_REPEATS: readonly Candidate[] = [];
 
+/** One row, for the digests. */
+const columns = new ReadingColumns(1);
+
 /** Pairs a valid message with the digest of its content. */
 export function candidateOf(message: Message, parsed: ParsedReading): Candidate {
-  return { message, parsed, digest: contentDigest(parsed.reading, parsed.eventTimeUs) };
+  columns.begin(new Uint8Array());
+  columns.put(0, parsed);
+  return { message, parsed, digest: columns.digestText(0) };
 }
 
 /**

@@ -38,6 +38,9 @@ export interface MarkScope {
   readonly fromEpoch: number;
 }
 
+/** Rises when digests change: older marks are then unknown, and not suspects with other content. */
+const DIGEST_VERSION = 2;
+
 /** A short name for one data set fed by one life of one topic, as long as nothing was left out. */
 export function lineageOf(
   dataSetId: string,
@@ -45,7 +48,7 @@ export function lineageOf(
 ): string {
   const { topic: { clusterId, topicId }, first, gaps, rewound } = line;
   return createHash("sha256")
-    .update([dataSetId, clusterId, topicId, first, gaps, rewound].join(" "))
+    .update([DIGEST_VERSION, dataSetId, clusterId, topicId, first, gaps, rewound].join(" "))
     .digest("base64url")
     .slice(0, 16);
 }

@@ -5,19 +5,12 @@
  * @module
  */
 
-/** One half of a digest. */
-export interface Lane {
-  /** What an empty text starts from. */
-  readonly seed: number;
-  /** Odd, so that no step loses anything. */
-  readonly multiplier: number;
-}
-
-/** The two halves. Their multipliers differ, so that they do not collide together. */
-export const LANES: readonly [Lane, Lane] = [
-  { seed: 0x2545f491, multiplier: 0x85ebca6b },
-  { seed: 0x6c078965, multiplier: 0xc2b2ae35 },
-];
+/** Where the two lanes begin. */
+const SEED_FIRST = 0x2545f491;
+const SEED_SECOND = 0x6c078965;
+/** Odd, so that no step loses anything; they differ, so that the lanes do not collide together. */
+const MULTIPLIER_FIRST = 0x85ebca6b;
+const MULTIPLIER_SECOND = 0xc2b2ae35;
 
 const BITS_PER_DIGIT = 5;
 /** The codes of the digits 0-9 and a-v. */
@@ -26,29 +19,61 @@ const DIGIT_CODES = Uint8Array.from(
   (digit) => digit.charCodeAt(0),
 );
 
+const BYTES_PER_WORD = 4;
 const doubles = new Float64Array(1);
 const words = new Int32Array(doubles.buffer);
 
-/** Mixes in a text, its length included, so that neighbours do not run together. */
-export function mixText(hash: number, text: string, lane: Lane): number {
-  let mixed = mixWord(hash, text.length, lane);
-  // Two UTF-16 units at a time; beyond the end charCodeAt() is NaN, which shifts to 0.
-  for (let at = 0; at < text.length; at += 2) {
-    mixed = mixWord(mixed, text.charCodeAt(at) | (text.charCodeAt(at + 1) << 16), lane);
+/**
+ * The two lanes of a digest while it is made. Both take each word, in one loop: a step waits for the
+ * one before it, and not for the other lane's.
+ */
+export class Digest {
+  /** One half. */
+  first = SEED_FIRST;
+  /** The other half. */
+  second = SEED_SECOND;
+
+  /** Forgets everything. */
+  restart(): void {
+    this.first = SEED_FIRST;
+    this.second = SEED_SECOND;
   }
-  return mixed;
+
+  /** Mixes in a double, all of its bits; -0 counts as 0. */
+  number(value: number): void {
+    doubles[0] = value + 0;
+    const low = words[0]!;
+    const high = words[1]!;
+    this.first = mix(mix(this.first, low, MULTIPLIER_FIRST), high, MULTIPLIER_FIRST);
+    this.second = mix(mix(this.second, low, MULTIPLIER_SECOND), high, MULTIPLIER_SECOND);
+  }
+
+  /** Mixes in the bytes of a text, their number included, so that neighbours do not run together. */
+  text(bytes: Uint8Array, from: number, to: number): void {
+    let first = mix(this.first, to - from, MULTIPLIER_FIRST);
+    let second = mix(this.second, to - from, MULTIPLIER_SECOND);
+    const lastWhole = to - BYTES_PER_WORD;
+    let at = from;
+    for (; at <= lastWhole; at += BYTES_PER_WORD) {
+      const word = bytes[at]! | bytes[at + 1]! << 8 | bytes[at + 2]! << 16 | bytes[at + 3]! << 24;
+      first = mix(first, word, MULTIPLIER_FIRST);
+      second = mix(second, word, MULTIPLIER_SECOND);
+    }
+    if (at < to) {
+      let word = 0;
+      for (; at < to; at++) word = word << 8 | bytes[at]!;
+      first = mix(first, word, MULTIPLIER_FIRST);
+      second = mix(second, word, MULTIPLIER_SECOND);
+    }
+    this.first = first;
+    this.second = second;
+  }
 }
 
-/** Mixes in a double, all of its bits; -0 counts as 0. */
-export function mixNumber(hash: number, value: number, lane: Lane): number {
-  doubles[0] = value + 0;
-  return mixWord(mixWord(hash, words[0]!, lane), words[1]!, lane);
-}
-
-function mixWord(hash: number, word: number, lane: Lane): number {
+function mix(hash: number, word: number, multiplier: number): number {
   const mixed = hash ^ word;
   // A product carries upward only; the rotation brings the high bits down again.
-  return Math.imul((mixed << 13) | (mixed >>> 19), lane.multiplier);
+  return Math.imul((mixed << 13) | (mixed >>> 19), multiplier);
 }
 
 /** The two lanes as 14 digits of base 32. Three times faster than `toString(36)`. */
@@ -82,25 +107,4 @@ function spread(hash: number): number {
   let mixed = Math.imul(hash ^ (hash >>> 16), 0x7feb352d);
   mixed = Math.imul(mixed ^ (mixed >>> 15), 0x846ca68b);
   return mixed ^ (mixed >>> 16);
-}
-
-/** A text where it stands. */
-export interface TextBytes {
-  /** UTF-8. */
-  readonly bytes: Uint8Array;
-  /** Its first byte. */
-  readonly from: number;
-  /** One past its last byte. */
-  readonly to: number;
-}
-
-/** Mixes in a text, its length included, so that neighbours do not run together. */
-export function mixBytes(hash: number, { bytes, from, to }: TextBytes, lane: Lane): number {
-  let mixed = mixWord(hash, to - from, lane);
-  for (let at = from; at < to; at += 2) {
-    // Two bytes at a time. What stands behind the end is none of it.
-    const second = at + 1 < to ? bytes[at + 1]! : 0;
-    mixed = mixWord(mixed, bytes[at]! | second << 16, lane);
-  }
-  return mixed;
 }

@@ -4,7 +4,6 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { digestText, type Lane, LANES, mixNumber, mixText } from "./digest.ts";
 import { countStrings, findDuplicateKey, numberLiteral, scanBytes } from "./json_text.ts";
 import {
   matchesSchema,
@@ -158,17 +157,24 @@ function readFields(
   };
 }
 
-/** An event time too far from now. Outside of 2^53 microseconds it is too far in any case. */
+/** The latest event time that is taken. Outside of 2^53 microseconds it is too far in any case. */
+export function latestUs({ nowMs, futureSkewSecondsMax }: ParseLimits): number {
+  return Math.min((nowMs + futureSkewSecondsMax * 1_000) * 1_000, Number.MAX_SAFE_INTEGER);
+}
+
+/** The earliest one. */
+export function earliestUs({ nowMs, pastDaysMax }: ParseLimits): number {
+  if (pastDaysMax === 0) return -Number.MAX_SAFE_INTEGER;
+  return Math.max((nowMs - pastDaysMax * 86_400_000) * 1_000, -Number.MAX_SAFE_INTEGER);
+}
+
+/** An event time too far from now. */
 function findTimeFault({ us, text }: Instant, limits: ParseLimits): Rejection | undefined {
-  const latestUs = (limits.nowMs + limits.futureSkewSecondsMax * 1_000) * 1_000;
-  if (us > Math.min(latestUs, Number.MAX_SAFE_INTEGER)) {
+  if (us > latestUs(limits)) {
     const bound = `at most ${limits.futureSkewSecondsMax} s ahead of now`;
     return reject("timestamp_in_future", `timestamp: expected ${bound}, found ${text}`);
   }
-  const earliestUs = limits.pastDaysMax === 0
-    ? -Number.MAX_SAFE_INTEGER
-    : (limits.nowMs - limits.pastDaysMax * 86_400_000) * 1_000;
-  if (us < Math.max(earliestUs, -Number.MAX_SAFE_INTEGER)) {
+  if (us < earliestUs(limits)) {
     const bound = limits.pastDaysMax === 0
       ? "1684 or later"
       : `at most ${limits.pastDaysMax} days ago`;
@@ -198,28 +204,4 @@ export function sameContent(
     a.sensor_type === b.sensor_type && a.location.latitude === b.location.latitude &&
     a.location.longitude === b.location.longitude && a.value === b.value && a.unit === b.unit &&
     a.status === b.status && a.battery_level === b.battery_level;
-}
-
-/**
- * A digest of all that a reading says but its id, 14 characters of `0-9a-v`. It is equal exactly
- * where {@linkcode sameContent} is true, but for one pair in 2^64: the same instant in another zone
- * and `1.0` for `1` make no difference. Not made to resist forgery, see `digest.ts`.
- */
-export function contentDigest(reading: Reading, eventTimeUs: number): string {
-  return digestText(
-    hashContent(reading, eventTimeUs, LANES[0]),
-    hashContent(reading, eventTimeUs, LANES[1]),
-  );
-}
-
-function hashContent(reading: Reading, eventTimeUs: number, lane: Lane): number {
-  let hash = mixText(lane.seed, reading.sensor_id, lane);
-  hash = mixText(hash, reading.sensor_type, lane);
-  hash = mixNumber(hash, reading.location.latitude, lane);
-  hash = mixNumber(hash, reading.location.longitude, lane);
-  hash = mixNumber(hash, eventTimeUs, lane);
-  hash = mixNumber(hash, reading.value, lane);
-  hash = mixText(hash, reading.unit, lane);
-  hash = mixText(hash, reading.status, lane);
-  return mixNumber(hash, reading.battery_level, lane);
 }

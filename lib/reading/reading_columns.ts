@@ -7,11 +7,11 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { digestText, type Lane, LANES, mixBytes, mixNumber } from "./digest.ts";
+import { Digest, digestText } from "./digest.ts";
 import type { ParsedReading, Reading } from "./reading.ts";
 import { READING_FIELDS, type ReadingField } from "./reading_schema.ts";
 import { timestampText } from "./timestamp.ts";
-import { readUuid, uuidText } from "./uuid.ts";
+import { putUuid, uuidText } from "./uuid.ts";
 
 /** Bytes of an id. */
 export const ID_BYTES = 16;
@@ -32,6 +32,8 @@ const DECODED_BYTES_FIRST = 4_096;
 /** Most bytes of UTF-8 for one UTF-16 unit. */
 const UTF8_BYTES_MAX = 3;
 
+const DIGEST_LANES = 2;
+const digest = new Digest();
 const utf8 = new TextEncoder();
 
 /** Readings by row. */
@@ -76,7 +78,7 @@ export class ReadingColumns {
     this.textsFrom = ofKind(["text"], (rows) => new Int32Array(rows));
     this.textsTo = ofKind(["text"], (rows) => new Int32Array(rows));
     this.nulls = new Uint32Array(rowsMax);
-    this.digests = new Int32Array(rowsMax * LANES.length);
+    this.digests = new Int32Array(rowsMax * DIGEST_LANES);
     this.isDecoded = new Uint8Array(rowsMax);
   }
 
@@ -110,7 +112,7 @@ export class ReadingColumns {
     for (const [index, field] of READING_FIELDS.entries()) {
       const value = valueAt(reading, field);
       if (value === undefined) this.nulls[row]! |= 1 << index;
-      else if (field.kind === "id") readUuid(String(value), this.ids, row * ID_BYTES);
+      else if (field.kind === "id") putUuid(String(value), this.ids, row * ID_BYTES);
       else if (field.kind === "text") this.#putText(row, index, String(value));
       else if (field.kind !== "time") this.numbers[index]![row] = Number(value);
     }
@@ -134,28 +136,20 @@ export class ReadingColumns {
    * {@linkcode ReadingColumns.hasSameContent} is true, but for one pair in 2^64.
    */
   digest(row: number): void {
-    for (const [index, lane] of LANES.entries()) {
-      this.digests[row * LANES.length + index] = this.#hash(row, lane);
-    }
-  }
-
-  #hash(row: number, lane: Lane): number {
     const bytes = this.textBytes(row);
-    let hash = mixNumber(lane.seed, this.nulls[row]!, lane);
-    for (const [index, { kind }] of READING_FIELDS.entries()) {
-      if (this.isNull(row, index) || kind === "id") continue;
+    digest.restart();
+    digest.number(this.nulls[row]!);
+    for (let field = 0; field < READING_FIELDS.length; field++) {
+      const { kind } = READING_FIELDS[field]!;
+      if (this.isNull(row, field) || kind === "id") continue;
       if (kind === "text") {
-        hash = mixBytes(hash, {
-          bytes,
-          from: this.textsFrom[index]![row]!,
-          to: this.textsTo[index]![row]!,
-        }, lane);
+        digest.text(bytes, this.textsFrom[field]![row]!, this.textsTo[field]![row]!);
       } else {
-        const number = kind === "time" ? this.eventTimesUs[row]! : this.numbers[index]![row]!;
-        hash = mixNumber(hash, number, lane);
+        digest.number(kind === "time" ? this.eventTimesUs[row]! : this.numbers[field]![row]!);
       }
     }
-    return hash;
+    this.digests[row * DIGEST_LANES] = digest.first;
+    this.digests[row * DIGEST_LANES + 1] = digest.second;
   }
 
   /** The digest as 14 characters of `0-9a-v`. */

@@ -32,9 +32,33 @@ const TIME_LENGTH = "2026-11-24T10:00:00".length;
 const ZONE_LENGTH = "+00:00".length;
 const ZONE_HOURS_MAX = 15;
 
-/** The last answer: a validator and its caller ask for the same text one after the other. */
-let lastText: string | undefined;
-let lastAnswer: Instant | TimestampFault = "timestamp_format";
+/** Characters of the shortest timestamp, in UTC to the second. */
+export const TIMESTAMP_LENGTH_MIN: number = TIME_LENGTH + "Z".length;
+/** Characters of the longest timestamp. */
+export const TIMESTAMP_LENGTH_MAX: number = TIME_LENGTH + ".".length + FRACTION_DIGITS_MAX +
+  ZONE_LENGTH;
+
+const DASH = 0x2d;
+const COLON = 0x3a;
+const PLUS = 0x2b;
+const POINT = 0x2e;
+const LETTER_T = 0x74;
+const LETTER_Z = 0x7a;
+/** What makes a letter of ASCII a small one. */
+const SMALL = 0x20;
+
+/** What a character is worth as a digit; NO_DIGIT, larger than any sum of digits, for others. */
+const NO_DIGIT = 1_000_000;
+const DIGITS = Int32Array.from(
+  { length: 256 },
+  (_, code) => code >= 0x30 && code <= 0x39 ? code - 0x30 : NO_DIGIT,
+);
+/** Microseconds of the last digit of a fraction with so many digits. */
+const LAST_DIGIT_US = [1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
+
+/** A text in UTF-8. */
+const textBytes = new Uint8Array(TIMESTAMP_LENGTH_MAX);
+const utf8 = new TextEncoder();
 
 /**
  * Reads `yyyy-mm-ddThh:mm:ss[.fraction](Z|±hh:mm)`, T and Z in either case, the fraction with at
@@ -42,86 +66,81 @@ let lastAnswer: Instant | TimestampFault = "timestamp_format";
  * PostgreSQL keeps a leap second.
  */
 export function parseTimestamp(text: string): Instant | TimestampFault {
-  if (text !== lastText) {
-    lastAnswer = readTimestamp(text);
-    lastText = text;
-  }
-  return lastAnswer;
+  const { read, written } = utf8.encodeInto(text, textBytes);
+  const us = read === text.length ? timestampUs(textBytes, 0, written) : NaN;
+  if (Number.isNaN(us)) return "timestamp_format";
+  return us === Infinity ? "timestamp_date" : { us, text: withoutCutDigits(text) };
 }
 
-function readTimestamp(text: string): Instant | TimestampFault {
-  const year = twoDigits(text, 0) * 100 + twoDigits(text, 2);
-  const month = twoDigits(text, 5);
-  const day = twoDigits(text, 8);
-  const hour = twoDigits(text, 11);
-  const minute = twoDigits(text, 14);
-  const second = twoDigits(text, 17);
-  const zoneAt = endOfFraction(text);
-  const zoneMinutes = readZone(text, zoneAt);
-  const isWritten = text[4] === "-" && text[7] === "-" && isLetter(text, 10, "t") &&
-    text[13] === ":" && text[16] === ":";
-  // NaN, from anything that is no digit, makes the sum NaN.
-  if (!isWritten || Number.isNaN(year + month + day + hour + minute + second + zoneMinutes)) {
-    return "timestamp_format";
+function withoutCutDigits(text: string): string {
+  const zoneAt = text.length - (text.endsWith("Z") || text.endsWith("z") ? 1 : ZONE_LENGTH);
+  const keptEnd = TIME_LENGTH + 1 + FRACTION_DIGITS_KEPT;
+  return zoneAt > keptEnd ? text.slice(0, keptEnd) + text.slice(zoneAt) : text;
+}
+
+/**
+ * The microseconds since 1970 of a timestamp in ASCII, see {@linkcode parseTimestamp}; NaN for what is
+ * written otherwise, Infinity for a day or time that does not exist.
+ */
+export function timestampUs(text: Uint8Array, from: number, to: number): number {
+  const length = to - from;
+  if (length < TIMESTAMP_LENGTH_MIN || length > TIMESTAMP_LENGTH_MAX) return NaN;
+  const isWritten = text[from + 4] === DASH && text[from + 7] === DASH &&
+    (text[from + 10]! | SMALL) === LETTER_T && text[from + 13] === COLON &&
+    text[from + 16] === COLON;
+  if (!isWritten) return NaN;
+  const year = twoDigits(text, from) * 100 + twoDigits(text, from + 2);
+  const month = twoDigits(text, from + 5);
+  const day = twoDigits(text, from + 8);
+  const hour = twoDigits(text, from + 11);
+  const minute = twoDigits(text, from + 14);
+  const second = twoDigits(text, from + 17);
+  const zoneAt = endOfFraction(text, from + TIME_LENGTH, to);
+  const zoneMinutes = readZone(text, zoneAt, to);
+  if (year + month + day + hour + minute + second >= NO_DIGIT || Number.isNaN(zoneMinutes)) {
+    return NaN;
   }
   const isReal = year > 0 && month >= 1 && month <= 12 && day >= 1 &&
     day <= daysInMonth(year, month) && hour < 24 && minute < 60 && second < 60 &&
     zoneMinutes !== Infinity;
-  if (!isReal) return "timestamp_date";
+  if (!isReal) return Infinity;
 
   const seconds = daysSince1970(year, month, day) * 86_400 + hour * 3_600 +
     (minute - zoneMinutes) * 60 + second;
-  const keptEnd = TIME_LENGTH + 1 + FRACTION_DIGITS_KEPT;
-  return {
-    us: seconds * 1_000_000 + readMicroseconds(text, Math.min(zoneAt, keptEnd)),
-    text: zoneAt > keptEnd ? text.slice(0, keptEnd) + text.slice(zoneAt) : text,
-  };
+  return seconds * 1_000_000 + readMicroseconds(text, from + TIME_LENGTH, zoneAt);
 }
 
-/** The number of the two digits at `at`, or NaN. */
-function twoDigits(text: string, at: number): number {
-  const tens = text.charCodeAt(at) - 0x30;
-  const ones = text.charCodeAt(at + 1) - 0x30;
-  return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : NaN;
+/** The number of two digits, or at least NO_DIGIT. */
+function twoDigits(text: Uint8Array, at: number): number {
+  return DIGITS[text[at]!]! * 10 + DIGITS[text[at + 1]!]!;
 }
 
-function isLetter(text: string, at: number, lowerCase: string): boolean {
-  return (text.charCodeAt(at) | 0x20) === lowerCase.charCodeAt(0);
-}
-
-/** Where the zone begins, or -1, where none can be, if the fraction has no digits or too many. */
-function endOfFraction(text: string): number {
-  if (text[TIME_LENGTH] !== ".") return TIME_LENGTH;
-  const first = TIME_LENGTH + 1;
-  let end = first;
-  while (end - first <= FRACTION_DIGITS_MAX && isDigit(text.charCodeAt(end))) end++;
-  return end > first && end - first <= FRACTION_DIGITS_MAX ? end : -1;
-}
-
-function isDigit(code: number): boolean {
-  return code >= 0x30 && code <= 0x39;
+/** Where the zone begins, or `to`, where none can be, if the fraction has no digits or too many. */
+function endOfFraction(text: Uint8Array, from: number, to: number): number {
+  if (text[from] !== POINT) return from;
+  let end = from + 1;
+  while (end < to && DIGITS[text[end]!]! < NO_DIGIT) end++;
+  const digits = end - from - 1;
+  return digits >= 1 && digits <= FRACTION_DIGITS_MAX ? end : to;
 }
 
 /** Minutes east of UTC, Infinity for a zone that does not exist, NaN for what is not a zone. */
-function readZone(text: string, at: number): number {
-  if (isLetter(text, at, "z") && text.length === at + 1) return 0;
-  const sign = text[at] === "+" ? 1 : text[at] === "-" ? -1 : NaN;
+function readZone(text: Uint8Array, at: number, to: number): number {
+  if (to - at === 1) return (text[at]! | SMALL) === LETTER_Z ? 0 : NaN;
+  if (to - at !== ZONE_LENGTH || text[at + 3] !== COLON) return NaN;
+  const sign = text[at] === PLUS ? 1 : text[at] === DASH ? -1 : NaN;
   const hours = twoDigits(text, at + 1);
   const minutes = twoDigits(text, at + 4);
-  if (text[at + 3] !== ":" || text.length !== at + ZONE_LENGTH) return NaN;
-  if (hours > ZONE_HOURS_MAX || minutes > 59) return Infinity;
-  return sign * (hours * 60 + minutes);
+  if (Number.isNaN(sign) || hours + minutes >= NO_DIGIT) return NaN;
+  return hours > ZONE_HOURS_MAX || minutes > 59 ? Infinity : sign * (hours * 60 + minutes);
 }
 
-/** The fraction up to `end`, at most six digits, as microseconds. */
-function readMicroseconds(text: string, end: number): number {
-  let microseconds = 0;
-  let unit = 100_000;
-  for (let at = TIME_LENGTH + 1; at < end; at++) {
-    microseconds += (text.charCodeAt(at) - 0x30) * unit;
-    unit /= 10;
-  }
-  return microseconds;
+/** The fraction between the point and its end, as microseconds; further digits are cut off. */
+function readMicroseconds(text: Uint8Array, point: number, end: number): number {
+  const kept = Math.min(Math.max(end - point - 1, 0), FRACTION_DIGITS_KEPT);
+  let digits = 0;
+  for (let at = point + 1; at <= point + kept; at++) digits = digits * 10 + DIGITS[text[at]!]!;
+  return digits * LAST_DIGIT_US[kept]!;
 }
 
 function daysInMonth(year: number, month: number): number {

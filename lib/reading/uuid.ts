@@ -1,48 +1,85 @@
 /**
- * UUIDs as texts.
+ * UUIDs as 16 bytes and as texts: 8-4-4-4-12 hexadecimal digits of either case, whatever the version,
+ * which is what PostgreSQL's `uuid` takes and gives back.
  *
  * @module
  */
 
-const UUID_LENGTH = 36;
-const HEX_DIGITS = 32;
+/** Characters of a UUID's text. */
+export const UUID_LENGTH = 36;
+/** Bytes of a UUID. */
+export const UUID_BYTES = 16;
 
-/** 1 for the codes of hexadecimal digits in either case. */
-const HEX_MARKS = new Uint8Array(128);
-for (const digit of "0123456789abcdefABCDEF") HEX_MARKS[digit.charCodeAt(0)] = 1;
+const DASH = 0x2d;
 
-/**
- * True for 8-4-4-4-12 hexadecimal digits of either case, whatever the version: what PostgreSQL's
- * `uuid` takes and gives back. A table is three times faster than a regular expression here.
- */
-export function isUuid(text: string): boolean {
-  if (text.length !== UUID_LENGTH) return false;
-  if (text[8] !== "-" || text[13] !== "-" || text[18] !== "-" || text[23] !== "-") return false;
-  let digits = 0;
-  for (let at = 0; at < UUID_LENGTH; at++) digits += HEX_MARKS[text.charCodeAt(at)] ?? 0;
-  return digits === HEX_DIGITS;
+/** What each character is worth as a digit; -1, all bits, for those that are none. */
+const HEX_VALUES = new Int8Array(256).fill(-1);
+for (const [value, digit] of [..."0123456789abcdef"].entries()) {
+  HEX_VALUES[digit.charCodeAt(0)] = value;
+  HEX_VALUES[digit.toUpperCase().charCodeAt(0)] = value;
 }
 
-const UUID_BYTES = 16;
-/** Bytes before which a dash stands. */
-const DASHES = new Set([4, 6, 8, 10]);
+/** The two characters of each byte. */
+const HEX_TEXTS = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 
-/** Writes the 16 bytes of a UUID, see {@linkcode isUuid}. */
-export function readUuid(text: string, bytes: Uint8Array, at: number): void {
-  let from = 0;
-  for (let index = 0; index < UUID_BYTES; index++) {
-    if (DASHES.has(index)) from++;
-    bytes[at + index] = Number.parseInt(text.slice(from, from + 2), 16);
-    from += 2;
+/** A text in UTF-8, and what became of it. */
+const textBytes = new Uint8Array(UUID_LENGTH);
+const uuidBytes = new Uint8Array(UUID_BYTES);
+const utf8 = new TextEncoder();
+
+/** True if the text is a UUID. */
+export function isUuid(text: string): boolean {
+  return putUuid(text, uuidBytes, 0);
+}
+
+/** Writes the 16 bytes of a UUID to `target`, or returns false if the text is none. */
+export function putUuid(text: string, target: Uint8Array, at: number): boolean {
+  // A character outside of ASCII has bytes that are no digits, or finds no room for them.
+  return text.length === UUID_LENGTH && utf8.encodeInto(text, textBytes).written === UUID_LENGTH &&
+    readUuid(textBytes, 0, target, at);
+}
+
+/**
+ * Writes the 16 bytes of the UUID whose 36 characters begin at `from`, or returns false if they are
+ * none; what it has written is worth nothing then.
+ */
+export function readUuid(text: Uint8Array, from: number, target: Uint8Array, at: number): boolean {
+  if (
+    text[from + 8] !== DASH || text[from + 13] !== DASH || text[from + 18] !== DASH ||
+    text[from + 23] !== DASH
+  ) return false;
+  // One that is no digit makes all of it negative.
+  const valid = readDigits(text, from, target, at, 4) |
+    readDigits(text, from + 9, target, at + 4, 2) |
+    readDigits(text, from + 14, target, at + 6, 2) |
+    readDigits(text, from + 19, target, at + 8, 2) |
+    readDigits(text, from + 24, target, at + 10, 6);
+  return valid >= 0;
+}
+
+function readDigits(
+  text: Uint8Array,
+  from: number,
+  target: Uint8Array,
+  at: number,
+  bytes: number,
+): number {
+  let all = 0;
+  for (let index = 0; index < bytes; index++) {
+    const high = HEX_VALUES[text[from + 2 * index]!]!;
+    const low = HEX_VALUES[text[from + 2 * index + 1]!]!;
+    all |= high | low;
+    target[at + index] = high << 4 | low;
   }
+  return all;
 }
 
 /** The text of a UUID's 16 bytes, lower case with dashes. */
 export function uuidText(bytes: Uint8Array, at: number): string {
   let text = "";
   for (let index = 0; index < UUID_BYTES; index++) {
-    if (DASHES.has(index)) text += "-";
-    text += bytes[at + index]!.toString(16).padStart(2, "0");
+    if (index === 4 || index === 6 || index === 8 || index === 10) text += "-";
+    text += HEX_TEXTS[bytes[at + index]!]!;
   }
   return text;
 }
