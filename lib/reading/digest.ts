@@ -29,9 +29,9 @@ const words = new Int32Array(doubles.buffer);
  */
 export class Digest {
   /** One half. */
-  first = SEED_FIRST;
+  first: number = SEED_FIRST;
   /** The other half. */
-  second = SEED_SECOND;
+  second: number = SEED_SECOND;
 
   /** Forgets everything. */
   restart(): void {
