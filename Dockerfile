@@ -40,7 +40,7 @@ ENV HTTP_HOST="0.0.0.0" DENO_NO_UPDATE_CHECK="1"
 USER 65532:65532
 # Where the code is: deno task images passes what git says.
 ARG SOURCE=""
-LABEL org.opencontainers.image.version="0.2.0" \
+LABEL org.opencontainers.image.version="0.3.0" \
   org.opencontainers.image.licenses="MIT" \
   org.opencontainers.image.source="$SOURCE"
 

@@ -27,7 +27,7 @@ export const EXIT = {
 } as const;
 
 /** The version that `--version` prints. */
-export const VERSION = "0.2.0";
+export const VERSION = "0.3.0";
 
 /** What each action of a program has, whatever settings it asks for. */
 export type BasicGroup = "stop" | "log";
