@@ -5,13 +5,15 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { usageOf } from "../tools/bench/child_program.ts";
-import { figuresText, median } from "../tools/bench/figures.ts";
+import { taskArguments, usageOf } from "../tools/bench/child_program.ts";
+import { copyBatches } from "../tools/bench/copy_floor.ts";
+import { figuresText, median, type Run, runsText } from "../tools/bench/figures.ts";
 import { floorBatches } from "../tools/bench/floor.ts";
+import { ratiosOf } from "../tools/bench/flow.ts";
 import { growthFigures, type GrowthPoint } from "../tools/bench/growth.ts";
 import { growthChart, tickStep } from "../tools/bench/growth_chart.ts";
 import { scalingFigures } from "../tools/bench/scaling.ts";
-import { workload, type WorkloadOptions } from "../tools/bench/workload.ts";
+import { withBadMessages, workload, type WorkloadOptions } from "../tools/bench/workload.ts";
 import { partitionOf } from "../lib/kafka/partitioner.ts";
 import { parseReading } from "../lib/reading/reading.ts";
 
@@ -98,6 +100,66 @@ Deno.test("floorBatches() has each message once, sorted by id, at its place in K
     return [reading.unique_reading_id, key, partition, offset].join(" ");
   });
   assert.deepEqual(sent.toSorted(), expected.toSorted());
+});
+
+Deno.test("withBadMessages() puts one behind so many of each partition, and leaves the others", () => {
+  const options = { ...OPTIONS, messages: 3_000 };
+  const all = [...withBadMessages(workload(options), 100)];
+  assert.deepEqual(all.filter((message) => "reading" in message), [...workload(options)]);
+  const bad = all.filter((message) => !("reading" in message));
+  assert(bad.length >= 3_000 / 100 - 6 && bad.length <= 3_000 / 100, `${bad.length}`);
+  for (const { value } of bad) assert.equal(parseReading(value, LIMITS).kind, "rejection");
+});
+
+Deno.test("copyBatches() has each reading once, as COPY takes it", () => {
+  const batches = copyBatches(workload(OPTIONS));
+  const rows = batches.reduce((sum, batch) => sum + batch.rows, 0);
+  const ids = new Set(Array.from(workload(OPTIONS), ({ reading }) => reading.unique_reading_id));
+  assert.equal(rows, ids.size);
+  for (const { bytes } of batches) {
+    assert.equal(bytes.subarray(0, 6).toString(), "PGCOPY");
+    // Number of columns, length of the id, the id.
+    assert.equal(bytes.subarray(19, 25).toString("hex"), "000c00000010");
+    assert.equal(bytes.subarray(-2).toString("hex"), "ffff");
+  }
+});
+
+function run(name: string, perSecond: number[]): Run {
+  const serversCpuSeconds = { PostgreSQL: 2, Redis: 1, Kafka: 0.5 };
+  return {
+    name,
+    rounds: perSecond.map((each) => {
+      return { perSecond: each, serversCpuSeconds, programCpuSeconds: 1, peakRssMb: 200 };
+    }),
+  };
+}
+
+Deno.test("runsText() shows the rate beside what each process used", () => {
+  const floor = { perSecond: 9, serversCpuSeconds: { PostgreSQL: 2, Redis: 0, Kafka: 0 } };
+  const text = runsText([run("drain", [100, 300]), { name: "floor", rounds: [floor] }]);
+  assert.deepEqual(text.split("\n"), [
+    "       messages/s  program  PostgreSQL  Redis  Kafka  all CPU s  peak MB    rounds",
+    "drain         200     1.00        2.00   1.00   0.50       4.50      200  100  300",
+    "floor           9        -        2.00   0.00   0.00       2.00        -         9",
+  ]);
+});
+
+Deno.test("ratiosOf() sets the drain against each floor, and each other drain against it", () => {
+  const runs = [run("drain", [100]), run("drain, x", [50]), run("floor, y", [200])];
+  assert.deepEqual(ratiosOf(runs).map(({ name, rounds }) => [name, rounds]), [
+    ["drain, x / drain", [0.5]],
+    ["drain / floor, y", [0.5]],
+  ]);
+  assert.deepEqual(ratiosOf(runs.slice(1)), []);
+});
+
+Deno.test("taskArguments() are words of a command line, however many lines it has", () => {
+  for (const task of ["consume", "produce"] as const) {
+    const words = taskArguments(task);
+    assert.equal(words[0], "run");
+    for (const word of words) assert.match(word, /^[\w=.-]+$/);
+    assert(!words.includes("--env-file"));
+  }
 });
 
 Deno.test("median() of an odd and of an even number of values", async (t) => {

@@ -6,23 +6,25 @@
  *
  * @module
  */
-import { join } from "node:path";
 import { Command, Option } from "commander";
 import { runCommandLine, someOf, whole } from "../lib/command_line.ts";
 import { outputColumns, print, printText, tell } from "../lib/standard_streams.ts";
-import { type Bed, PARTITIONS, prepareBed } from "./bench/bed.ts";
-import { type Backlog, type DrainResult, measureDrain, writeBacklog } from "./bench/drain.ts";
-import { type Figure, figuresText } from "./bench/figures.ts";
-import { floorBatches, measureFloor } from "./bench/floor.ts";
+import { type Bed, prepareBed } from "./bench/bed.ts";
+import { type Figure, figuresText, type Run, runsText } from "./bench/figures.ts";
+import { backlogOf, type FlowOptions, measureFlow, ratiosOf, RUNS, secured } from "./bench/flow.ts";
 import { growthFigures, measureGrowth } from "./bench/growth.ts";
 import { measureCommit, measureLatency } from "./bench/latency.ts";
-import { measureProducer, type ProducerResult, writeLines } from "./bench/producer.ts";
 import { measureScaling, scalingFigures } from "./bench/scaling.ts";
 import { measureSeen, seenFigures, type SeenResult } from "./bench/seen.ts";
-import { workload, type WorkloadOptions } from "./bench/workload.ts";
+import { PARTITIONS, type WorkloadOptions } from "./bench/workload.ts";
 
-const PARTS = ["drain", "floor", "seen", "latency", "producer"] as const;
+/** What is measured by itself, after what is measured in turns. */
+const ALONE = ["latency", "seen"] as const;
+const PARTS = [...RUNS, ...ALONE];
 type Part = typeof PARTS[number];
+
+/** Whoever looks at the flow is measured on request: it takes as long as all the rest. */
+const PARTS_DEFAULT = PARTS.filter((part) => part !== "seen");
 
 const REPEATS = 0.1;
 const LATENCY_SECONDS = 15;
@@ -41,21 +43,20 @@ async function bench(flags: Flags): Promise<void> {
   const [loadBefore = 0] = Deno.loadavg();
   const bed = await prepareBed();
   const work: WorkloadOptions = { ...flags, repeats: REPEATS, startMs: Date.now() - 3_600_000 };
-  const figures: Figure[] = [];
-  const backlog = flags.only.includes("drain") || flags.only.includes("seen")
-    ? await writeBacklog(bed, { topic: "bench-drain", work, report: tell })
-    : undefined;
-  if (flags.only.includes("drain") || flags.only.includes("floor")) {
-    figures.push(...await throughput(bed, { work, backlog }, flags));
+  const kinds = RUNS.filter((kind) => flags.only.includes(kind));
+  const options: FlowOptions = { kinds, work, rounds: flags.rounds, report: tell };
+  const runs = await measureFlow(bed, options);
+  const figures: Figure[] = ratiosOf(runs);
+  if (flags.only.includes("latency")) {
+    figures.push(...await latency(bed, flags));
+    if (flags.only.includes("tls")) {
+      figures.push(...await latency(await secured(bed), flags, "TLS, "));
+    }
   }
-  if (backlog !== undefined && flags.only.includes("seen")) {
-    figures.push(...await seen(bed, backlog, flags));
-  }
-  if (flags.only.includes("latency")) figures.push(...await latency(bed, flags));
-  if (flags.only.includes("producer")) figures.push(...await producer(bed, work, flags));
+  if (flags.only.includes("seen")) figures.push(...await seen(bed, options));
   const machine = await describeMachine(bed, loadBefore);
-  if (flags.json) await print(JSON.stringify({ machine, ...work, figures }));
-  else await sayFigures(machine, figures);
+  if (flags.json) await print(JSON.stringify({ machine, ...work, runs, figures }));
+  else await sayFigures(`${machine}\n${flags.messages} messages`, figures, runs);
 }
 
 interface GrowthFlags {
@@ -92,52 +93,10 @@ async function scaling(flags: ScalingFlags): Promise<void> {
   else await sayFigures(machine, scalingFigures(results));
 }
 
-/** Drain and floor in turns, so that both see the same machine. */
-async function throughput(
-  bed: Bed,
-  { work, backlog }: { readonly work: WorkloadOptions; readonly backlog: Backlog | undefined },
-  flags: Flags,
-): Promise<Figure[]> {
-  const wants = (part: Part): boolean => flags.only.includes(part);
-  const batches = wants("floor") ? floorBatches(workload(work)) : [];
-  const drains: DrainResult[] = [];
-  const floors: number[] = [];
-  for (let round = 1; round <= flags.rounds; round++) {
-    if (backlog !== undefined && wants("drain")) {
-      drains.push(await measureDrain(bed, backlog, { name: `bench_drain_${round}` }));
-      tell(`drain ${round}: ${drains.at(-1)!.messagesPerSecond.toFixed(0)} messages/s`);
-    }
-    if (wants("floor")) {
-      floors.push(await measureFloor(bed, batches, `bench_floor_${round}`));
-      tell(`floor ${round}: ${floors.at(-1)!.toFixed(0)} rows/s`);
-    }
-  }
-  return throughputFigures(drains, floors);
-}
-
-function throughputFigures(drains: readonly DrainResult[], floors: readonly number[]): Figure[] {
-  const figure = (name: string, digits: number, rounds: readonly number[]): Figure[] =>
-    rounds.length === 0 ? [] : [{ name, digits, rounds }];
-  const ratios = drains.length === floors.length
-    ? drains.map((each, round) => each.messagesPerSecond / floors[round]!)
-    : [];
-  return [
-    ...figure("drain, messages/s", 0, drains.map((each) => each.messagesPerSecond)),
-    ...figure(
-      "  with start and end of the process",
-      0,
-      drains.map((each) => each.wallMessagesPerSecond),
-    ),
-    ...figure("floor, rows/s", 0, floors),
-    ...figure("drain / floor", 2, ratios),
-    ...figure("consumer, CPU s per 100,000", 2, drains.map((each) => each.cpuSecondsPer100k)),
-    ...figure("consumer, peak memory in MB", 0, drains.map((each) => each.peakRssMb)),
-  ];
-}
-
-async function seen(bed: Bed, backlog: Backlog, flags: Flags): Promise<Figure[]> {
+async function seen(bed: Bed, options: FlowOptions): Promise<Figure[]> {
+  const backlog = await backlogOf(bed, options);
   const results: SeenResult[] = [];
-  for (let round = 1; round <= flags.rounds; round++) {
+  for (let round = 1; round <= options.rounds; round++) {
     const result = await measureSeen(bed, backlog, round);
     results.push(result);
     const rates = Object.entries(result).map(([way, { messagesPerSecond }]) =>
@@ -148,51 +107,29 @@ async function seen(bed: Bed, backlog: Backlog, flags: Flags): Promise<Figure[]>
   return seenFigures(results);
 }
 
-async function latency(bed: Bed, flags: Flags): Promise<Figure[]> {
-  const commitMs = await measureCommit(bed, "bench_commit");
-  const figures: Figure[] = [{ name: "commit of one row, ms", rounds: [commitMs], digits: 2 }];
+async function latency(bed: Bed, flags: Flags, way: "" | "TLS, " = ""): Promise<Figure[]> {
+  const id = way === "" ? "bench_latency" : "bench_latency_tls";
+  const commitMs = await measureCommit(bed, `${id}_commit`);
+  const figures: Figure[] = [
+    { name: `${way}commit of one row, ms`, rounds: [commitMs], digits: 2 },
+  ];
   for (const perSecond of LATENCY_RATES) {
-    const name = `bench_latency_${perSecond}`;
-    const result = await measureLatency(
-      bed,
-      { ...flags, perSecond, seconds: LATENCY_SECONDS },
-      name,
-    );
-    tell(`latency at ${perSecond}/s: p50 ${result.p50Ms} ms, p99 ${result.p99Ms} ms`);
-    const at = `at ${perSecond.toLocaleString("en-US")}/s`;
+    const load = { ...flags, perSecond, seconds: LATENCY_SECONDS };
+    const result = await measureLatency(bed, load, `${id}_${perSecond}`);
+    tell(`${way}latency at ${perSecond}/s: p50 ${result.p50Ms} ms, p99 ${result.p99Ms} ms`);
+    const at = `${way}latency at ${perSecond.toLocaleString("en-US")}/s`;
     figures.push(
-      { name: `latency ${at}, p50 ms`, rounds: [result.p50Ms], digits: 1 },
-      { name: `latency ${at}, p99 ms`, rounds: [result.p99Ms], digits: 1 },
-      { name: `latency ${at}, longest ms`, rounds: [result.maxMs], digits: 1 },
+      { name: `${at}, p50 ms`, rounds: [result.p50Ms], digits: 1 },
+      { name: `${at}, p99 ms`, rounds: [result.p99Ms], digits: 1 },
+      { name: `${at}, longest ms`, rounds: [result.maxMs], digits: 1 },
     );
   }
   return figures;
 }
 
-async function producer(bed: Bed, work: WorkloadOptions, flags: Flags): Promise<Figure[]> {
-  const file = { path: join(bed.dir, "bench.ndjson"), lines: work.messages };
-  await writeLines(file.path, workload(work));
-  const results: ProducerResult[] = [];
-  for (let round = 1; round <= flags.rounds; round++) {
-    const result = await measureProducer(bed, file, `bench-producer-${round}`);
-    tell(`producer ${round}: ${result.messagesPerSecond} messages/s`);
-    results.push(result);
-  }
-  const rounds = (key: keyof ProducerResult): number[] => results.map((each) => each[key]);
-  return [
-    { name: "producer, acknowledged/s", rounds: rounds("messagesPerSecond"), digits: 0 },
-    {
-      name: "  with start and end of the process",
-      rounds: rounds("wallMessagesPerSecond"),
-      digits: 0,
-    },
-    { name: "producer, peak memory in MB", rounds: rounds("peakRssMb"), digits: 0 },
-  ];
-}
-
 /** What the figures depend on most. */
 async function describeMachine(bed: Bed, loadBefore: number): Promise<string> {
-  const { rows } = await bed.postgres.asSuperuser(
+  const { rows } = await bed.servers.postgres.asSuperuser(
     "postgres",
     (session) => session.query("SHOW server_version"),
   );
@@ -207,6 +144,20 @@ function wholes(min: number, max: number): (text: string) => readonly number[] {
   return (text) => text.split(",").map((each) => whole(min, max)(each.trim()));
 }
 
+const FLOW_HELP = `
+Parts:
+  drain     a backlog, one message in ten a repeat
+  away      the same without Redis: what the marks save
+  unknown   the same, every tenth reading stored already and unknown to Redis
+  bad       the same, and a bad message in each batch
+  tls       the same with TLS to all servers; with latency: that, too
+  floor     its rows with nothing around them, by INSERT and by COPY
+  producer  the backlog from a file
+  latency   from a reading's timestamp to COMMIT at 1,000 and 10,000 messages/s
+  seen      the drain with a dashboard, Prometheus and hundreds of clients (not by default)
+All but seen take about 7 minutes on two quiet cores. CPU seconds hold on a busy machine, rates
+do not.`;
+
 function commandLine(): Command {
   const cli = new Command("bench").description("Measure speed and cost on a stack of its own.");
   const command = (name: string, description: string, isDefault = false): Command =>
@@ -219,7 +170,11 @@ function commandLine(): Command {
     .addOption(
       new Option("--ids <version>", "UUIDs of the readings").choices(["v4", "v7"]).default("v4"),
     )
-    .option("--only <parts>", `some of ${PARTS.join(",")}`, someOf(PARTS), PARTS)
+    .addOption(
+      new Option("--only <parts>", "some of the parts below, separated by commas")
+        .argParser(someOf(PARTS)).default(PARTS_DEFAULT, "all but seen"),
+    )
+    .addHelpText("after", FLOW_HELP)
     .action(bench);
   command("growth", "how fast batches are stored in large tables")
     .option("--sizes <n,…>", "rows in the tables, ascending", wholes(10_000, 100_000_000), [
@@ -236,8 +191,17 @@ function commandLine(): Command {
   return cli;
 }
 
-function sayFigures(machine: string, figures: readonly Figure[]): Promise<void> {
-  return printText(`${machine}\n\n${figuresText(figures, outputColumns())}`);
+function sayFigures(
+  machine: string,
+  figures: readonly Figure[],
+  runs: readonly Run[] = [],
+): Promise<void> {
+  const columns = outputColumns();
+  const texts = [
+    ...(runs.length === 0 ? [] : [runsText(runs, columns)]),
+    ...(figures.length === 0 ? [] : [figuresText(figures, columns)]),
+  ];
+  return printText([machine, ...texts].join("\n\n"));
 }
 
 if (import.meta.main) await runCommandLine(commandLine());

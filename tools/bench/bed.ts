@@ -11,6 +11,7 @@ import {
   type OpenTopicWriter,
   openTopicWriter,
 } from "../../lib/kafka/kafkajs_topic_writer.ts";
+import type { MessageToSend } from "../../lib/kafka/message.ts";
 import { partitionOf } from "../../lib/kafka/partitioner.ts";
 import { createLog } from "../../lib/log.ts";
 import { loadMigrations, migrate } from "../../lib/postgres/migrate.ts";
@@ -19,13 +20,10 @@ import { readSettings } from "../../lib/settings/read.ts";
 import { GROUPS, type Settings } from "../../lib/settings/table.ts";
 import { exchange } from "../stack/exchange.ts";
 import type { PostgresServer } from "../stack/postgres.ts";
-import { startServer, stopServer } from "../stack/server.ts";
+import { type Server, startServer, stopServer } from "../stack/server.ts";
 import { findStack } from "../stack/stack.ts";
 import { MARKER } from "../with_stack.ts";
-import type { WorkloadMessage } from "./workload.ts";
-
-/** Partitions of every topic of the bench. */
-export const PARTITIONS = 6;
+import { PARTITIONS } from "./workload.ts";
 
 /** Messages of one send when a topic is filled, as many as the producer puts into one. */
 const FILL_MESSAGES = 1_000;
@@ -34,12 +32,24 @@ const MIGRATIONS_DIR = join(import.meta.dirname!, "..", "..", "migrations");
 
 /** The servers, ready for measurements. */
 export interface Bed {
-  /** Where the servers are. */
+  /** Where the servers are, and how to get in. */
   readonly settings: Settings;
-  /** The database server. */
-  readonly postgres: PostgresServer;
+  /** The same for programs, added to the environment. */
+  readonly env: Readonly<Record<string, string>>;
+  /** The servers. */
+  readonly servers: BedServers;
   /** Holds logs and files of the bench; removed with the stack. */
   readonly dir: string;
+}
+
+/** The servers of a bed. */
+export interface BedServers {
+  /** The only broker. */
+  readonly kafka: Server;
+  /** The database. */
+  readonly postgres: PostgresServer;
+  /** The cache. */
+  readonly redis: Server;
 }
 
 /** A database of its own with the project's tables. Disposing of it drops it. */
@@ -57,9 +67,10 @@ export interface BenchDatabase extends AsyncDisposable {
  * @throws {Error} If there is no such stack: other servers are not touched.
  */
 export async function prepareBed(): Promise<Bed> {
-  const stackDir = Deno.env.get(MARKER);
-  const postgres = stackDir === undefined ? undefined : (await findStack(stackDir))?.postgres[0];
-  if (stackDir === undefined || postgres === undefined) {
+  const dir = Deno.env.get(MARKER);
+  const stack = dir === undefined ? undefined : await findStack(dir);
+  const [kafka, postgres, redis] = [stack?.kafka[0], stack?.postgres[0], stack?.redis[0]];
+  if (dir === undefined || !kafka || !postgres || !redis) {
     throw new Error("Cannot run without a stack of its own; run: deno task bench");
   }
   await postgres.asSuperuser("postgres", async (session) => {
@@ -67,11 +78,15 @@ export async function prepareBed(): Promise<Bed> {
   });
   await stopServer(postgres);
   await startServer(postgres);
-  return {
-    settings: readSettings(GROUPS, { env: (name) => Deno.env.get(name) }),
-    postgres,
-    dir: stackDir,
-  };
+  return { settings: settingsOf({}), env: {}, servers: { kafka, postgres, redis }, dir };
+}
+
+/** The settings with which a program finds the servers, if its environment has `env` added. */
+export function settingsOf(env: Readonly<Record<string, string>>): Settings {
+  return readSettings(GROUPS, {
+    env: (name) => env[name] ?? Deno.env.get(name),
+    readFile: Deno.readTextFileSync,
+  });
 }
 
 /**
@@ -90,18 +105,18 @@ export async function createDatabase(
     ? ""
     // The other strategy would write all of it to the log as well.
     : ` TEMPLATE "${copyOf.settings.database}" STRATEGY FILE_COPY`;
-  await bed.postgres.asSuperuser("postgres", async (session) => {
+  await bed.servers.postgres.asSuperuser("postgres", async (session) => {
     await session.query(`CREATE DATABASE "${database}" OWNER "${settings.user}"${template}`);
   });
   const pool = openPool(settings);
   await migrate(pool, await loadMigrations(MIGRATIONS_DIR));
-  await bed.postgres.asSuperuser("postgres", (session) => session.query("CHECKPOINT"));
+  await bed.servers.postgres.asSuperuser("postgres", (session) => session.query("CHECKPOINT"));
   return {
     settings,
     pool,
     [Symbol.asyncDispose]: async () => {
       await pool.close();
-      await bed.postgres.asSuperuser("postgres", async (session) => {
+      await bed.servers.postgres.asSuperuser("postgres", async (session) => {
         await session.query(`DROP DATABASE "${database}" WITH (FORCE)`);
       });
     },
@@ -111,7 +126,7 @@ export async function createDatabase(
 /** Makes Redis forget everything. */
 export async function emptyRedis(bed: Bed): Promise<void> {
   const answer = await exchange(
-    bed.settings.redis.port,
+    bed.servers.redis.ports[0]!,
     new TextEncoder().encode("FLUSHALL\r\n"),
     "+OK\r\n".length,
   );
@@ -121,8 +136,7 @@ export async function emptyRedis(bed: Bed): Promise<void> {
 /** Makes a topic and connects a writer to it. */
 export async function openTopic(bed: Bed, topic: string): Promise<OpenTopicWriter> {
   const log = createLog({ level: "error", format: "text", write: () => {}, clock: systemClock });
-  const { brokers } = bed.settings.kafka;
-  const kafka = openKafka({ brokers, clientId: "sensor-ledger-bench" }, log);
+  const kafka = openKafka({ ...bed.settings.kafka, clientId: "sensor-ledger-bench" }, log);
   await ensureTopic(kafka, topic, PARTITIONS);
   return await openTopicWriter(kafka, topic);
 }
@@ -131,10 +145,10 @@ export async function openTopic(bed: Bed, topic: string): Promise<OpenTopicWrite
 export async function fillTopic(
   bed: Bed,
   topic: string,
-  messages: Iterable<WorkloadMessage>,
+  messages: Iterable<MessageToSend & { readonly key: string }>,
 ): Promise<void> {
   await using writer = await openTopic(bed, topic);
-  const waiting = Array.from({ length: PARTITIONS }, (): WorkloadMessage[] => []);
+  const waiting = Array.from({ length: PARTITIONS }, (): MessageToSend[] => []);
   const sends = Array.from({ length: PARTITIONS }, () => Promise.resolve());
   const send = async (partition: number): Promise<void> => {
     const batch = waiting[partition]!.splice(0);
@@ -150,8 +164,13 @@ export async function fillTopic(
 }
 
 /** Settings with which the consumer reads `topic` into `database`, in a group of its own, unseen. */
-export function consumerEnv(topic: string, database: PostgresSettings): Record<string, string> {
+export function consumerEnv(
+  bed: Bed,
+  topic: string,
+  database: PostgresSettings,
+): Record<string, string> {
   return {
+    ...bed.env,
     TOPIC_NAME: topic,
     // Each database is new, and so must be what the brokers know of its consumer.
     KAFKA_GROUP_ID: database.database,

@@ -5,11 +5,9 @@
  */
 import { join } from "node:path";
 import config from "../../deno.json" with { type: "json" };
+import { cpuSecondsOf } from "./cpu.ts";
 
 const PROJECT_DIR = join(import.meta.dirname!, "..", "..");
-
-/** Linux counts CPU time in ticks of 10 ms, whatever the kernel's own timer. */
-const TICKS_PER_SECOND = 100;
 
 const SAMPLE_MS = 20;
 
@@ -107,8 +105,9 @@ export async function startProgram(
 }
 
 /** The words after `deno` in a task's command, without the file of somebody's own settings. */
-function taskArguments(task: "consume" | "produce"): readonly string[] {
-  const [, ...words] = config.tasks[task].command.split(" ");
+export function taskArguments(task: "consume" | "produce"): readonly string[] {
+  // A command can go over several lines.
+  const [, ...words] = config.tasks[task].command.split(/[\s\\]+/);
   return words.filter((word) => word !== "--env-file");
 }
 
@@ -129,16 +128,8 @@ function readUsage(pid: number): Usage | undefined {
  * exit code is left.
  */
 export function usageOf(stat: string, status: string): Usage | undefined {
-  // The second field is the program's name, in parentheses, and can hold spaces and parentheses.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const cpuSeconds = cpuSecondsOf(stat);
   const peakKib = /^VmHWM:\s*(\d+) kB$/m.exec(status)?.[1];
-  // Fields 14 and 15 of proc(5).
-  const [userTicks, kernelTicks] = [fields[11], fields[12]];
-  if (peakKib === undefined || userTicks === undefined || kernelTicks === undefined) {
-    return undefined;
-  }
-  return {
-    cpuSeconds: (Number(userTicks) + Number(kernelTicks)) / TICKS_PER_SECOND,
-    peakRssBytes: Number(peakKib) * 1_024,
-  };
+  if (peakKib === undefined || cpuSeconds === undefined) return undefined;
+  return { cpuSeconds, peakRssBytes: Number(peakKib) * 1_024 };
 }

@@ -5,6 +5,7 @@
  */
 import { join } from "node:path";
 import { systemClock } from "../../lib/clock.ts";
+import type { MessageToSend } from "../../lib/kafka/message.ts";
 import {
   type Bed,
   type BenchDatabase,
@@ -15,7 +16,8 @@ import {
   offsetsPassed,
 } from "./bed.ts";
 import { type ChildProgram, startProgram } from "./child_program.ts";
-import { workload, type WorkloadOptions } from "./workload.ts";
+import { type ServersCpu, withServersCpu } from "./cpu.ts";
+import { withBadMessages, workload, type WorkloadOptions } from "./workload.ts";
 
 const POLL_MS = 20;
 
@@ -29,20 +31,39 @@ export interface Backlog {
   readonly readings: number;
 }
 
+/** What a backlog is made of. */
+export interface BacklogOptions {
+  /** The new topic. */
+  readonly topic: string;
+  /** Its messages. */
+  readonly work: WorkloadOptions;
+  /**
+   * After this many messages of a partition comes one that is none.
+   *
+   * @default never
+   */
+  readonly badEvery?: number;
+  /** Called with a line of text for each step. */
+  readonly report: (line: string) => void;
+}
+
 /** Writes a backlog to a new topic. */
 export async function writeBacklog(
   bed: Bed,
-  { topic, work, report }: {
-    readonly topic: string;
-    readonly work: WorkloadOptions;
-    readonly report: (line: string) => void;
-  },
+  { topic, work, badEvery = Infinity, report }: BacklogOptions,
 ): Promise<Backlog> {
-  const ids = new Set<string>();
-  for (const { reading } of workload(work)) ids.add(reading.unique_reading_id);
   report(`writing ${work.messages} messages to Kafka`);
-  await fillTopic(bed, topic, workload(work));
-  return { topic, messages: work.messages, readings: ids.size };
+  const ids = new Set<string>();
+  let messages = 0;
+  const counted = function* (): Generator<MessageToSend & { readonly key: string }> {
+    for (const message of withBadMessages(workload(work), badEvery)) {
+      messages++;
+      if ("reading" in message) ids.add(message.reading.unique_reading_id);
+      yield message;
+    }
+  };
+  await fillTopic(bed, topic, counted());
+  return { topic, messages, readings: ids.size };
 }
 
 /** How to run the consumer. */
@@ -51,6 +72,8 @@ export interface DrainOptions {
   readonly name: string;
   /** Added to its environment. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Makes the new database ready, before the clock runs. */
+  readonly prepare?: (database: BenchDatabase) => Promise<void>;
 }
 
 /** What one drain measured. */
@@ -60,7 +83,11 @@ export interface DrainResult {
   /** Over the life of the process, start and end included. */
   readonly wallMessagesPerSecond: number;
   /** Of the whole process, start and end included. */
+  readonly cpuSeconds: number;
+  /** The same for 100,000 messages. */
   readonly cpuSecondsPer100k: number;
+  /** What the servers used from its start to its end. */
+  readonly serversCpuSeconds: ServersCpu;
   /** Most memory of the process at any time. */
   readonly peakRssMb: number;
 }
@@ -73,24 +100,30 @@ export interface DrainResult {
 export async function measureDrain(
   bed: Bed,
   backlog: Backlog,
-  { name, env = {} }: DrainOptions,
+  { name, env = {}, prepare }: DrainOptions,
 ): Promise<DrainResult> {
   await using database = await createDatabase(bed, name);
   await emptyRedis(bed);
-  const startMs = performance.now();
-  await using consumer = await startProgram("consume", ["--until-end"], {
-    env: { ...consumerEnv(backlog.topic, database.settings), ...env },
-    logFile: join(bed.dir, `${name}.log`),
+  await prepare?.(database);
+  const { result, cpuSeconds } = await withServersCpu(bed, async () => {
+    const startMs = performance.now();
+    await using consumer = await startProgram("consume", ["--until-end"], {
+      env: { ...consumerEnv(bed, backlog.topic, database.settings), ...env },
+      logFile: join(bed.dir, `${name}.log`),
+    });
+    const messagesPerSecond = await watchLedger(consumer, database, backlog.messages);
+    await consumer.succeeded();
+    const wallSeconds = (performance.now() - startMs) / 1_000;
+    return { messagesPerSecond, wallSeconds, usage: consumer.usage };
   });
-  const messagesPerSecond = await watchLedger(consumer, database, backlog.messages);
-  await consumer.succeeded();
-  const wallSeconds = (performance.now() - startMs) / 1_000;
   await assertStored(database, backlog);
   return {
-    messagesPerSecond,
-    wallMessagesPerSecond: backlog.messages / wallSeconds,
-    cpuSecondsPer100k: consumer.usage.cpuSeconds / backlog.messages * 100_000,
-    peakRssMb: consumer.usage.peakRssBytes / 1_000_000,
+    messagesPerSecond: result.messagesPerSecond,
+    wallMessagesPerSecond: backlog.messages / result.wallSeconds,
+    cpuSeconds: result.usage.cpuSeconds,
+    cpuSecondsPer100k: result.usage.cpuSeconds / backlog.messages * 100_000,
+    serversCpuSeconds: cpuSeconds,
+    peakRssMb: result.usage.peakRssBytes / 1_000_000,
   };
 }
 

@@ -1,7 +1,8 @@
 /**
- * The floor: the same rows into the same table with nothing around it. No Kafka, no parsing, no
- * Redis, no ledger; two plain connections that insert batches prepared beforehand. What the
- * consumer reaches of this says what all the rest costs.
+ * The floors: the same rows into the same table with nothing around it. No Kafka, no parsing, no
+ * Redis, no ledger; two plain connections that send batches prepared beforehand, either by INSERT,
+ * which leaves repeats out, or by COPY, see `copy_floor.ts`. What the consumer reaches of these says
+ * what all the rest costs.
  *
  * @module
  */
@@ -9,28 +10,12 @@
 import pg from "pg";
 import { partitionOf } from "../../lib/kafka/partitioner.ts";
 import type { PostgresSettings } from "../../lib/postgres/pool.ts";
-import { type Bed, createDatabase, PARTITIONS } from "./bed.ts";
-import type { WorkloadMessage } from "./workload.ts";
+import { type Bed, createDatabase } from "./bed.ts";
+import { BATCH_ROWS, COLUMNS, type CopyBatch, copyInto } from "./copy_floor.ts";
+import { type ServersCpu, withServersCpu } from "./cpu.ts";
+import { PARTITIONS, type WorkloadMessage } from "./workload.ts";
 
 const CONNECTIONS = 2;
-const BATCH_ROWS = 5_000;
-
-/** Columns of the table in the order of {@linkcode rowOf}, each with the type of its array. */
-const COLUMNS: readonly [name: string, type: string][] = [
-  ["unique_reading_id", "uuid"],
-  ["sensor_id", "text"],
-  ["sensor_type", "text"],
-  ["latitude", "double precision"],
-  ["longitude", "double precision"],
-  ['"timestamp"', "timestamptz"],
-  ["value", "double precision"],
-  ["unit", "text"],
-  ["status", "text"],
-  ["battery_level", "integer"],
-  ["kafka_partition", "integer"],
-  ["kafka_offset", "bigint"],
-];
-
 const INSERT = `
   INSERT INTO sensor_events (${COLUMNS.map(([name]) => name).join(", ")})
   SELECT * FROM unnest(${COLUMNS.map(([, type], index) => `$${index + 1}::${type}[]`).join(", ")})
@@ -44,31 +29,71 @@ export interface FloorBatch {
   readonly rows: number;
 }
 
-/**
- * Inserts the batches into a new database.
- *
- * @returns rows sent per second, repeats included.
- */
-export async function measureFloor(
+/** What one run of a floor measured. */
+export interface FloorResult {
+  /** Until the last batch was committed, seconds. */
+  readonly seconds: number;
+  /** What the servers used. */
+  readonly cpuSeconds: ServersCpu;
+}
+
+/** Inserts the batches into a new database. */
+export function measureInserts(
   bed: Bed,
   batches: readonly FloorBatch[],
   name: string,
-): Promise<number> {
+): Promise<FloorResult> {
+  return measureFloor(bed, { batches, name }, async (client, { columns }) => {
+    await client.query({ name: "insert", text: INSERT, values: [...columns] });
+  });
+}
+
+/** Copies the batches into a new database. */
+export function measureCopies(
+  bed: Bed,
+  batches: readonly CopyBatch[],
+  name: string,
+): Promise<FloorResult> {
+  return measureFloor(bed, { batches, name }, copyInto);
+}
+
+async function measureFloor<Batch>(
+  bed: Bed,
+  { batches, name }: { readonly batches: readonly Batch[]; readonly name: string },
+  store: (client: pg.Client, batch: Batch) => Promise<void>,
+): Promise<FloorResult> {
   await using database = await createDatabase(bed, name);
-  const clients = await Promise.all(
-    Array.from({ length: CONNECTIONS }, () => connect(database.settings)),
-  );
+  const { result, cpuSeconds } = await withServersCpu(bed, async () => {
+    const startMs = performance.now();
+    await storeAll(database.settings, batches, store);
+    return (performance.now() - startMs) / 1_000;
+  });
+  return { seconds: result, cpuSeconds };
+}
+
+/** Copies rows into a database that is there already. */
+export async function copyAll(
+  settings: PostgresSettings,
+  batches: readonly CopyBatch[],
+): Promise<void> {
+  await storeAll(settings, batches, copyInto);
+}
+
+async function storeAll<Batch>(
+  settings: PostgresSettings,
+  batches: readonly Batch[],
+  store: (client: pg.Client, batch: Batch) => Promise<void>,
+): Promise<void> {
+  const clients = await Promise.all(Array.from({ length: CONNECTIONS }, () => connect(settings)));
   const queue = batches.values();
-  const startMs = performance.now();
-  // One iterator for both: each takes the next batch that nobody has taken.
-  await Promise.all(clients.map(async (client) => {
-    for (const { columns } of queue) {
-      await client.query({ name: "insert", text: INSERT, values: [...columns] });
-    }
-  }));
-  const seconds = (performance.now() - startMs) / 1_000;
-  await Promise.all(clients.map((client) => client.end()));
-  return batches.reduce((sum, { rows }) => sum + rows, 0) / seconds;
+  try {
+    // One iterator for both: each takes the next batch that nobody has taken.
+    await Promise.all(clients.map(async (client) => {
+      for (const batch of queue) await store(client, batch);
+    }));
+  } finally {
+    await Promise.all(clients.map((client) => client.end()));
+  }
 }
 
 /** Cuts the messages into batches of 5,000 rows, each sorted by id. */

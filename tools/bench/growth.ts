@@ -181,7 +181,7 @@ async function fill(
     readonly startUs: number;
   },
 ): Promise<void> {
-  await bed.postgres.asSuperuser(database, async (session) => {
+  await bed.servers.postgres.asSuperuser(database, async (session) => {
     await session.query("SET work_mem = '512MB'");
     await session.query(
       `INSERT INTO sensor_events (
@@ -208,7 +208,7 @@ async function measureRun(bed: Bed, table: Growing, runBatches: number): Promise
   const lines = await openLines(store);
   await storeAll(store, lines, batchesOf(table, WARM_UP_BATCHES));
   const batches = batchesOf(table, runBatches);
-  await bed.postgres.asSuperuser("postgres", (session) => session.query("CHECKPOINT"));
+  await bed.servers.postgres.asSuperuser("postgres", (session) => session.query("CHECKPOINT"));
   const walBefore = await walBytes(bed);
   const startMs = performance.now();
   await storeAll(store, lines, batches);
@@ -278,7 +278,7 @@ async function storeBatch(
 }
 
 async function configure(bed: Bed, settings: Readonly<Record<string, string>>): Promise<void> {
-  await bed.postgres.asSuperuser("postgres", async (session) => {
+  await bed.servers.postgres.asSuperuser("postgres", async (session) => {
     for (const [name, value] of Object.entries(settings)) {
       await session.query(`ALTER SYSTEM SET ${name} = ${value}`);
     }
@@ -288,7 +288,7 @@ async function configure(bed: Bed, settings: Readonly<Record<string, string>>): 
 
 /** What the server has written to its log since it was made. */
 async function walBytes(bed: Bed): Promise<number> {
-  const { rows } = await bed.postgres.asSuperuser(
+  const { rows } = await bed.servers.postgres.asSuperuser(
     "postgres",
     (session) => session.query("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn AS bytes"),
   );
@@ -296,7 +296,7 @@ async function walBytes(bed: Bed): Promise<number> {
 }
 
 async function sizesOf(bed: Bed, database: string): Promise<TableSizes> {
-  const { rows } = await bed.postgres.asSuperuser(database, (session) =>
+  const { rows } = await bed.servers.postgres.asSuperuser(database, (session) =>
     session.query(`
       SELECT pg_relation_size('sensor_events') AS table,
         pg_relation_size('sensor_events_pkey') AS id_index,

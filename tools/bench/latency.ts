@@ -22,11 +22,10 @@ import {
   emptyRedis,
   offsetsPassed,
   openTopic,
-  PARTITIONS,
 } from "./bed.ts";
 import { type ChildProgram, startProgram } from "./child_program.ts";
 import { median } from "./figures.ts";
-import { createSource, type WorkloadOptions } from "./workload.ts";
+import { createSource, PARTITIONS, type WorkloadOptions } from "./workload.ts";
 
 /** What goes before the measured seconds, and is left out: both programs get warm. */
 const WARM_UP_SECONDS = 3;
@@ -69,7 +68,7 @@ export async function measureLatency(
   await emptyRedis(bed);
   await using writer = await openTopic(bed, name);
   await using consumer = await startProgram("consume", [], {
-    env: consumerEnv(name, database.settings),
+    env: consumerEnv(bed, name, database.settings),
     logFile: join(bed.dir, `${name}.log`),
   });
   await waitFor(consumer, async () => await openLines(database.pool) === PARTITIONS);

@@ -7,6 +7,7 @@ import { Buffer } from "node:buffer";
 import { join } from "node:path";
 import { type Bed, openTopic } from "./bed.ts";
 import { startProgram } from "./child_program.ts";
+import { type ServersCpu, withServersCpu } from "./cpu.ts";
 import type { WorkloadMessage } from "./workload.ts";
 
 const CHUNK_LINES = 1_000;
@@ -18,8 +19,24 @@ export interface ProducerResult {
   readonly messagesPerSecond: number;
   /** Over the life of the process, start and end included. */
   readonly wallMessagesPerSecond: number;
+  /** Of the whole process, start and end included. */
+  readonly cpuSeconds: number;
+  /** What the servers used from its start to its end. */
+  readonly serversCpuSeconds: ServersCpu;
   /** Most memory of the process at any time. */
   readonly peakRssMb: number;
+}
+
+/** What to send, and how. */
+export interface ProducerOptions {
+  /** The file. */
+  readonly path: string;
+  /** How many lines it has. */
+  readonly lines: number;
+  /** Name of the new topic. */
+  readonly topic: string;
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -29,26 +46,30 @@ export interface ProducerResult {
  */
 export async function measureProducer(
   bed: Bed,
-  file: { readonly path: string; readonly lines: number },
-  name: string,
+  { path, lines, topic, env = {} }: ProducerOptions,
 ): Promise<ProducerResult> {
-  await (await openTopic(bed, name)).close();
-  const startMs = performance.now();
-  await using producer = await startProgram("produce", ["--from", file.path], {
-    env: { TOPIC_NAME: name, LOG_FORMAT: "json" },
-    logFile: join(bed.dir, `${name}.log`),
+  await (await openTopic(bed, topic)).close();
+  const { result, cpuSeconds } = await withServersCpu(bed, async () => {
+    const startMs = performance.now();
+    await using producer = await startProgram("produce", ["--from", path], {
+      env: { ...bed.env, TOPIC_NAME: topic, LOG_FORMAT: "json", ...env },
+      logFile: join(bed.dir, `${topic}.log`),
+    });
+    await producer.succeeded();
+    const wallSeconds = (performance.now() - startMs) / 1_000;
+    return { wallSeconds, output: producer.output, usage: producer.usage };
   });
-  await producer.succeeded();
-  const wallSeconds = (performance.now() - startMs) / 1_000;
   const summary = /^acknowledged +([\d,]+)\nfailed +0\nin [\d.]+ s, ([\d,]+)\/s$/m
-    .exec(producer.output)?.slice(1).map((text) => Number(text.replaceAll(",", "")));
-  if (summary?.[0] !== file.lines) {
-    throw new Error(`Cannot measure the producer: it says ${producer.output.trim()}`);
+    .exec(result.output)?.slice(1).map((text) => Number(text.replaceAll(",", "")));
+  if (summary?.[0] !== lines) {
+    throw new Error(`Cannot measure the producer: it says ${result.output.trim()}`);
   }
   return {
     messagesPerSecond: summary[1]!,
-    wallMessagesPerSecond: file.lines / wallSeconds,
-    peakRssMb: producer.usage.peakRssBytes / 1_000_000,
+    wallMessagesPerSecond: lines / result.wallSeconds,
+    cpuSeconds: result.usage.cpuSeconds,
+    serversCpuSeconds: cpuSeconds,
+    peakRssMb: result.usage.peakRssBytes / 1_000_000,
   };
 }
 

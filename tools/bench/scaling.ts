@@ -104,7 +104,7 @@ async function measureGroup(
     for (let number = 1; number <= consumers; number++) {
       const program = await startProgram("consume", [], {
         env: {
-          ...consumerEnv(backlog.topic, database.settings),
+          ...consumerEnv(bed, backlog.topic, database.settings),
           // It would listen on the same port as its neighbour, and ask for the ledger.
           HTTP_PORT: "0",
           POSTGRES_STATEMENT_TIMEOUT_MS: String(WAIT_MS_MAX),

@@ -5,8 +5,12 @@
  *
  * @module
  */
+import { partitionOf } from "../../lib/kafka/partitioner.ts";
 import { createRandom, type Random } from "../../lib/producer/random.ts";
 import type { Reading } from "../../lib/reading/reading.ts";
+
+/** Partitions of every topic of the bench. */
+export const PARTITIONS = 6;
 
 /** What the messages are like. */
 export interface WorkloadOptions {
@@ -66,6 +70,22 @@ export function* workload(options: WorkloadOptions): Generator<WorkloadMessage, 
     const message = nextMessage(startMs * 1_000 + index * US_BETWEEN_READINGS);
     recent[readings++ % RECENT_READINGS_MAX] = message;
     yield message;
+  }
+}
+
+/** A message that no consumer can read. */
+const BAD_VALUE = new TextEncoder().encode('{"unique_reading_id": "cut off');
+
+/** Puts a bad message behind every so many messages of a partition. */
+export function* withBadMessages(
+  messages: Iterable<WorkloadMessage>,
+  every: number,
+): Generator<WorkloadMessage | Pick<WorkloadMessage, "key" | "value">, void, void> {
+  const counts = Array.from({ length: PARTITIONS }, () => 0);
+  for (const message of messages) {
+    yield message;
+    const partition = partitionOf(message.key, PARTITIONS);
+    if (++counts[partition]! % every === 0) yield { key: message.key, value: BAD_VALUE };
   }
 }
 
