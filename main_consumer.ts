@@ -19,6 +19,7 @@ import { outputColumns, print, printJson, printText, tell } from "./lib/standard
 import { openMemberOf, openStoreOf, runConsumer, type RunFlags } from "./lib/run_consumer.ts";
 import type { Cache } from "./lib/redis/cache.ts";
 import { openCache } from "./lib/redis/client.ts";
+import { NO_MARKS } from "./lib/redis/marks.ts";
 import { readStatus, statusText } from "./lib/status.ts";
 
 const MIGRATIONS = `${import.meta.dirname}/migrations`;
@@ -106,7 +107,7 @@ async function isNeighbours(program: Program<"postgres">, cache: Cache): Promise
   await using store = openStoreOf(program);
   try {
     const last = { dataSetId: await store.dataSetId(), values: [] };
-    return (await cache.remember([], last)).lastValues === "not ours";
+    return (await cache.remember(NO_MARKS, last)).lastValues === "not ours";
   } catch (error) {
     program.log.debug("nobody says whose the last value is", { error });
     return false;

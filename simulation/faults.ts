@@ -13,6 +13,7 @@ import type { TopicWriter } from "../lib/kafka/topic_writer.ts";
 import type { BatchToStore, Store, StoreOutcome } from "../lib/postgres/store.ts";
 import type { Random } from "../lib/producer/random.ts";
 import type { Cache } from "../lib/redis/cache.ts";
+import { marksOf, markTexts } from "../lib/redis/marks.ts";
 import type { VirtualProcess, VirtualTime } from "./virtual_time.ts";
 
 /** Who is at the other end of a wire. */
@@ -227,8 +228,15 @@ export function wiredCache(network: Network, process: VirtualProcess, cache: Cac
   const call = <T>(name: string, effect: () => Promise<T>): Promise<T> =>
     network.call(process, "redis", { name, effect });
   return {
-    marks: (ids) => call("marks", () => cache.marks(ids)),
-    remember: (marks, values) => call("remember", () => cache.remember(marks, values)),
+    marks: (ids) => {
+      // Sent as they are now: whoever asks uses the columns again.
+      const sent = ids.slice();
+      return call("marks", () => cache.marks(sent));
+    },
+    remember: (marks, values) => {
+      const sent = marksOf(markTexts(marks));
+      return call("remember", () => cache.remember(sent, values));
+    },
     setLastComplete: (id) => call("setLastComplete", () => cache.setLastComplete(id)),
     claimLastValues: (claimant) => call("claimLastValues", () => cache.claimLastValues(claimant)),
     lastValue: (sensorId) => call("lastValue", () => cache.lastValue(sensorId)),

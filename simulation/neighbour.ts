@@ -6,6 +6,7 @@
  */
 import type { Clock } from "../lib/clock.ts";
 import type { MemoryCache } from "../lib/redis/memory.ts";
+import { NO_MARKS } from "../lib/redis/marks.ts";
 import type { Oracle } from "./oracle.ts";
 
 /** How often it acts, ms. */
@@ -57,6 +58,6 @@ export class Neighbour {
       id: "ffffffff-0000-4000-8000-000000000000",
       text: "{}",
     }));
-    await this.#redis.remember([], { dataSetId: DATA_SET, values });
+    await this.#redis.remember(NO_MARKS, { dataSetId: DATA_SET, values });
   }
 }

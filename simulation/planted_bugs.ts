@@ -27,6 +27,7 @@ import {
   type StoreOutcome,
 } from "../lib/postgres/store.ts";
 import type { Cache, OwnLastValues } from "../lib/redis/cache.ts";
+import { idsOf, marksOf, markTexts } from "../lib/redis/marks.ts";
 import { GROUP } from "./servers.ts";
 import type { BugContext, ConsumerPorts, PlantedBug } from "./world.ts";
 
@@ -89,7 +90,7 @@ function withMarks(
     const cache: Cache = {
       ...ports.cache,
       remember: (marks, last) => {
-        lineage = marks.at(-1)?.value.split(":")[0] ?? lineage;
+        lineage = markTexts(marks).at(-1)?.value.split(":")[0] ?? lineage;
         return ports.cache.remember(marks, last);
       },
       marks: async (ids) => {
@@ -182,14 +183,14 @@ const ORDER_BUGS: readonly PlantedBug[] = [
     consumer: withStore((store, { cache }) => ({
       storeBatch: async (batch) => {
         const ids = batch.readings.map(({ reading }) => reading.unique_reading_id);
-        const claims = await cache.marks(ids);
-        await cache.remember(ids.map((id) => ({ id, value: "claimed" })), noneOf(batch));
+        const claims = await cache.marks(idsOf(ids));
+        const claimed = marksOf(ids.map((id) => ({ id, value: "claimed" })));
+        await cache.remember(claimed, noneOf(batch));
         const readings = batch.readings.filter((_, index) => claims[index] === null);
-        const claimed = batch.readings.length - readings.length;
         return await store.storeBatch({
           ...batch,
           readings,
-          duplicates: batch.duplicates + claimed,
+          duplicates: batch.duplicates + batch.readings.length - readings.length,
         });
       },
     })),
@@ -199,7 +200,7 @@ const ORDER_BUGS: readonly PlantedBug[] = [
     consumer: withStore((store, { cache }) => ({
       storeBatch: async (batch) => {
         const ids = batch.readings.map(({ reading }) => reading.unique_reading_id);
-        const early = ids.map((id) => ({ id, value: "early" }));
+        const early = marksOf(ids.map((id) => ({ id, value: "early" })));
         await cache.remember(early, noneOf(batch)).catch(() => {});
         return await store.storeBatch(batch);
       },

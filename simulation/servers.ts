@@ -8,8 +8,9 @@ import { MemoryKafka, type MemoryKafkaOptions, type RecordToAppend } from "../li
 import type { TransactionEnd } from "../lib/kafka/memory_transactions.ts";
 import { createMemoryStore, type MemoryStore, type StoreBackup } from "../lib/postgres/memory.ts";
 import type { BatchToStore, StoreOutcome } from "../lib/postgres/store.ts";
-import type { Cache, Claimant, Mark, OwnLastValues } from "../lib/redis/cache.ts";
+import type { Cache, Claimant, OwnLastValues } from "../lib/redis/cache.ts";
 import { MemoryCache } from "../lib/redis/memory.ts";
+import { idTexts, type Marks } from "../lib/redis/marks.ts";
 import { Neighbour } from "./neighbour.ts";
 import { Oracle } from "./oracle.ts";
 import { UNSTORABLE_STATUS } from "./traffic.ts";
@@ -129,12 +130,13 @@ export class Servers {
     const { redis, oracle } = this;
     return {
       marks: (ids) => redis.marks(ids),
-      remember: async (marks: readonly Mark[], last: OwnLastValues) => {
+      remember: async (marks: Marks, last: OwnLastValues) => {
+        const ids = idTexts(marks.ids);
         const answer = await redis.remember(marks, last);
         const sensorIds = answer.lastValues === "not ours"
           ? []
           : last.values.map(({ sensorId }) => sensorId);
-        oracle.remembered(marks.map(({ id }) => id), sensorIds);
+        oracle.remembered(ids, sensorIds);
         return answer;
       },
       setLastComplete: (id) => redis.setLastComplete(id),

@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { TransientError } from "../lib/errors.ts";
 import { LEASE_MS } from "../lib/redis/cache.ts";
 import { MemoryCache } from "../lib/redis/memory.ts";
+import { idsOf, marksOf } from "../lib/redis/marks.ts";
 import { cacheContract, ours } from "./contracts/cache.ts";
 import { FakeClock } from "./fake_clock.ts";
 
 const TTL_SECONDS = 3_600;
+const ID = "0a000000-0000-4000-8000-000000000000";
 
 function openMemory(): { cache: MemoryCache; clock: FakeClock } {
   const clock = new FakeClock();
@@ -35,10 +37,10 @@ cacheContract("MemoryCache", async (use) => {
 
 Deno.test("MemoryCache: a mark lives to the end of its life, whatever the wall clock does", async () => {
   const { cache, clock } = openMemory();
-  await cache.remember([{ id: "a", value: "1" }], ours());
+  await cache.remember(marksOf([{ id: ID, value: "1" }]), ours());
   clock.jump(10 * 365 * 86_400_000);
   await clock.advance(TTL_SECONDS * 1_000 - 1);
-  assert.deepEqual([...cache.liveMarks()], [["a", "1"]]);
+  assert.deepEqual([...cache.liveMarks()], [[ID, "1"]]);
   await clock.advance(1);
   assert.deepEqual([...cache.liveMarks()], []);
 });
@@ -46,22 +48,22 @@ Deno.test("MemoryCache: a mark lives to the end of its life, whatever the wall c
 Deno.test("failNext() fails the next call of its method, once, and changes nothing", async () => {
   const { cache } = openMemory();
   cache.failNext("remember", new TransientError("busy"));
-  assert.deepEqual(await cache.marks(["a"]), [null]);
-  await assert.rejects(cache.remember([{ id: "a", value: "1" }], ours()), {
+  assert.deepEqual(await cache.marks(idsOf([ID])), [null]);
+  await assert.rejects(cache.remember(marksOf([{ id: ID, value: "1" }]), ours()), {
     name: "TransientError",
     message: "busy",
   });
-  assert.deepEqual(await cache.marks(["a"]), [null]);
-  await cache.remember([{ id: "a", value: "1" }], ours());
-  assert.deepEqual(await cache.marks(["a"]), ["1"]);
+  assert.deepEqual(await cache.marks(idsOf([ID])), [null]);
+  await cache.remember(marksOf([{ id: ID, value: "1" }]), ours());
+  assert.deepEqual(await cache.marks(idsOf([ID])), ["1"]);
 });
 
 Deno.test("hangNext() leaves the next call of its method without an answer", async () => {
   const { cache, clock } = openMemory();
   cache.hangNext("marks");
   let answered = false;
-  void cache.marks(["a"]).finally(() => answered = true);
+  void cache.marks(idsOf([ID])).finally(() => answered = true);
   await clock.advance(1_000_000);
   assert.equal(answered, false);
-  assert.deepEqual(await cache.marks(["a"]), [null]);
+  assert.deepEqual(await cache.marks(idsOf([ID])), [null]);
 });

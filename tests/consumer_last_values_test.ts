@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { TransientError } from "../lib/errors.ts";
 import { type Cache, LEASE_MS } from "../lib/redis/cache.ts";
+import { NO_MARKS } from "../lib/redis/marks.ts";
 import { idOf, MemoryPipeline, messageText } from "./memory_pipeline.ts";
 
 /** Lets time pass, a second at a time. */
@@ -56,7 +57,7 @@ Deno.test("consume() clears in steps that may take long together, and loses noth
         { length: 30_000 },
         (_, n) => ({ sensorId: `gone${n}`, eventTimeUs: 1, id: "x", text: "{}" }),
       );
-      await cache.remember([], { dataSetId: await store.dataSetId(), values: many });
+      await cache.remember(NO_MARKS, { dataSetId: await store.dataSetId(), values: many });
       store.emptyReadings();
       pipeline.append(0, [messageText(2, { sensor_id: "quiet" })]);
       const slow = (flow: Cache): Cache => ({
@@ -88,7 +89,7 @@ Deno.test("consume() leaves the last values of a neighbour alone, and says so", 
   const pipeline = new MemoryPipeline(1);
   const { cache, clock } = pipeline;
   const theirs = { sensorId: "theirs", eventTimeUs: 1, id: "x", text: "{}" };
-  await cache.remember([], { dataSetId: "neighbour", values: [theirs] });
+  await cache.remember(NO_MARKS, { dataSetId: "neighbour", values: [theirs] });
   pipeline.append(0, [messageText(1, { sensor_id: "ours" })]);
   const run = pipeline.start();
   for (let second = 0; second < 120; second++) {

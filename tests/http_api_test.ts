@@ -12,6 +12,7 @@ import { migrate } from "../lib/postgres/migrate.ts";
 import type { SqlPool } from "../lib/postgres/pool.ts";
 import { Breaker } from "../lib/redis/breaker.ts";
 import { MemoryCache } from "../lib/redis/memory.ts";
+import { NO_MARKS } from "../lib/redis/marks.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { withPglite } from "./pglite_pool.ts";
 import { sampleText, utf8 } from "./sample_message.ts";
@@ -197,7 +198,7 @@ Deno.test("openConsumerSite() shows no last values of a neighbour on the same Re
     const theirs = { sensorId: "theirs", eventTimeUs: 1, id: "x", text: "{}" };
     const { dataSetId } = site.cache.lease!;
     site.cache.flush();
-    await site.cache.remember([], { dataSetId: "neighbour", values: [theirs] });
+    await site.cache.remember(NO_MARKS, { dataSetId: "neighbour", values: [theirs] });
     site.observer.neighboured?.("neighbour");
     await site.clock.advance(2_000);
     const { source, sensors } = await site.json("/api/sensors?limit=10");

@@ -7,6 +7,7 @@ import { createMemoryStore, type MemoryStore } from "../lib/postgres/memory.ts";
 import { Breaker } from "../lib/redis/breaker.ts";
 import { type LastValue, LEASE_MS } from "../lib/redis/cache.ts";
 import { MemoryCache } from "../lib/redis/memory.ts";
+import { NO_MARKS } from "../lib/redis/marks.ts";
 import { batchOf, readingAt, TOPIC } from "./contracts/store.ts";
 import { FakeClock } from "./fake_clock.ts";
 
@@ -61,7 +62,7 @@ Deno.test("repairLastValues() asks for fewer sensors when a page is too much", a
 Deno.test("repairLastValues() clears the values of a data set that is gone", async () => {
   const parts = await openParts();
   const { cache, clock } = parts;
-  await cache.remember([], GONE);
+  await cache.remember(NO_MARKS, GONE);
   await clock.advance(LEASE_MS);
   await repairLastValues(parts, parts, NEVER);
   assert.deepEqual([...cache.lastValues.keys()], ["a", "b"]);
@@ -70,7 +71,7 @@ Deno.test("repairLastValues() clears the values of a data set that is gone", asy
 Deno.test("repairLastValues() leaves those of a data set that is alive alone", async () => {
   const parts = await openParts();
   const { cache } = parts;
-  await cache.remember([], GONE);
+  await cache.remember(NO_MARKS, GONE);
   const repaired = await repairLastValues(parts, parts, NEVER);
   assert.deepEqual(repaired, { kind: "foreign", dataSetId: "another", leaseMs: LEASE_MS });
   assert.deepEqual([...cache.lastValues.keys()], ["gone"]);
@@ -80,7 +81,7 @@ Deno.test("repairLastValues() clears in steps: each has its own limit, and none 
   const parts = await openParts();
   const { cache, clock } = parts;
   const many = Array.from({ length: 30_000 }, (_, n) => lastValueOf(`gone${n}`));
-  await cache.remember([], { dataSetId: "another", values: many });
+  await cache.remember(NO_MARKS, { dataSetId: "another", values: many });
   await clock.advance(LEASE_MS);
   let steps = 0;
   // Each step takes a second, all of them more than one answer may take.
@@ -250,7 +251,7 @@ Deno.test("LastValuesUpkeep takes the place of a data set that was in its own da
 
 Deno.test("LastValuesUpkeep waits for a data set that may be alive, and says so once it is sure", async () => {
   const { upkeep, cache, clock, logged, told } = await openUpkeep();
-  await cache.remember([], GONE);
+  await cache.remember(NO_MARKS, GONE);
   const neighbour = { dataSetId: "another" };
   for (let round = 0; round < 3; round++) {
     await upkeep.repair(NEVER);

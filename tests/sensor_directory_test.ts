@@ -5,6 +5,7 @@ import type { SensorQuery } from "../lib/monitor/sensor_pages.ts";
 import type { Reading } from "../lib/reading/reading.ts";
 import type { LastValue } from "../lib/redis/cache.ts";
 import { MemoryCache } from "../lib/redis/memory.ts";
+import { NO_MARKS } from "../lib/redis/marks.ts";
 import { ours } from "./contracts/cache.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { sampleFields } from "./sample_message.ts";
@@ -37,7 +38,7 @@ async function directory(): Promise<{
   const clock = new FakeClock(NOW_MS);
   const cache = new MemoryCache({ clock, ttlSeconds: 60 });
   const readings = Array.from({ length: SENSORS }, (_, index) => readingOf(index));
-  await cache.remember([], ours(readings.map((reading) => lastValueOf(reading))));
+  await cache.remember(NO_MARKS, ours(readings.map((reading) => lastValueOf(reading))));
   const store = {
     lastReadings: (after: string, limit: number): Promise<readonly Reading[]> =>
       Promise.resolve(readings.filter(({ sensor_id }) => sensor_id > after).slice(0, limit)),
@@ -111,7 +112,7 @@ Deno.test("SensorDirectory.page() asks Redis for the new values of the page alon
       timestamp: "2026-11-24T12:00:00.500000+00:00",
       value: 90 + index,
     });
-  await cache.remember([], ours([newer(2), newer(5)]));
+  await cache.remember(NO_MARKS, ours([newer(2), newer(5)]));
   const valueOfS5 = async (): Promise<number | undefined> =>
     (await sensors.page({ ...ALL, search: "s5" })).sensors[0]?.value;
   await t.step("still fresh", async () => assert.equal(await valueOfS5(), 5));
@@ -137,7 +138,7 @@ Deno.test("SensorDirectory.page() notices sensors that come and go", async () =>
   const { cache, clock, directory: sensors } = await directory();
   await sensors.page(ALL);
   cache.lastValues.delete("s4");
-  await cache.remember([], ours([lastValueOf({ ...readingOf(5), sensor_id: "s35" })]));
+  await cache.remember(NO_MARKS, ours([lastValueOf({ ...readingOf(5), sensor_id: "s35" })]));
   await clock.advance(1_001);
   const page = await sensors.page(ALL);
   assert.deepEqual(
@@ -160,7 +161,7 @@ Deno.test("SensorDirectory.page() shows each of 10,000 sensors once while all re
   const seen = new Set<string>();
   let after: SensorQuery["after"];
   for (let pages = 1; pages <= 20; pages++) {
-    if (pages % 5 === 1) await cache.remember([], ours(many(++value)));
+    if (pages % 5 === 1) await cache.remember(NO_MARKS, ours(many(++value)));
     await clock.advance(1_001);
     const page = await sensors.page({ ...ALL, search: "many", after, limit: 500 });
     assert.equal(page.sensors.length, 500);

@@ -10,6 +10,7 @@ import { TooMuchError, TransientError } from "../errors.ts";
 import type { Store } from "../postgres/store.ts";
 import type { Reading } from "../reading/reading.ts";
 import type { Cache, Claim, Claimant, LastValue } from "../redis/cache.ts";
+import { NO_MARKS } from "../redis/marks.ts";
 import { INDEX_NAME } from "../redis/scripts.ts";
 import { parseTimestamp } from "../reading/timestamp.ts";
 import { withTimeLimit } from "../time_limit.ts";
@@ -84,7 +85,7 @@ export async function repairLastValues(
     const last = readings.at(-1);
     if (last === undefined) break;
     const values = readings.filter(isKept).map(lastValueOf);
-    const { lastValues } = await answer(() => cache.remember([], { dataSetId, values }));
+    const { lastValues } = await answer(() => cache.remember(NO_MARKS, { dataSetId, values }));
     if (lastValues !== "complete") throw lostMeanwhile();
     sensors += readings.length;
     parts.onProgress?.(sensors);

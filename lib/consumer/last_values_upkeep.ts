@@ -111,7 +111,7 @@ export class LastValuesUpkeep {
   /** Finds out whether Redis answers look-ups again, for where no message comes nobody else does. */
   async probe(): Promise<void> {
     const { cache, breakers } = this.#parts;
-    if (breakers.read.isOpen) await breakers.read.attempt(() => cache.marks([PROBE_ID]));
+    if (breakers.read.isOpen) await breakers.read.attempt(() => cache.marks(PROBE_ID));
   }
 
   /**

@@ -30,7 +30,8 @@ import type { Stage } from "./observer.ts";
 import type { DeadLetter, Store, StoreOutcome } from "../postgres/store.ts";
 import { parseReading } from "../reading/reading.ts";
 import type { Breaker } from "../redis/breaker.ts";
-import type { Cache, Mark, Remembered } from "../redis/cache.ts";
+import type { Cache, Remembered } from "../redis/cache.ts";
+import { idsOf, marksOf, type MarkText } from "../redis/marks.ts";
 import { reject, type Rejection, type RejectionReason } from "../reading/rejection.ts";
 
 /** A batch whose transaction has been committed. */
@@ -146,7 +147,7 @@ async function lookUp(
   // Without an answer in time nothing is known, and the database decides alone.
   const marks = ids.length === 0
     ? []
-    : await parts.breakers.read.attempt(() => parts.cache.marks(ids));
+    : await parts.breakers.read.attempt(() => parts.cache.marks(idsOf(ids)));
   const scope = batch;
   for (const [index, group] of groups.entries()) {
     const verdict = judgeMark(marks?.[index] ?? null, scope, group.first.digest);
@@ -247,7 +248,7 @@ async function mark(
 ): Promise<Remembered["lastValues"] | undefined> {
   const scope = work.batch;
   const conflicts = new Set(conflictOffsets);
-  const marks: Mark[] = [];
+  const marks: MarkText[] = [];
   const stored: Candidate[] = [];
   for (const group of work.groups) {
     if (conflicts.size === 0 && group.repeats.length === 0) {
@@ -267,11 +268,13 @@ async function mark(
   if (stored.length === 0 && marks.length === 0) return "complete";
   const { dataSetId } = work.batch;
   const last = { dataSetId, values: newestBySensor(stored) };
-  const answer = await parts.breakers.write.attempt(() => parts.cache.remember(marks, last));
+  const answer = await parts.breakers.write.attempt(() =>
+    parts.cache.remember(marksOf(marks), last)
+  );
   return answer?.lastValues;
 }
 
-function markOf(scope: Batch, candidate: Candidate): Mark {
+function markOf(scope: Batch, candidate: Candidate): MarkText {
   return {
     id: candidate.parsed.reading.unique_reading_id,
     value: markValue(scope, candidate.message, candidate.digest),

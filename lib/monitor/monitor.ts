@@ -201,7 +201,7 @@ export class Monitor {
     this.#ask("kafka", () => this.#lookAtTopic(look));
     this.#ask("postgres", () => this.#lookAtTables(look));
     this.#ask("redis", async () => {
-      await cache.marks([PROBE_ID]);
+      await cache.marks(PROBE_ID);
       return limitationOf(breakers) ?? neighbourText(statistics.neighbour);
     });
   }

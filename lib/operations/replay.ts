@@ -24,6 +24,7 @@ import {
 } from "../reading/reading.ts";
 import type { Store } from "../postgres/store.ts";
 import type { Cache } from "../redis/cache.ts";
+import { NO_MARKS } from "../redis/marks.ts";
 import { INDEX_NAME } from "../redis/scripts.ts";
 import { reject, type Rejection } from "../reading/rejection.ts";
 
@@ -167,7 +168,7 @@ async function tellCache(
   try {
     const last = { sensorId: reading.sensor_id, eventTimeUs, id: reading.unique_reading_id, text };
     const dataSetId = await store.dataSetId();
-    const { lastValues } = await cache.remember([], { dataSetId, values: [last] });
+    const { lastValues } = await cache.remember(NO_MARKS, { dataSetId, values: [last] });
     if (lastValues === "not ours") {
       throw new TransientError("Redis has no last values of this data set");
     }

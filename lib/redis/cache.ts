@@ -7,14 +7,7 @@
  *
  * @module
  */
-
-/** Remembers that a reading is stored: key `reading:<id>`, which expires. */
-export interface Mark {
-  /** The reading's id, lower case. */
-  readonly id: string;
-  /** Names the data set, the place in the topic and the content, see `batch.ts`. */
-  readonly value: string;
-}
+import { ID_BYTES, type Marks } from "./marks.ts";
 
 /** A candidate for `last:<sensorId>`. */
 export interface LastValue {
@@ -71,18 +64,28 @@ export type Claim =
 export const LEASE_MS = 30_000;
 
 /** Names no reading: for whoever asks only whether Redis answers. */
-export const PROBE_ID = "00000000-0000-0000-0000-000000000000";
+export const PROBE_ID = new Uint8Array(ID_BYTES);
 
 /** Every call rejects with `TransientError` when Redis is away, refuses, or is too slow. */
 export interface Cache {
-  /** The marks of these ids, in their order; null where there is none. One round trip. */
-  marks(ids: readonly string[]): Promise<readonly (string | null)[]>;
   /**
-   * Writes marks, and last values that are newer than what is there, in one atomic script.
+   * The marks of these ids, in their order; null where there is none. One round trip.
+   *
+   * @param ids 16 bytes each; read before this returns
+   */
+  marks(ids: Uint8Array): Promise<readonly (string | null)[]>;
+  /**
+   * Writes marks, and last values that are newer than what is there, in one round trip.
    * `last:<sensorId>` never goes back in (event time, id); `last:index` keeps sensor -> event time.
    * Last values are written only if those in Redis are of the same data set, or there are none.
+   *
+   * All last values are written together or not at all. Marks are not: if this rejects, any of them
+   * can be there, with the last values or without. Nothing relies on more: a mark is judged alone,
+   * and a last value that is missing is repaired.
+   *
+   * @param marks read before this returns
    */
-  remember(marks: readonly Mark[], last: OwnLastValues): Promise<Remembered>;
+  remember(marks: Marks, last: OwnLastValues): Promise<Remembered>;
   /**
    * Takes possession of the last values for {@linkcode LEASE_MS}, or renews that. Those of another
    * data set that nobody holds are deleted first, a bounded number by each call: of them the keys

@@ -31,11 +31,11 @@ import {
   type LastValue,
   type LastValueReader,
   LEASE_MS,
-  type Mark,
   type OwnLastValues,
   PROBE_ID,
   type Remembered,
 } from "./cache.ts";
+import { ID_BYTES, type Marks, markTexts, NO_MARKS } from "./marks.ts";
 import { parseRedisInfo, type RedisFacts } from "./redis_facts.ts";
 import { redisFault, REFUSED_CURE, requireOneServer, type ServerKind } from "./redis_fault.ts";
 import {
@@ -51,6 +51,7 @@ import {
   REMEMBER_SCRIPT,
   scriptName,
 } from "./scripts.ts";
+import { uuidText } from "../reading/uuid.ts";
 import { counted } from "../quantities.ts";
 
 /** Where Redis is. */
@@ -104,6 +105,9 @@ const SCRIPTS = new Map(
   [REMEMBER_SCRIPT, CLAIM_SCRIPT, COMPLETE_SCRIPT].map((script) => [script, scriptName(script)]),
 );
 
+/** Names no data set: for whoever asks only whether Redis runs the script. */
+const PROBE_DATA_SET = "probe";
+
 type Client = ReturnType<typeof createClient>;
 
 /**
@@ -154,19 +158,22 @@ export class RedisCache implements Cache, LastValueReader {
   }
 
   /** The marks of these ids, see {@linkcode Cache.marks}. */
-  async marks(ids: readonly string[]): Promise<readonly (string | null)[]> {
-    if (ids.length === 0) return [];
+  async marks(ids: Uint8Array): Promise<readonly (string | null)[]> {
+    const count = ids.length / ID_BYTES;
+    if (count === 0) return [];
     const command = ["MGET"];
-    for (const id of ids) command.push(this.#key(MARK_PREFIX + id));
-    return await this.#call<(string | null)[]>(`look up ${counted(ids.length, "mark")}`, command);
+    for (let index = 0; index < count; index++) {
+      command.push(this.#key(MARK_PREFIX + uuidText(ids, index * ID_BYTES)));
+    }
+    return await this.#call<(string | null)[]>(`look up ${counted(count, "mark")}`, command);
   }
 
   /** Writes marks and newer last values, see {@linkcode Cache.remember}. */
   async remember(
-    marks: readonly Mark[],
+    marks: Marks,
     { dataSetId, values }: OwnLastValues,
   ): Promise<Remembered> {
-    const action = `remember ${counted(marks.length, "mark")} and ${
+    const action = `remember ${counted(marks.count, "mark")} and ${
       counted(values.length, "last value")
     }`;
     const [lastValues, ...refusedKeys] = await this.#run<
@@ -222,8 +229,8 @@ export class RedisCache implements Cache, LastValueReader {
 
   /** What the server says about itself, after a look-up and a script that change nothing. */
   async facts(): Promise<RedisFacts> {
-    await this.marks([PROBE_ID]);
-    await this.remember([], { dataSetId: PROBE_ID, values: [] });
+    await this.marks(PROBE_ID);
+    await this.remember(NO_MARKS, { dataSetId: PROBE_DATA_SET, values: [] });
     const info = parseRedisInfo(await this.#call<string>("read the server's state", ["INFO"]));
     const keys = [OWNER_KEY, LAST_COMPLETE_KEY, LEASE_KEY, REFUSED_KEY];
     const [owner = null, complete = null, lease = null, refusedKey = null] = await this.#call<
@@ -377,9 +384,9 @@ export class RedisCache implements Cache, LastValueReader {
 }
 
 /** `[id, value, …]`. Built by a loop: a batch has thousands of marks. */
-function markArguments(marks: readonly Mark[]): readonly string[] {
+function markArguments(marks: Marks): readonly string[] {
   const flat: string[] = [];
-  for (const { id, value } of marks) flat.push(id, value);
+  for (const { id, value } of markTexts(marks)) flat.push(id, value);
   return flat;
 }
 

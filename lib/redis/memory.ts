@@ -14,10 +14,10 @@ import {
   type LastValue,
   type LastValueReader,
   LEASE_MS,
-  type Mark,
   type OwnLastValues,
   type Remembered,
 } from "./cache.ts";
+import { idTexts, type Marks, type MarkText, markTexts } from "./marks.ts";
 import {
   INDEX_KEY,
   INDEX_NAME,
@@ -121,25 +121,24 @@ export class MemoryCache implements Cache, LastValueReader {
   }
 
   /** See {@linkcode Cache.marks}. */
-  async marks(ids: readonly string[]): Promise<readonly (string | null)[]> {
+  async marks(ids: Uint8Array): Promise<readonly (string | null)[]> {
+    const texts = idTexts(ids);
     await this.#enter("marks");
     const nowMs = this.#clock.elapsedMs();
-    return ids.map((id) => {
+    return texts.map((id) => {
       const mark = this.#marks.get(id);
       return mark !== undefined && mark.expiresAtMs > nowMs ? mark.value : null;
     });
   }
 
   /** See {@linkcode Cache.remember}. */
-  async remember(
-    marks: readonly Mark[],
-    { dataSetId, values }: OwnLastValues,
-  ): Promise<Remembered> {
+  async remember(marks: Marks, { dataSetId, values }: OwnLastValues): Promise<Remembered> {
+    const texts = markTexts(marks);
     await this.#enter("remember");
     if (values.some(({ sensorId }) => sensorId === INDEX_NAME)) {
       throw new TransientError(`Cannot remember a sensor called ${INDEX_NAME}`);
     }
-    this.#rememberMarks(marks);
+    this.#rememberMarks(texts);
     const refusedKeys = STATE_KEYS.filter((key) => this.#occupied.has(key));
     const isReadable = refusedKeys.length === 0;
     const isNobodys = this.#owner === null && this.lease === undefined;
@@ -229,7 +228,7 @@ export class MemoryCache implements Cache, LastValueReader {
   }
 
   /** The map is in the order of expiry, so that what has expired goes at no cost. */
-  #rememberMarks(marks: readonly Mark[]): void {
+  #rememberMarks(marks: readonly MarkText[]): void {
     const nowMs = this.#clock.elapsedMs();
     const expiresAtMs = nowMs + this.#ttlMs;
     for (const { id, value } of marks) {

@@ -14,6 +14,7 @@ import {
   type OwnLastValues,
   type Remembered,
 } from "../../lib/redis/cache.ts";
+import { idsOf, marksOf, NO_MARKS } from "../../lib/redis/marks.ts";
 
 /** A cache, and the ways to look behind it and to do it harm. */
 export interface CacheUnderTest {
@@ -96,51 +97,66 @@ export function cacheContract(
   law("marks() gives values in the order of the ids, null for none", async ({ cache }) => {
     assert.deepEqual(
       await cache.remember(
-        [{ id: ID_A, value: 'a b\n"c" é 😀' }, { id: ID_B, value: "b" }],
+        marksOf([{ id: ID_A, value: 'a b\r\n"c" \\' }, { id: ID_B, value: "b" }]),
         ours(),
       ),
       NOTHING_THERE,
     );
-    assert.deepEqual(await cache.marks([ID_B, ID_C, ID_A, ID_B]), [
+    assert.deepEqual(await cache.marks(idsOf([ID_B, ID_C, ID_A, ID_B])), [
       "b",
       null,
-      'a b\n"c" é 😀',
+      'a b\r\n"c" \\',
       "b",
     ]);
-    assert.deepEqual(await cache.marks([]), []);
+    assert.deepEqual(await cache.marks(idsOf([])), []);
+  });
+
+  law("what comes in columns is read before a call returns", async ({ cache }) => {
+    const marks = marksOf([{ id: ID_A, value: "a" }]);
+    const remembering = cache.remember(marks, ours());
+    marks.ids.fill(0);
+    marks.values.fill(0);
+    await remembering;
+    const ids = idsOf([ID_A]);
+    const looking = cache.marks(ids);
+    ids.fill(0);
+    assert.deepEqual(await looking, ["a"]);
   });
 
   law("remember() replaces a mark", async ({ cache }) => {
-    await cache.remember([{ id: ID_A, value: "old" }], ours());
-    await cache.remember([{ id: ID_A, value: "new" }], ours());
-    assert.deepEqual(await cache.marks([ID_A]), ["new"]);
+    await cache.remember(marksOf([{ id: ID_A, value: "old" }]), ours());
+    await cache.remember(marksOf([{ id: ID_A, value: "new" }]), ours());
+    assert.deepEqual(await cache.marks(idsOf([ID_A])), ["new"]);
   });
 
   law("remember() takes 10,000 marks and 5,000 last values at once", async ({ cache, index }) => {
-    const ids = Array.from({ length: 10_000 }, (_, n) => `${n}-${ID_A}`.slice(0, 36));
+    const ids = Array.from(
+      { length: 10_000 },
+      (_, n) => `${String(n).padStart(8, "0")}${ID_A.slice(8)}`,
+    );
     const lastValues = Array.from(
       { length: 5_000 },
       (_, n) => lastValueAt(DAY_US + n, ID_A, { sensorId: `s${n}` }),
     );
-    await cache.remember(ids.map((id) => ({ id, value: id })), ours(lastValues));
-    assert.deepEqual(await cache.marks(ids), ids);
+    await cache.remember(marksOf(ids.map((id) => ({ id, value: id }))), ours(lastValues));
+    assert.deepEqual(await cache.marks(idsOf(ids)), ids);
     assert.equal((await index()).size, 5_000);
   });
 
   law("marks expire, last values do not", async ({ cache, passLifeOfMark }) => {
     const last = lastValueAt(DAY_US, ID_A);
-    await cache.remember([{ id: ID_A, value: "a" }], ours([last]));
+    await cache.remember(marksOf([{ id: ID_A, value: "a" }]), ours([last]));
     await passLifeOfMark();
-    assert.deepEqual(await cache.marks([ID_A]), [null]);
+    assert.deepEqual(await cache.marks(idsOf([ID_A])), [null]);
     assert.equal(await cache.lastValue(SENSOR), last.text);
   });
 
   law("remember() gives a mark its whole life again", async ({ cache, passLifeOfMark }) => {
-    await cache.remember([{ id: ID_A, value: "a" }, { id: ID_B, value: "b" }], ours());
+    await cache.remember(marksOf([{ id: ID_A, value: "a" }, { id: ID_B, value: "b" }]), ours());
     await passLifeOfMark(0.7);
-    await cache.remember([{ id: ID_A, value: "a" }], ours());
+    await cache.remember(marksOf([{ id: ID_A, value: "a" }]), ours());
     await passLifeOfMark(0.4);
-    assert.deepEqual(await cache.marks([ID_A, ID_B]), ["a", null]);
+    assert.deepEqual(await cache.marks(idsOf([ID_A, ID_B])), ["a", null]);
   });
 
   const early = lastValueAt(DAY_US, ID_B);
@@ -159,12 +175,12 @@ export function cacheContract(
   ];
   for (const [text, sequence, want] of orders) {
     law(`a last value ${text}`, async ({ cache, index }) => {
-      for (const candidate of sequence) await cache.remember([], ours([candidate]));
+      for (const candidate of sequence) await cache.remember(NO_MARKS, ours([candidate]));
       assert.equal(await cache.lastValue(SENSOR), want.text);
       assert.deepEqual([...await index()], [[SENSOR, want.eventTimeUs]]);
     });
     law(`a last value ${text}, both in one call`, async ({ cache }) => {
-      await cache.remember([], ours(sequence));
+      await cache.remember(NO_MARKS, ours(sequence));
       assert.equal(await cache.lastValue(SENSOR), want.text);
     });
   }
@@ -176,7 +192,7 @@ export function cacheContract(
       const [c, a, b] = [at("c", DAY_US + 3), at("a", DAY_US + 2), at("b", DAY_US + 2)] as const;
       const all = { fromUs: -Infinity, skip: 0, limit: 10 };
       assert.deepEqual(await cache.lastTimes(all), []);
-      await cache.remember([], ours([c, b, a]));
+      await cache.remember(NO_MARKS, ours([c, b, a]));
       const [first, second, third] = [["a", DAY_US + 2], ["b", DAY_US + 2], ["c", DAY_US + 3]];
       assert.deepEqual(await cache.lastTimes(all), [first, second, third]);
       assert.deepEqual(await cache.lastTimes({ ...all, limit: 2 }), [first, second]);
@@ -196,7 +212,7 @@ export function cacheContract(
       { length: 64 },
       (_, n) => lastValueAt(DAY_US + n * 37 % 64, ID_A),
     );
-    await Promise.all(candidates.map((candidate) => cache.remember([], ours([candidate]))));
+    await Promise.all(candidates.map((candidate) => cache.remember(NO_MARKS, ours([candidate]))));
     assert.equal(await cache.lastValue(SENSOR), lastValueAt(DAY_US + 63, ID_A).text);
     assert.deepEqual([...await index()], [[SENSOR, DAY_US + 63]]);
   });
@@ -207,13 +223,13 @@ export function cacheContract(
 
   law("last values keep the message as it came", async ({ cache }) => {
     const last = lastValueAt(DAY_US, ID_A, { message: { unit: "°C 😀", extra: '\u2028\\ "' } });
-    await cache.remember([], ours([last]));
+    await cache.remember(NO_MARKS, ours([last]));
     assert.equal(await cache.lastValue(SENSOR), last.text);
   });
 
   law("the index has every sensor with the time of its last value", async ({ cache, index }) => {
     await cache.remember(
-      [],
+      NO_MARKS,
       ours([
         lastValueAt(DAY_US + 123_456, ID_A, { sensorId: "a" }),
         { ...lastValueAt(DAY_US, ID_A, { sensorId: "b:C.d_E-1" }), eventTimeUs: 2 ** 53 - 1 },
@@ -232,7 +248,7 @@ export function cacheContract(
   }) => {
     await assert.rejects(
       cache.remember(
-        [{ id: ID_A, value: "a" }],
+        marksOf([{ id: ID_A, value: "a" }]),
         ours([
           early,
           lastValueAt(DAY_US, ID_A, { sensorId: "index" }),
@@ -240,15 +256,18 @@ export function cacheContract(
       ),
       { name: "TransientError", message: /Cannot remember/ },
     );
-    assert.deepEqual(await cache.marks([ID_A]), [null]);
+    assert.deepEqual(await cache.marks(idsOf([ID_A])), [null]);
     assert.equal(await cache.lastValue(SENSOR), null);
     assert.equal((await index()).size, 0);
   });
 
   law("last values are incomplete until setLastComplete()", async ({ cache }) => {
-    assert.deepEqual(await cache.remember([], ours([early])), stands("incomplete"));
+    assert.deepEqual(await cache.remember(NO_MARKS, ours([early])), stands("incomplete"));
     assert.equal(await cache.setLastComplete(DATA_SET), true);
-    assert.deepEqual(await cache.remember([{ id: ID_A, value: "a" }], ours([late])), COMPLETE);
+    assert.deepEqual(
+      await cache.remember(marksOf([{ id: ID_A, value: "a" }]), ours([late])),
+      COMPLETE,
+    );
     assert.deepEqual(await cache.claimLastValues({ dataSetId: DATA_SET }), { kind: "complete" });
   });
 
@@ -256,7 +275,7 @@ export function cacheContract(
     assert.equal(await cache.setLastComplete(DATA_SET), false);
     await cache.claimLastValues({ dataSetId: DATA_SET });
     assert.equal(await cache.setLastComplete(OTHER), false);
-    assert.deepEqual(await cache.remember([], ours()), stands("incomplete"));
+    assert.deepEqual(await cache.remember(NO_MARKS, ours()), stands("incomplete"));
   });
 
   law("after a flush last values are not ours, and the first one makes them", async ({
@@ -265,24 +284,27 @@ export function cacheContract(
   }) => {
     await cache.claimLastValues({ dataSetId: DATA_SET });
     await cache.setLastComplete(DATA_SET);
-    await cache.remember([{ id: ID_A, value: "a" }], ours([late]));
+    await cache.remember(marksOf([{ id: ID_A, value: "a" }]), ours([late]));
     await flush();
-    assert.deepEqual(await cache.remember([], ours()), NOTHING_THERE);
-    assert.deepEqual(await cache.remember([], ours([early])), stands("incomplete"));
-    assert.deepEqual(await cache.marks([ID_A]), [null]);
+    assert.deepEqual(await cache.remember(NO_MARKS, ours()), NOTHING_THERE);
+    assert.deepEqual(await cache.remember(NO_MARKS, ours([early])), stands("incomplete"));
+    assert.deepEqual(await cache.marks(idsOf([ID_A])), [null]);
     assert.equal(await cache.lastValue(SENSOR), early.text);
   });
 
   law("last values of a data set that is alive are left alone, marks are not", async (subject) => {
     const { cache, index } = subject;
-    await cache.remember([], ours([late]));
+    await cache.remember(NO_MARKS, ours([late]));
     const theirs = { dataSetId: OTHER, values: [lastValueAt(DAY_US + 9, ID_C)] };
-    assert.deepEqual(await cache.remember([{ id: ID_B, value: "b" }], theirs), NOTHING_THERE);
+    assert.deepEqual(
+      await cache.remember(marksOf([{ id: ID_B, value: "b" }]), theirs),
+      NOTHING_THERE,
+    );
     const claim = await cache.claimLastValues({ dataSetId: OTHER });
     assert(claim.kind === "foreign" && claim.leaseMs > 0 && claim.leaseMs <= LEASE_MS, claim.kind);
     assert.equal(claim.dataSetId, DATA_SET);
     assert.equal(await cache.setLastComplete(OTHER), false);
-    assert.deepEqual(await cache.marks([ID_B]), ["b"]);
+    assert.deepEqual(await cache.marks(idsOf([ID_B])), ["b"]);
     assert.equal(await cache.lastValue(SENSOR), late.text);
     assert.deepEqual([...await index()], [[SENSOR, DAY_US + 1]]);
   });
@@ -305,7 +327,7 @@ export function cacheContract(
       { length: 2_500 },
       (_, n) => lastValueAt(DAY_US + n, ID_A, { sensorId: `s${n}` }),
     );
-    await cache.remember([{ id: ID_A, value: "a" }], ours(gone));
+    await cache.remember(marksOf([{ id: ID_A, value: "a" }]), ours(gone));
     await cache.setLastComplete(DATA_SET);
     await subject.passLease(1);
     const claimant = { dataSetId: OTHER };
@@ -313,26 +335,26 @@ export function cacheContract(
     assert.deepEqual(steps, [{ kind: "clearing" }, { kind: "clearing" }]);
     // Nobody writes in between: what was written now could be deleted by the next step.
     const theirs = { dataSetId: OTHER, values: [early] };
-    assert.deepEqual(await cache.remember([], theirs), NOTHING_THERE);
-    assert.deepEqual(await cache.remember([], ours([early])), NOTHING_THERE);
+    assert.deepEqual(await cache.remember(NO_MARKS, theirs), NOTHING_THERE);
+    assert.deepEqual(await cache.remember(NO_MARKS, ours([early])), NOTHING_THERE);
     assert.deepEqual(await cache.claimLastValues(claimant), { kind: "incomplete" });
     assert.equal((await index()).size, 0);
     assert.deepEqual(
       await cache.lastTexts(["s0", "s1249", "s2499", SENSOR]),
       [null, null, null, null],
     );
-    assert.deepEqual(await cache.marks([ID_A]), ["a"]);
-    assert.deepEqual(await cache.remember([], theirs), stands("incomplete"));
+    assert.deepEqual(await cache.marks(idsOf([ID_A])), ["a"]);
+    assert.deepEqual(await cache.remember(NO_MARKS, theirs), stands("incomplete"));
     // A step that was on its way for long deletes nothing.
     assert.deepEqual(await cache.claimLastValues(claimant), { kind: "incomplete" });
     assert.equal(await cache.lastValue(SENSOR), early.text);
     // And what was on its way for the data set that is gone puts nothing back.
-    assert.deepEqual(await cache.remember([], ours([late])), NOTHING_THERE);
+    assert.deepEqual(await cache.remember(NO_MARKS, ours([late])), NOTHING_THERE);
     assert.equal(await cache.lastValue(SENSOR), early.text);
   });
 
   law("a data set that ours has taken the place of holds no lease", async ({ cache }) => {
-    await cache.remember([], ours([late]));
+    await cache.remember(NO_MARKS, ours([late]));
     const claim = await cache.claimLastValues({ dataSetId: OTHER, formerly: DATA_SET });
     assert.deepEqual(claim, { kind: "incomplete" });
     assert.equal(await cache.lastValue(SENSOR), null);
@@ -344,11 +366,11 @@ export function cacheContract(
     await subject.occupy("last:taken");
     const at = (sensorId: string): LastValue => lastValueAt(DAY_US, ID_A, { sensorId });
     const answer = await cache.remember(
-      [{ id: ID_A, value: "a" }],
+      marksOf([{ id: ID_A, value: "a" }]),
       ours([at("a"), at("taken"), at("z")]),
     );
     assert.deepEqual(answer, { lastValues: "incomplete", refusedKeys: ["last:taken"] });
-    assert.deepEqual(await cache.marks([ID_A]), ["a"]);
+    assert.deepEqual(await cache.marks(idsOf([ID_A])), ["a"]);
     assert.deepEqual(
       await cache.lastTexts(["a", "taken", "z"]),
       [at("a").text, null, at("z").text],
@@ -360,19 +382,19 @@ export function cacheContract(
   law("a mark's key of another type costs that one mark until it is replaced", async (subject) => {
     const { cache } = subject;
     await subject.occupy(`reading:${ID_A}`);
-    await cache.remember([{ id: ID_B, value: "b" }], ours());
-    assert.deepEqual(await cache.marks([ID_A, ID_B]), [null, "b"]);
-    await cache.remember([{ id: ID_A, value: "a" }], ours());
-    assert.deepEqual(await cache.marks([ID_A, ID_B]), ["a", "b"]);
+    await cache.remember(marksOf([{ id: ID_B, value: "b" }]), ours());
+    assert.deepEqual(await cache.marks(idsOf([ID_A, ID_B])), [null, "b"]);
+    await cache.remember(marksOf([{ id: ID_A, value: "a" }]), ours());
+    assert.deepEqual(await cache.marks(idsOf([ID_A, ID_B])), ["a", "b"]);
   });
 
   for (const key of ["last:index", "ledger:last-owner", "ledger:last-complete"]) {
     law(`${key} of another type costs all last values and no mark`, async (subject) => {
       const { cache } = subject;
       await subject.occupy(key);
-      const answer = await cache.remember([{ id: ID_A, value: "a" }], ours([late]));
+      const answer = await cache.remember(marksOf([{ id: ID_A, value: "a" }]), ours([late]));
       assert.deepEqual(answer, { lastValues: "not ours", refusedKeys: [key] });
-      assert.deepEqual(await cache.marks([ID_A]), ["a"]);
+      assert.deepEqual(await cache.marks(idsOf([ID_A])), ["a"]);
       await assert.rejects(cache.claimLastValues({ dataSetId: DATA_SET }), {
         name: "TransientError",
       });
@@ -381,11 +403,11 @@ export function cacheContract(
 
   law("every call rejects with NoAnswerError while the server is away", async (subject) => {
     const { cache } = subject;
-    await cache.remember([{ id: ID_A, value: "a" }], ours());
+    await cache.remember(marksOf([{ id: ID_A, value: "a" }]), ours());
     await subject.goAway();
     const calls: [string, () => Promise<unknown>][] = [
-      ["marks", () => cache.marks([ID_A])],
-      ["remember", () => cache.remember([{ id: ID_B, value: "b" }], ours([early]))],
+      ["marks", () => cache.marks(idsOf([ID_A]))],
+      ["remember", () => cache.remember(marksOf([{ id: ID_B, value: "b" }]), ours([early]))],
       ["setLastComplete", () => cache.setLastComplete(DATA_SET)],
       ["claimLastValues", () => cache.claimLastValues({ dataSetId: DATA_SET })],
       ["lastValue", () => cache.lastValue(SENSOR)],
@@ -399,8 +421,8 @@ export function cacheContract(
     }
     await subject.comeBack();
     await cache.claimLastValues({ dataSetId: DATA_SET });
-    await cache.remember([{ id: ID_C, value: "c" }], ours([late]));
-    assert.deepEqual(await cache.marks([ID_B, ID_C]), [null, "c"]);
+    await cache.remember(marksOf([{ id: ID_C, value: "c" }]), ours([late]));
+    assert.deepEqual(await cache.marks(idsOf([ID_B, ID_C])), [null, "c"]);
     assert.equal(await cache.lastValue(SENSOR), late.text);
   });
 }

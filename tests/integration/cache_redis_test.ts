@@ -5,6 +5,7 @@ import { createLog, type Log } from "../../lib/log.ts";
 import { Breaker } from "../../lib/redis/breaker.ts";
 import { LEASE_MS } from "../../lib/redis/cache.ts";
 import { openCache, type RedisCache, type RedisSettings } from "../../lib/redis/client.ts";
+import { idsOf, marksOf, NO_MARKS } from "../../lib/redis/marks.ts";
 import { REMEMBER_SCRIPT, scriptName } from "../../lib/redis/scripts.ts";
 import { cacheContract, DATA_SET, lastValueAt, ours } from "../contracts/cache.ts";
 import { PrivateRedis, until } from "./private_redis.ts";
@@ -82,7 +83,7 @@ cacheContract("RedisCache", async (use) => {
 Deno.test("RedisCache keeps the keys that the table of keys names", () =>
   withRedis(async (server, cache) => {
     const last = lastValueAt(TIME_US, ID_A);
-    await cache.remember([{ id: ID_A, value: "content" }], ours([last]));
+    await cache.remember(marksOf([{ id: ID_A, value: "content" }]), ours([last]));
     await cache.setLastComplete(DATA_SET);
     assert.deepEqual((await server.cli("--scan")).sort(), [
       "last:index",
@@ -136,7 +137,7 @@ Deno.test("remember() reads the stored message where the index does not know the
         await server.cli("FLUSHALL");
         await server.cli("SET", `last:${SENSOR}`, stored);
         const candidate = lastValueAt(TIME_US, ID_B);
-        await cache.remember([], ours([candidate]));
+        await cache.remember(NO_MARKS, ours([candidate]));
         const want = wins === "stored" ? stored : candidate.text;
         assert.equal(await cache.lastValue(SENSOR), want);
         const timestamp = JSON.parse(want).timestamp.toUpperCase();
@@ -159,7 +160,7 @@ Deno.test("remember() knows every day of 500 years", () =>
       // An older candidate makes the script read the stored message's time into the index.
       const stored = chunk.map((ms) => lastValueAt(ms * 1_000, ID_B, { sensorId: `s${ms}` }));
       for (const step of [stored, stored.map((last) => ({ ...last, eventTimeUs: -1e16 }))]) {
-        await cache.remember([], ours(step));
+        await cache.remember(NO_MARKS, ours(step));
         if (step === stored) await server.cli("DEL", "last:index");
       }
       const index = await indexOf(server);
@@ -171,17 +172,17 @@ Deno.test("remember() knows every day of 500 years", () =>
 Deno.test("remember() rewrites a last value whose key was evicted, from an equal reading on", () =>
   withRedis(async (server, cache) => {
     const last = lastValueAt(TIME_US, ID_B);
-    await cache.remember([], ours([last]));
+    await cache.remember(NO_MARKS, ours([last]));
     await server.cli("DEL", `last:${SENSOR}`);
-    await cache.remember([], ours([lastValueAt(TIME_US - 1, ID_C)]));
+    await cache.remember(NO_MARKS, ours([lastValueAt(TIME_US - 1, ID_C)]));
     assert.equal(await cache.lastValue(SENSOR), null);
-    await cache.remember([], ours([last]));
+    await cache.remember(NO_MARKS, ours([last]));
     assert.equal(await cache.lastValue(SENSOR), last.text);
   }));
 
 Deno.test("clearing deletes what our index names, and no key of another program", () =>
   withRedis(async (server, cache) => {
-    await cache.remember([], ours([lastValueAt(TIME_US, ID_A)]));
+    await cache.remember(NO_MARKS, ours([lastValueAt(TIME_US, ID_A)]));
     await server.cli("SET", "last:login:4711", "another app");
     await server.cli("RPUSH", "last:queue", "another app");
     await server.cli("DEL", "ledger:last-lease");
@@ -198,7 +199,7 @@ Deno.test("clearing deletes what our index names, and no key of another program"
 Deno.test("last values that an earlier version has completed are ours, without an owner", () =>
   withRedis(async (server, cache) => {
     const last = lastValueAt(TIME_US, ID_A);
-    await cache.remember([], ours([last]));
+    await cache.remember(NO_MARKS, ours([last]));
     await cache.setLastComplete(DATA_SET);
     await server.cli("DEL", "ledger:last-owner", "ledger:last-lease");
     assert.deepEqual(await cache.claimLastValues({ dataSetId: DATA_SET }), { kind: "complete" });
@@ -217,9 +218,9 @@ Deno.test("caches with other prefixes or databases do not see each other", async
     const dataSetId = `data set of ${index}`;
     assert.deepEqual(await cache.claimLastValues({ dataSetId }), { kind: "incomplete" });
     const mark = { id: ID_A, value: String(index) };
-    await cache.remember([mark], { dataSetId, values: [last] });
+    await cache.remember(marksOf([mark]), { dataSetId, values: [last] });
     assert.equal(await cache.setLastComplete(dataSetId), true);
-    assert.deepEqual(await cache.marks([ID_A]), [String(index)]);
+    assert.deepEqual(await cache.marks(idsOf([ID_A])), [String(index)]);
     const all = { fromUs: -Infinity, skip: 0, limit: 10 };
     assert.deepEqual(await cache.lastTimes(all), [[SENSOR, TIME_US]]);
     assert.equal(await cache.lastValue(SENSOR), last.text);
@@ -246,7 +247,9 @@ Deno.test("a key of another program is named in the log, once, and told to docto
   await using cache = openCache(settings, { clock: systemClock, log });
   await cache.connected();
   await server.cli("RPUSH", `last:${SENSOR}`, "x");
-  for (const us of [TIME_US, TIME_US + 1]) await cache.remember([], ours([lastValueAt(us, ID_A)]));
+  for (const us of [TIME_US, TIME_US + 1]) {
+    await cache.remember(NO_MARKS, ours([lastValueAt(us, ID_A)]));
+  }
   const errors = lines.filter((line) => JSON.parse(line).level === "error");
   assert.equal(errors.length, 1);
   assert.match(errors[0]!, /last:sensor-1 in Redis belongs to another program.*REDIS_PREFIX/);
@@ -258,29 +261,29 @@ Deno.test("remember() survives SCRIPT FLUSH", () =>
   withRedis(async (server, cache) => {
     for (let round = 0; round < 2; round++) {
       await server.cli("SCRIPT", "FLUSH");
-      await cache.remember([{ id: ID_A, value: String(round) }], ours());
-      assert.deepEqual(await cache.marks([ID_A]), [String(round)]);
+      await cache.remember(marksOf([{ id: ID_A, value: String(round) }]), ours());
+      assert.deepEqual(await cache.marks(idsOf([ID_A])), [String(round)]);
       assert.deepEqual(await server.cli("SCRIPT", "EXISTS", scriptName(REMEMBER_SCRIPT)), ["1"]);
     }
   }));
 
 Deno.test("remember() writes nothing when memory is used up; marks() still answers", () =>
   withRedis(async (server, cache) => {
-    await cache.remember([{ id: ID_A, value: "a" }], ours());
+    await cache.remember(marksOf([{ id: ID_A, value: "a" }]), ours());
     await server.cli("CONFIG", "SET", "maxmemory", "1");
     await assert.rejects(
-      cache.remember([{ id: ID_B, value: "b" }], ours([lastValueAt(TIME_US, ID_B)])),
+      cache.remember(marksOf([{ id: ID_B, value: "b" }]), ours([lastValueAt(TIME_US, ID_B)])),
       (error: Error) => {
         assert.equal(error.name, "TransientError");
         assert.match((error.cause as Error).message, /OOM/);
         return true;
       },
     );
-    assert.deepEqual(await cache.marks([ID_A, ID_B]), ["a", null]);
+    assert.deepEqual(await cache.marks(idsOf([ID_A, ID_B])), ["a", null]);
     await server.cli("CONFIG", "SET", "maxmemory", "0");
     assert.equal(await cache.lastValue(SENSOR), null);
-    await cache.remember([{ id: ID_B, value: "b" }], ours());
-    assert.deepEqual(await cache.marks([ID_B]), ["b"]);
+    await cache.remember(marksOf([{ id: ID_B, value: "b" }]), ours());
+    assert.deepEqual(await cache.marks(idsOf([ID_B])), ["b"]);
   }));
 
 Deno.test("openCache() does not wait for Redis, and finds it when it comes", async () => {
@@ -292,7 +295,7 @@ Deno.test("openCache() does not wait for Redis, and finds it when it comes", asy
     message:
       /^Cannot reach Redis at 127\.0\.0\.1:\d+ \(REDIS_HOST, REDIS_PORT\): connection refused$/,
   });
-  await assert.rejects(cache.marks([ID_A]), {
+  await assert.rejects(cache.marks(idsOf([ID_A])), {
     name: "TransientError",
     message: /^Cannot reach Redis at /,
   });
@@ -315,7 +318,7 @@ Deno.test("openCache() with a wrong password says so, and gets in when it is rig
     message: /^Cannot use Redis at /,
   });
   await assert.rejects(none.connected(), { name: "ConfigurationError" });
-  await assert.rejects(wrong.marks([ID_A]), (error) => {
+  await assert.rejects(wrong.marks(idsOf([ID_A])), (error) => {
     assert.ok(error instanceof TransientError && !(error instanceof NoAnswerError));
     assert.match(describeError(error), /REDIS_PASSWORD/);
     return true;
@@ -352,7 +355,7 @@ Deno.test("a Breaker keeps a silent Redis from holding anybody up, and a healed 
       let calls = 0;
       while (systemClock.elapsedMs() - startMs < 1_000) {
         const callMs = systemClock.elapsedMs();
-        await breaker.attempt(() => cache.remember([{ id: ID_A, value: name }], ours()));
+        await breaker.attempt(() => cache.remember(marksOf([{ id: ID_A, value: name }]), ours()));
         longestMs = Math.max(longestMs, systemClock.elapsedMs() - callMs);
         calls++;
         await systemClock.sleep(1);
@@ -363,10 +366,10 @@ Deno.test("a Breaker keeps a silent Redis from holding anybody up, and a healed 
       assert(calls > 100, `${name}: only ${calls} calls got through`);
       await heal();
       await until(`closed after ${name}`, async () => {
-        await breaker.attempt(() => cache.remember([{ id: ID_A, value: name }], ours()));
+        await breaker.attempt(() => cache.remember(marksOf([{ id: ID_A, value: name }]), ours()));
         return !breaker.isOpen;
       });
-      assert.deepEqual(await cache.marks([ID_A]), [name]);
+      assert.deepEqual(await cache.marks(idsOf([ID_A])), [name]);
     }
     assert.deepEqual(told, ["open", "closed", "open", "closed", "open", "closed"]);
   }));
@@ -375,7 +378,10 @@ Deno.test("a connection without an answer for 5 s is dropped with all that waits
   withRedis(async (server, cache) => {
     server.freeze();
     const startMs = systemClock.elapsedMs();
-    const calls = [cache.marks([ID_A]), cache.remember([{ id: ID_A, value: "a" }], ours())];
+    const calls = [
+      cache.marks(idsOf([ID_A])),
+      cache.remember(marksOf([{ id: ID_A, value: "a" }]), ours()),
+    ];
     const results = await Promise.allSettled(calls);
     const tookMs = systemClock.elapsedMs() - startMs;
     assert(tookMs > 4_900 && tookMs < 6_000, `took ${tookMs} ms`);
@@ -383,7 +389,7 @@ Deno.test("a connection without an answer for 5 s is dropped with all that waits
       assert.equal(result.status === "rejected" && result.reason.name, "TransientError");
     }
     const droppedMs = systemClock.elapsedMs();
-    await assert.rejects(cache.marks([ID_A]), { name: "TransientError" });
+    await assert.rejects(cache.marks(idsOf([ID_A])), { name: "TransientError" });
     assert(
       systemClock.elapsedMs() - droppedMs < 1_000,
       "the next call waited on a dead connection",
@@ -395,10 +401,10 @@ Deno.test("a connection without an answer for 5 s is dropped with all that waits
 Deno.test("close() rejects what waits, and later calls", () =>
   withRedis(async (server, cache) => {
     await server.cli("CLIENT", "PAUSE", "60000");
-    const waiting = assert.rejects(cache.marks([ID_A]), { name: "TransientError" });
+    const waiting = assert.rejects(cache.marks(idsOf([ID_A])), { name: "TransientError" });
     await cache.close();
     await waiting;
-    await assert.rejects(cache.marks([ID_A]), (error: Error) => {
+    await assert.rejects(cache.marks(idsOf([ID_A])), (error: Error) => {
       assert.match((error.cause as Error).message, /closed/);
       return error.name === "TransientError";
     });
@@ -426,10 +432,10 @@ Deno.test("a user with no more rights than the module asks for can do everything
   await using cache = open(server.port, { password: "pw" });
   await cache.connected();
   const last = lastValueAt(TIME_US, ID_A);
-  await cache.remember([{ id: ID_A, value: "a" }], ours([last]));
-  await cache.remember([], ours([lastValueAt(TIME_US, ID_B)]));
+  await cache.remember(marksOf([{ id: ID_A, value: "a" }]), ours([last]));
+  await cache.remember(NO_MARKS, ours([lastValueAt(TIME_US, ID_B)]));
   await cache.setLastComplete(DATA_SET);
-  assert.deepEqual(await cache.marks([ID_A]), ["a"]);
+  assert.deepEqual(await cache.marks(idsOf([ID_A])), ["a"]);
   assert.equal((await cache.claimLastValues({ dataSetId: "another" })).kind, "foreign");
   await cache.claimLastValues({ dataSetId: "another", formerly: DATA_SET });
   assert.equal(await cache.lastValue(SENSOR), null);

@@ -5,6 +5,7 @@ import { systemClock } from "../../lib/clock.ts";
 import { describeError } from "../../lib/errors.ts";
 import { createLog } from "../../lib/log.ts";
 import { openCache, type RedisCache } from "../../lib/redis/client.ts";
+import { idsOf, marksOf } from "../../lib/redis/marks.ts";
 import { ours } from "../contracts/cache.ts";
 import { PrivateRedis, until } from "./private_redis.ts";
 
@@ -14,7 +15,8 @@ function open(port: number): RedisCache {
   return openCache(settings, { clock: systemClock, log });
 }
 
-const MARK = { id: "00000000-0000-4000-8000-000000000000", value: "1" };
+const ID = "00000000-0000-4000-8000-000000000000";
+const MARK = marksOf([{ id: ID, value: "1" }]);
 
 /** A name that leads to one server, and later to another one. */
 class Name implements AsyncDisposable {
@@ -58,13 +60,13 @@ Deno.test("a primary that became a replica is left, and the new primary is found
   await using name = new Name(former.port);
   await using cache = open(await name.listen());
   await cache.connected();
-  await cache.remember([MARK], ours());
+  await cache.remember(MARK, ours());
   await former.cli("REPLICAOF", "127.0.0.1", String(present.port));
   await until("the former primary is a replica", async () => {
     const lines = await former.cli("INFO", "replication");
     return lines.some((line) => line.startsWith("master_link_status:up"));
   });
-  await assert.rejects(cache.remember([MARK], ours()), (error) => {
+  await assert.rejects(cache.remember(MARK, ours()), (error) => {
     assert.match(describeError(error), /READONLY .*Set REDIS_HOST to the primary server/);
     return true;
   });
@@ -72,8 +74,8 @@ Deno.test("a primary that became a replica is left, and the new primary is found
   assert.ok(name.connections < 10, `${name.connections} connections`);
   name.target = present.port;
   await until("the new primary is written to", async () => {
-    await cache.remember([MARK], ours()).catch(() => {});
-    return (await present.cli("EXISTS", `reading:${MARK.id}`))[0] === "1";
+    await cache.remember(MARK, ours()).catch(() => {});
+    return (await present.cli("EXISTS", `reading:${ID}`))[0] === "1";
   });
 });
 
@@ -86,7 +88,7 @@ async function refusalOf(port: number): Promise<string> {
     refusal = describeError(error);
     return error.name === "ConfigurationError";
   });
-  await assert.rejects(running.marks([MARK.id]), (error: Error) => {
+  await assert.rejects(running.marks(idsOf([ID])), (error: Error) => {
     assert.match(describeError(error), /Redis (Cluster|Sentinel)/);
     return error.name === "TransientError";
   });
@@ -144,7 +146,7 @@ Deno.test("what a server does not do is said with its cure", async (t) => {
     await using server = await PrivateRedis.start("--rename-command", "EVALSHA", "");
     await using cache = open(server.port);
     await cache.connected();
-    await assert.rejects(cache.remember([MARK], ours()), (error) => {
+    await assert.rejects(cache.remember(MARK, ours()), (error) => {
       assert.match(
         describeError(error),
         /unknown command.*EVALSHA.*none of the needed commands renamed/,
@@ -158,7 +160,7 @@ Deno.test("what a server does not do is said with its cure", async (t) => {
     await using cache = open(server.port);
     await cache.connected();
     await server.cli("ACL", "SETUSER", "default", "-setex", "-mget");
-    for (const call of [() => cache.remember([MARK], ours()), () => cache.marks([MARK.id])]) {
+    for (const call of [() => cache.remember(MARK, ours()), () => cache.marks(idsOf([ID]))]) {
       await assert.rejects(call, (error) => {
         assert.match(describeError(error), /permission|can't run.*security\/redis\.acl/);
         return true;
