@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { readUuid, uuidText } from "../reading/uuid.ts";
+import { putUuid, uuidText } from "../reading/uuid.ts";
 
 /** Bytes of a reading's id. */
 export const ID_BYTES = 16;
@@ -55,7 +55,7 @@ export const NO_MARKS: Marks = marksOf([]);
 /** 16 bytes for each of these ids. */
 export function idsOf(texts: readonly string[]): Uint8Array {
   const ids = new Uint8Array(texts.length * ID_BYTES);
-  for (const [index, text] of texts.entries()) readUuid(text, ids, index * ID_BYTES);
+  for (const [index, text] of texts.entries()) putUuid(text, ids, index * ID_BYTES);
   return ids;
 }
 
