@@ -18,6 +18,7 @@ import {
   UNKNOWN_EPOCH,
   type Watermarks,
 } from "../lib/kafka/message.ts";
+import { Messages } from "../lib/kafka/messages.ts";
 import type { TopicWriter } from "../lib/kafka/topic_writer.ts";
 import {
   type BatchToStore,
@@ -338,7 +339,7 @@ const PLACE_BUGS: readonly PlantedBug[] = [
   {
     name: "a fetch ends with its last message, whatever control records follow",
     consumer: withBatches((batch) => ({
-      nextOffset: (batch.messages.at(-1)?.offset ?? batch.fetchedOffset - 1) + 1,
+      nextOffset: (batch.messages.offsets.at(-1) ?? batch.fetchedOffset - 1) + 1,
     })),
   },
   {
@@ -450,7 +451,7 @@ const TRANSACTION_BUGS: readonly PlantedBug[] = [
           assigned: (partitions) => handlers.assigned(partitions),
           batch: (batch) => {
             const messages = withAbortedOneByOne(servers.kafka.partition(batch.partition), batch);
-            return handlers.batch({ ...batch, messages });
+            return handlers.batch({ ...batch, messages: Messages.of(messages) });
           },
           refused: (error) => handlers.refused(error),
           crashed: (error) => handlers.crashed(error),

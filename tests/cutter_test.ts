@@ -5,6 +5,7 @@ import { Cutter } from "../lib/consumer/cutter.ts";
 import { Place } from "../lib/consumer/place.ts";
 import { RowDataError } from "../lib/errors.ts";
 import type { Message } from "../lib/kafka/message.ts";
+import { Messages } from "../lib/kafka/messages.ts";
 
 const SCOPE = {
   topic: { clusterId: "c", topic: "t", topicId: "i" },
@@ -28,7 +29,7 @@ function cutterOf(offsets: readonly number[], nextOffset: number, size = new Bat
       nextOffset,
       firstEpoch: 0,
       lastEpoch: 7,
-      messages: offsets.map(message),
+      messages: Messages.of(offsets.map(message)),
       isCurrent: () => true,
       resolve: () => {},
       heartbeat: () => Promise.resolve(),

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import Batch from "kafkajs/src/consumer/batch.js";
-import { decodeFetchAnswer, unpackMessages } from "../lib/kafka/fetch_answer.ts";
+import { decodeFetchAnswer, unpack } from "../lib/kafka/fetch_answer.ts";
 import type { Message } from "../lib/kafka/message.ts";
 
 export interface SampleRecord {
@@ -121,7 +121,7 @@ export async function kafkajsBatches(
 /** The messages of each partition. */
 export async function decode(...partitions: readonly Buffer[]): Promise<(readonly Message[])[]> {
   const batches = await kafkajsBatches(0, ...partitions.map((bytes) => ({ bytes })));
-  return batches.map(({ messages }) => unpackMessages(messages, 0));
+  return batches.map(({ messages }) => [...unpack(messages, 0).messages]);
 }
 
 export async function decodeOne(...batches: readonly SampleBatch[]): Promise<readonly Message[]> {
@@ -142,7 +142,8 @@ export async function fetchOne(
   const [batch] = await kafkajsBatches(from, { bytes: bytesOf(...batches), aborted });
   // Else kafkajs shows it to nobody, and steps over it on its own.
   assert.deepEqual([batch!.isEmpty(), batch!.isEmptyDueToFiltering()], [false, false]);
-  const values = unpackMessages(batch!.messages, from).map(({ value }) => textOf(value)!);
+  const { messages } = unpack(batch!.messages, from);
+  const values = Array.from(messages, ({ value }) => textOf(value)!);
   return { values, nextOffset: Number(batch!.lastOffset()) + 1 };
 }
 

@@ -6,7 +6,7 @@ import {
   BATCH_BYTES_MAX,
   BATCH_RECORDS_MAX,
   decodeFetchAnswer,
-  unpackMessages,
+  unpack,
 } from "../lib/kafka/fetch_answer.ts";
 import "../lib/kafka/kafkajs_patches.ts";
 import {
@@ -90,7 +90,7 @@ Deno.test("decodeFetchAnswer() reads records", async (t) => {
     const headers = [["a", "1"], ["b", "2"]] as const;
     const bytes = bytesOf({ first: 0, records: [{ delta: 0, headers }] });
     const [answer] = await kafkajsBatches(0, { bytes });
-    const [message] = unpackMessages(answer!.messages, 0);
+    const [message] = unpack(answer!.messages, 0).messages;
     // Of names that were decoded before, this would change nothing.
     message!.value!.fill(0);
     const { buffer } = message!.value!;
@@ -120,6 +120,40 @@ Deno.test("decodeFetchAnswer() reads records", async (t) => {
     const read = await decodeOne({ first: 7, records, attributes: GZIP, data });
     assert.deepEqual(read.map(({ value }) => textOf(value)), ["value 0", "value 1"]);
   });
+  await t.step(
+    "plain and compressed batches and one that nobody can read, in one memory",
+    async () => {
+      const plain = (first: number): SampleBatch => ({
+        first,
+        records: [{
+          delta: 0,
+          key: `key ${first}`,
+          value: `plain ${first}`,
+          headers: [["h", "1"]],
+        }],
+      });
+      const gzip = (first: number): SampleBatch => {
+        const records = [{ delta: 0, value: `gzip ${first}`, headers: [["h", "2"]] as const }];
+        return { first, records, attributes: GZIP, data: gzipSync(recordsBytes(records)) };
+      };
+      const broken = { ...gzip(2), data: Buffer.from("broken") };
+      const batches = [plain(0), gzip(1), broken, gzip(3), plain(4)];
+      const read = await decodeOne(...batches);
+      assert.deepEqual(
+        read.map(({ offset, key, value, headers }) => [
+          ...[offset, textOf(key), textOf(value), headers.h && textOf(headers.h[0]!)],
+        ]),
+        [
+          [0, "key 0", "plain 0", "1"],
+          [1, undefined, "gzip 1", "2"],
+          [2, undefined, "broken", undefined],
+          [3, undefined, "gzip 3", "2"],
+          [4, "key 4", "plain 4", "1"],
+        ],
+      );
+      assert.equal(new Set(read.map(({ value }) => value!.buffer)).size, 1);
+    },
+  );
   await t.step("several batches, the last one cut off", async () => {
     const whole = batchBytes({ first: 0, records: [{ delta: 0 }] });
     const next = batchBytes({ first: 1, records: [{ delta: 0 }] });
@@ -153,7 +187,7 @@ Deno.test("decodeFetchAnswer() moves over a batch whose end was compacted away",
 Deno.test("decodeFetchAnswer() makes one message of a batch that it cannot read", async (t) => {
   const bomb = gzipSync(Buffer.alloc(BATCH_BYTES_MAX + 1));
   const twoDeltas = recordsBytes([{ delta: 1 }, { delta: 1 }]);
-  const long = Buffer.concat([Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff]), Buffer.alloc(8, 0xff)]);
+  const long = Buffer.concat([Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff]), Buffer.alloc(9, 0xff)]);
   const longHeader = recordsBytes([{ delta: 0, headers: [["h", "1"]] }, { delta: 1 }]);
   const longerHeader = Buffer.from(longHeader);
   // In place of a name of one byte: one of 4, one of 63.
@@ -211,6 +245,14 @@ Deno.test("decodeFetchAnswer() calls no batch unreadable because the stack is fu
       assert.doesNotMatch(JSON.stringify(decoded), /unreadable/);
     });
   }
+});
+
+Deno.test("decodeFetchAnswer() makes no room for records that a batch cannot hold", async () => {
+  const batches = [0, 1].map((first) => ({ first, records: [], count: BATCH_RECORDS_MAX }));
+  const [answer] = await kafkajsBatches(0, { bytes: bytesOf(...batches) });
+  const { messages } = unpack(answer!.messages, 0);
+  assert.equal(messages.length, 2);
+  assert(messages.offsets.buffer.byteLength < 1_000);
 });
 
 Deno.test("decodeFetchAnswer() leaves the rest of an answer that becomes too large", async () => {

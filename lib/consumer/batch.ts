@@ -6,6 +6,7 @@
  */
 import type { RowDataError } from "../errors.ts";
 import type { Message } from "../kafka/message.ts";
+import type { Messages } from "../kafka/messages.ts";
 import type { LastValue } from "../redis/cache.ts";
 import { INDEX_NAME } from "../redis/scripts.ts";
 import { messageText, type ParsedReading, sameContent } from "../reading/reading.ts";
@@ -25,7 +26,7 @@ export interface Batch extends PlaceScope {
   /** The leader epoch that the ledger gets. */
   readonly nextEpoch: number;
   /** Ascending by offset; offsets without a message are counted as skipped. */
-  readonly messages: readonly Message[];
+  readonly messages: Messages;
   /** Why PostgreSQL refused the data of the batch's one message, which becomes a dead letter. */
   readonly refusal?: RowDataError;
 }

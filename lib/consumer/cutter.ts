@@ -59,10 +59,10 @@ export class Cutter {
 
 /** The first messages of a batch, and what remains of it. */
 function cut(batch: Batch, messages: number): [Batch, Batch | undefined] {
-  const first = batch.messages[messages];
-  if (first === undefined) return [batch, undefined];
+  const offset = batch.messages.offsets[messages];
+  if (offset === undefined) return [batch, undefined];
   // In between can be records without a message. Their epoch is not above that of what follows.
-  const { offset, leaderEpoch } = first;
+  const leaderEpoch = batch.messages.leaderEpochs[messages]!;
   return [
     {
       ...batch,

@@ -241,7 +241,7 @@ export class Intake {
       partition,
       nextOffset,
       messages: messages.length,
-      timestampsMs: Float64Array.from(messages, ({ timestampMs }) => timestampMs),
+      timestampsMs: messages.timestampsMs,
       inserted,
       duplicates,
       rejections,

@@ -20,8 +20,10 @@ import {
   type BatchInTransaction,
 } from "./aborted_transactions.ts";
 import { CODECS } from "./compression.ts";
-import { type Message, UNKNOWN_EPOCH } from "./message.ts";
-import { NO_HEADERS, readRecords } from "./records.ts";
+import type { FetchedBatch } from "./group_member.ts";
+import { UNKNOWN_EPOCH } from "./message.ts";
+import { Messages, MessagesWriter } from "./messages.ts";
+import { readRecords } from "./records.ts";
 import { UnreadableError } from "./unreadable.ts";
 
 /** Most bytes that one batch may become. Brokers take 1 MiB by default, compressed. */
@@ -65,16 +67,13 @@ type KafkajsDecoder = InstanceType<typeof Decoder>;
  * data for markers, and step over a fetch without messages before anybody has seen it. It is shown
  * one record that stands in the last place of the fetch, and passes it on whatever is in it.
  */
-export interface FetchedParcel {
+interface Parcel extends Fetched {
   /** The last offset that the fetch covers, with or without a message there. */
   readonly offset: string;
-  /** Leader epoch of the first batch. */
-  readonly firstEpoch: number;
-  /** Leader epoch of the last batch. */
-  readonly lastEpoch: number;
-  /** Ascending by offset. Some can lie below the offset that was asked for. */
-  readonly parcel: readonly Message[];
 }
+
+/** What is in a parcel beside its place. */
+export type Fetched = Pick<FetchedBatch, "firstEpoch" | "lastEpoch" | "messages">;
 
 /**
  * Takes out what kafkajs hands on as the messages of a batch.
@@ -82,22 +81,18 @@ export interface FetchedParcel {
  * @param parcels what {@linkcode decodeFetchAnswer} made
  * @param fetchedOffset the offset that was asked for: a batch can begin before it
  */
-export function unpackMessages(parcels: readonly object[], fetchedOffset: number): Message[] {
-  return (parcels as readonly FetchedParcel[])
-    .flatMap(({ parcel }) => parcel)
-    .filter(({ offset }) => offset >= fetchedOffset);
+export function unpack(parcels: readonly object[], fetchedOffset: number): Fetched {
+  const [{ firstEpoch, lastEpoch, messages } = NOTHING] = parcels as readonly Parcel[];
+  let start = 0;
+  while (messages.offsets[start]! < fetchedOffset) start++;
+  return { firstEpoch, lastEpoch, messages: messages.slice(start) };
 }
 
-/** The leader epochs at both ends of what kafkajs hands on as the messages of a batch. */
-export function epochsOf(
-  parcels: readonly object[],
-): Pick<FetchedParcel, "firstEpoch" | "lastEpoch"> {
-  const [parcel] = parcels as readonly FetchedParcel[];
-  return {
-    firstEpoch: parcel?.firstEpoch ?? UNKNOWN_EPOCH,
-    lastEpoch: parcel?.lastEpoch ?? UNKNOWN_EPOCH,
-  };
-}
+const NOTHING: Fetched = {
+  firstEpoch: UNKNOWN_EPOCH,
+  lastEpoch: UNKNOWN_EPOCH,
+  messages: Messages.of([]),
+};
 
 /** What the header of a batch says. */
 interface BatchHeader extends BatchInTransaction {
@@ -179,30 +174,39 @@ function decodeBatches(
   bytes: Buffer,
   aborted: AbortedTransactions,
   allowance: Allowance,
-): readonly FetchedParcel[] {
-  const parcel: Message[] = [];
+): readonly Parcel[] {
+  const parts = { bytes, aborted, allowance, writer: new MessagesWriter(bytes) };
   let first: BatchEnd | undefined;
   let last: BatchEnd | undefined;
   for (let from = 0; from + COMMON_HEADER_BYTES <= bytes.length;) {
     const end = from + LENGTH_END + bytes.readInt32BE(from + 8);
     if (end > bytes.length || allowance.cost <= 0) break;
-    last = decodeBatch(bytes.subarray(from, end), { aborted, allowance, parcel });
+    last = decodeBatch({ from, end }, parts);
     first ??= last;
     from = end;
   }
   if (first === undefined || last === undefined) return [];
   const [firstEpoch, lastEpoch] = [first.leaderEpoch, last.leaderEpoch];
-  return [{ offset: String(last.lastOffset), firstEpoch, lastEpoch, parcel }];
+  const messages = parts.writer.finish();
+  return [{ offset: String(last.lastOffset), firstEpoch, lastEpoch, messages }];
 }
 
 /** Where a batch ends, and in whose time. */
 type BatchEnd = Pick<BatchHeader, "lastOffset" | "leaderEpoch">;
 
+/** Positions in the bytes of a partition. */
+interface Span {
+  readonly from: number;
+  readonly end: number;
+}
+
 interface DecodingParts {
+  /** Of the partition. */
+  readonly bytes: Buffer;
   readonly aborted: AbortedTransactions;
   readonly allowance: Allowance;
-  /** Where the messages go. */
-  readonly parcel: Message[];
+  /** Where the messages go; their memory begins with `bytes`. */
+  readonly writer: MessagesWriter;
 }
 
 /**
@@ -211,29 +215,30 @@ interface DecodingParts {
  * @returns its end as its header says. The record there can have been compacted away, and a
  * fetch that asked for that place would get this batch again.
  */
-function decodeBatch(batch: Buffer, { aborted, allowance, parcel }: DecodingParts): BatchEnd {
+function decodeBatch({ from, end }: Span, parts: DecodingParts): BatchEnd {
+  const { bytes, aborted, writer } = parts;
+  const batch = bytes.subarray(from, end);
   const magic = batch.readInt8(COMMON_HEADER_BYTES - 1);
   if (magic !== MAGIC || batch.length < HEADER_BYTES) {
     const firstOffset = batch.readBigInt64BE(0);
     const fault = magic === MAGIC ? "a batch without a header" : `message format ${magic}`;
-    const end = { lastOffset: firstOffset, leaderEpoch: UNKNOWN_EPOCH };
-    parcel.push(unreadableMessage({ ...end, firstOffset, timestampMs: 0 }, batch, fault));
-    return end;
+    const place = { firstOffset, lastOffset: firstOffset, leaderEpoch: UNKNOWN_EPOCH };
+    addUnreadable(writer, { ...place, timestampMs: 0, from, end, fault });
+    return place;
   }
   const header = readHeader(batch);
   // Before its records are looked at: an aborted one need not be readable.
   if (aborted.leavesOut(header)) return header;
+  const { length } = writer;
   try {
-    const messages = decodeMessages(batch, header, allowance);
-    if (header.isControl) {
-      if (isAbortMarker(messages[0]?.key)) aborted.end(header.producerId);
-    } else {
-      for (const message of messages) parcel.push(message);
-    }
+    if (!header.isControl) decodeMessages({ from, end }, header, parts);
+    else if (isAbortMarker({ from, end }, header, parts)) aborted.end(header.producerId);
   } catch (error) {
     if (!(error instanceof UnreadableError)) throw error;
-    const place = { ...header, timestampMs: Number(batch.readBigInt64BE(MAX_TIMESTAMP_AT)) };
-    parcel.push(unreadableMessage(place, batch.subarray(HEADER_BYTES), describeError(error)));
+    writer.length = length;
+    const timestampMs = Number(batch.readBigInt64BE(MAX_TIMESTAMP_AT));
+    const fault = describeError(error);
+    addUnreadable(writer, { ...header, timestampMs, from: from + HEADER_BYTES, end, fault });
   }
   return header;
 }
@@ -252,15 +257,19 @@ function readHeader(batch: Buffer): BatchHeader {
 }
 
 /** The key of a control record is a version and a type, two bytes each; type 0: abort. */
-function isAbortMarker(key: Uint8Array | null | undefined): boolean {
-  return key?.[2] === 0 && key[3] === 0;
+function isAbortMarker(span: Span, header: BatchHeader, parts: DecodingParts): boolean {
+  const writer = new MessagesWriter(parts.bytes);
+  decodeMessages(span, header, { ...parts, writer });
+  const [marker] = writer.finish();
+  return marker?.key?.[2] === 0 && marker.key[3] === 0;
 }
 
 function decodeMessages(
-  batch: Buffer,
+  { from, end }: Span,
   { firstOffset, leaderEpoch }: BatchHeader,
-  allowance: Allowance,
-): readonly Message[] {
+  { bytes, allowance, writer }: DecodingParts,
+): void {
+  const batch = bytes.subarray(from, end);
   const count = batch.readInt32BE(HEADER_BYTES - 4);
   if (count < 0 || count > BATCH_RECORDS_MAX) {
     throw new UnreadableError(`${count} records; at most ${BATCH_RECORDS_MAX} are read`);
@@ -268,8 +277,10 @@ function decodeMessages(
   const attributes = batch.readInt16BE(ATTRIBUTES_AT);
   const data = decompress(batch, attributes & CODEC_MASK);
   allowance.cost -= data.length + count * RECORD_COST;
+  const isCompressed = (attributes & CODEC_MASK) !== 0;
+  const dataAt = isCompressed ? writer.append(data) : from + HEADER_BYTES;
   const isOwnTime = (attributes & LOG_APPEND_TIME) === 0;
-  return readRecords(data, {
+  readRecords({ data, dataAt, writer }, {
     count,
     firstOffset: Number(firstOffset),
     leaderEpoch,
@@ -294,21 +305,22 @@ function decompress(batch: Buffer, codecNumber: number): Buffer {
 }
 
 /** Stands for a whole batch, in the place of its last record: no fetch begins behind that. */
-function unreadableMessage(
-  { firstOffset, lastOffset, leaderEpoch, timestampMs }: BatchEnd & {
+function addUnreadable(
+  writer: MessagesWriter,
+  { firstOffset, lastOffset, leaderEpoch, timestampMs, from, end, fault }: BatchEnd & Span & {
     readonly firstOffset: bigint;
     readonly timestampMs: number;
+    readonly fault: string;
   },
-  bytes: Buffer,
-  fault: string,
-): Message {
-  return {
-    offset: Number(lastOffset),
-    key: null,
-    value: bytes,
-    headers: NO_HEADERS,
-    timestampMs,
-    leaderEpoch,
-    unreadable: `offsets ${firstOffset} to ${lastOffset}: ${fault}`,
-  };
+): void {
+  const columns = writer.reserve(1);
+  const row = writer.length++;
+  columns.offsets[row] = Number(lastOffset);
+  columns.timestampsMs[row] = timestampMs;
+  columns.leaderEpochs[row] = leaderEpoch;
+  columns.valuesFrom[row] = from;
+  columns.valuesTo[row] = end;
+  columns.keysFrom[row] = -1;
+  columns.headersAt[row] = -1;
+  writer.faults.set(Number(lastOffset), `offsets ${firstOffset} to ${lastOffset}: ${fault}`);
 }

@@ -6,7 +6,8 @@
  *
  * @module
  */
-import type { EpochEnd, HeldBack, Message, PartitionRange, TopicIdentity } from "./message.ts";
+import type { EpochEnd, HeldBack, PartitionRange, TopicIdentity } from "./message.ts";
+import type { Messages } from "./messages.ts";
 
 /** Consecutive messages of one partition, as one fetch brought them. */
 export interface FetchedBatch {
@@ -24,7 +25,7 @@ export interface FetchedBatch {
    * Ascending by offset. Offsets can be missing: control records, aborted or compacted messages.
    * Empty if the fetch covered nothing else; such a batch is handed over like any other.
    */
-  readonly messages: readonly Message[];
+  readonly messages: Messages;
   /** False once the member stops, loses the partition, or seeks it elsewhere. */
   isCurrent(): boolean;
   /** Tells the member that every message below `nextOffset` is done; fetching goes on from there. */

@@ -16,7 +16,7 @@ import {
   KAFKAJS_RETRY,
   openKafka,
 } from "./connection.ts";
-import { epochsOf, unpackMessages } from "./fetch_answer.ts";
+import { unpack } from "./fetch_answer.ts";
 import type {
   FetchedBatch,
   GroupAdmin,
@@ -269,8 +269,7 @@ class KafkajsGroupMember implements GroupMemberClient {
       partition: payload.batch.partition,
       fetchedOffset: offsetOf(fetchedOffset),
       nextOffset: offsetOf(payload.batch.lastOffset()) + 1,
-      ...epochsOf(payload.batch.messages),
-      messages: unpackMessages(payload.batch.messages, offsetOf(fetchedOffset)),
+      ...unpack(payload.batch.messages, offsetOf(fetchedOffset)),
       isCurrent: () => payload.isRunning() && !payload.isStale(),
       // kafkajs wants the last offset done and adds one itself.
       resolve: (nextOffset) => payload.resolveOffset(String(nextOffset - 1)),

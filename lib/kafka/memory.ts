@@ -27,6 +27,7 @@ import {
   type TopicIdentity,
   type Watermarks,
 } from "./message.ts";
+import { Messages } from "./messages.ts";
 import { LogLeaders } from "./memory_leaders.ts";
 import {
   LogTransactions,
@@ -688,7 +689,7 @@ export class MemoryMember implements GroupMember, GroupAdmin {
     const last = slice.at(-1);
     this.#positions.set(number, position);
     if (last === undefined) return 0;
-    const messages = partition.transactions.messagesOf(slice);
+    const messages = Messages.of(partition.transactions.messagesOf(slice));
     if (this.#fetchMs > 0) {
       await this.#clock.sleep(this.#fetchMs, this.#stop.signal);
       // An answer that was under way when its partition was paused or sought is dropped.

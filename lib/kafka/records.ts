@@ -1,17 +1,18 @@
 /**
  * Decodes the records of one batch, in place of kafkajs.
  *
- * kafkajs makes two objects for each record beside the record, and copies all headers for each
- * header: a record with a megabyte of tiny headers would occupy it for hours. Here the bytes are
- * walked through once, and everything is checked against the batch's header, so that garbage cannot
- * turn into offsets. Headers are walked over, too, so that they can be decoded later without a fault.
+ * kafkajs makes three objects for each record, and copies all headers for each header: a record with
+ * a megabyte of tiny headers would occupy it for hours. Here the bytes are walked through once, and
+ * everything is checked against the batch's header, so that garbage cannot turn into offsets. Headers
+ * are walked over, too, so that they can be decoded later without a fault.
  *
  * Format: https://kafka.apache.org/documentation/#record
  *
  * @module
  */
-import type { Buffer } from "node:buffer";
-import type { Message, MessageHeaders } from "./message.ts";
+import { Buffer } from "node:buffer";
+import type { MessageHeaders } from "./message.ts";
+import type { MessagesWriter } from "./messages.ts";
 import { UnreadableError } from "./unreadable.ts";
 
 /** What the header of the batch says. */
@@ -33,50 +34,32 @@ export interface RecordsHeader {
 /** What most messages have. */
 export const NO_HEADERS: MessageHeaders = {};
 
-/**
- * A record. Its parts lie in the memory of the batch. Its headers were walked over when it was read,
- * and are decoded when somebody asks: dead letters alone do.
- */
-class RecordMessage implements Message {
-  readonly offset: number;
-  readonly timestampMs: number;
-  readonly leaderEpoch: number;
-  readonly key: Buffer | null;
-  readonly value: Buffer | null;
-  readonly #data: Buffer;
-  readonly #headersAt: number;
+/** Length, attributes, time, offset, key, value and number of headers take a byte each at least. */
+const RECORD_BYTES_MIN = 7;
 
-  /** @param reader stands before the key, and after the headers when this is done */
-  constructor(
-    reader: RecordReader,
-    { offset, timestampMs, leaderEpoch }: Pick<Message, "offset" | "timestampMs" | "leaderEpoch">,
-  ) {
-    this.offset = offset;
-    this.timestampMs = timestampMs;
-    this.leaderEpoch = leaderEpoch;
-    this.key = reader.readBytes();
-    this.value = reader.readBytes();
-    this.#data = reader.data;
-    this.#headersAt = reader.at;
-    reader.skipHeaders();
-  }
-
-  get headers(): MessageHeaders {
-    return new RecordReader(this.#data, this.#headersAt).readHeaders();
-  }
+/** What records are read from, and where their messages go. */
+export interface RecordsParts {
+  /** Decompressed. */
+  readonly data: Buffer;
+  /** Where they stand in the memory of the messages. */
+  readonly dataAt: number;
+  /** Has the messages of earlier batches. */
+  readonly writer: MessagesWriter;
 }
 
 /**
- * Reads all records as messages.
+ * Walks over all records, and adds a message for each.
  *
- * @param data decompressed
- * @throws {UnreadableError} if they are not what the header says.
+ * @throws {UnreadableError} if they are not what the header says; some may have been added then.
  */
-export function readRecords(data: Buffer, header: RecordsHeader): readonly Message[] {
+export function readRecords({ data, dataAt, writer }: RecordsParts, header: RecordsHeader): void {
+  const { count, firstOffset, firstTimestamp, maxTimestamp } = header;
+  // So that a header alone cannot make room for much.
+  if (count * RECORD_BYTES_MIN > data.length) throw new UnreadableError("a record is cut off");
+  const columns = writer.reserve(count);
   const reader = new RecordReader(data, 0);
-  const messages: Message[] = [];
   let previousDelta = -1;
-  for (let index = 0; index < header.count; index++) {
+  for (let index = 0; index < count; index++) {
     const end = reader.readNumber() + reader.at;
     // One byte of attributes, which mean nothing yet.
     reader.at++;
@@ -86,17 +69,55 @@ export function readRecords(data: Buffer, header: RecordsHeader): readonly Messa
       throw new UnreadableError("the offsets of its records are out of order");
     }
     previousDelta = offsetDelta;
-    const { firstTimestamp, maxTimestamp } = header;
-    messages.push(
-      new RecordMessage(reader, {
-        offset: header.firstOffset + offsetDelta,
-        timestampMs: firstTimestamp === undefined ? maxTimestamp : firstTimestamp + timestampDelta,
-        leaderEpoch: header.leaderEpoch,
-      }),
-    );
+    const row = writer.length++;
+    columns.offsets[row] = firstOffset + offsetDelta;
+    columns.timestampsMs[row] = firstTimestamp === undefined
+      ? maxTimestamp
+      : firstTimestamp + timestampDelta;
+    columns.leaderEpochs[row] = header.leaderEpoch;
+    const keyLength = reader.skipBytes();
+    columns.keysTo[row] = dataAt + reader.at;
+    columns.keysFrom[row] = keyLength < 0 ? -1 : dataAt + reader.at - keyLength;
+    const valueLength = reader.skipBytes();
+    columns.valuesTo[row] = dataAt + reader.at;
+    columns.valuesFrom[row] = valueLength < 0 ? -1 : dataAt + reader.at - valueLength;
+    columns.headersAt[row] = dataAt + reader.at;
+    reader.skipHeaders();
     if (reader.at !== end) throw new UnreadableError("a record does not end where it says");
   }
-  return messages;
+}
+
+/** Decodes the headers of a record that was walked over. */
+export function readHeaders(data: Buffer, headersAt: number): MessageHeaders {
+  const reader = new RecordReader(data, headersAt);
+  const count = reader.readNumber();
+  if (count === 0) return NO_HEADERS;
+  const headers: Record<string, (Buffer | null)[]> = Object.create(null);
+  for (let index = 0; index < count; index++) {
+    const name = reader.readBytes()?.toString() ?? "";
+    (headers[name] ??= []).push(reader.readBytes());
+  }
+  return headers;
+}
+
+/** Encodes headers as they stand in a record. */
+export function writeHeaders(headers: MessageHeaders): Uint8Array {
+  const pairs = Object.entries(headers).flatMap(([name, values]) =>
+    values.map((value) => [Buffer.from(name), value] as const)
+  );
+  return Buffer.concat([numberBytes(pairs.length), ...pairs.flat().flatMap(sized)]);
+}
+
+function sized(bytes: Uint8Array | null): Uint8Array[] {
+  return bytes === null ? [numberBytes(-1)] : [numberBytes(bytes.length), bytes];
+}
+
+/** See {@linkcode RecordReader.readNumber}. */
+function numberBytes(value: number): Uint8Array {
+  const bytes: number[] = [];
+  let rest = value < 0 ? -2 * value - 1 : 2 * value;
+  for (; rest > 127; rest = Math.floor(rest / 128)) bytes.push(rest % 128 + 128);
+  return Uint8Array.from([...bytes, rest]);
 }
 
 class RecordReader {
@@ -128,12 +149,12 @@ class RecordReader {
 
   /** Bytes behind their length; length -1: null. */
   readBytes(): Buffer | null {
-    const length = this.#skipBytes();
+    const length = this.skipBytes();
     return length === -1 ? null : this.data.subarray(this.at - length, this.at);
   }
 
   /** Walks over bytes behind their length, and returns the length; -1: null. */
-  #skipBytes(): number {
+  skipBytes(): number {
     const length = this.readNumber();
     if (length === -1) return length;
     this.at += length;
@@ -145,19 +166,8 @@ class RecordReader {
   skipHeaders(): void {
     // Each takes two bytes at least, so the data are a bound.
     for (let count = this.readNumber(); count > 0; count--) {
-      this.#skipBytes();
-      this.#skipBytes();
+      this.skipBytes();
+      this.skipBytes();
     }
-  }
-
-  readHeaders(): MessageHeaders {
-    const count = this.readNumber();
-    if (count === 0) return NO_HEADERS;
-    const headers: Record<string, (Buffer | null)[]> = Object.create(null);
-    for (let index = 0; index < count; index++) {
-      const name = this.readBytes()?.toString() ?? "";
-      (headers[name] ??= []).push(this.readBytes());
-    }
-    return headers;
   }
 }

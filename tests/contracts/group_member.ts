@@ -83,7 +83,9 @@ class Witness implements GroupHandlers {
 
   values(partition: number): string[] {
     return this.batches.filter((batch) => batch.partition === partition)
-      .flatMap((batch) => batch.messages.map((one) => new TextDecoder().decode(one.value!)));
+      .flatMap((batch) =>
+        Array.from(batch.messages, (one) => new TextDecoder().decode(one.value!))
+      );
   }
 
   next(partition: number): number {
@@ -241,8 +243,8 @@ const LAWS: readonly [string, Law][] = [
       await until(topic, "the end", () => witness.next(0) === 3);
       const [{ firstEpoch, lastEpoch, messages } = assert.fail()] = witness.batches;
       assert.deepEqual([firstEpoch, lastEpoch], [
-        messages[0]?.leaderEpoch,
-        messages[0]?.leaderEpoch,
+        messages.leaderEpochs[0],
+        messages.leaderEpochs[0],
       ]);
       assert.ok(firstEpoch >= 0, `leader epoch ${firstEpoch}`);
       const end = { leaderEpoch: firstEpoch, endOffset: 3 };
