@@ -166,8 +166,8 @@ export function storeWithPoints(store: Store, kill: KillSwitch): Store {
     },
     openLedgerLine: (topic, partition, first) => store.openLedgerLine(topic, partition, first),
     moveLedgerLine: (topic, partition, move) => store.moveLedgerLine(topic, partition, move),
-    storeBatch: (batch) =>
-      kill.around("statement sent", () => store.storeBatch(batch), "statement answered"),
+    storeBatch: (batch, way) =>
+      kill.around("statement sent", () => store.storeBatch(batch, way), "statement answered"),
     lastReadings: (afterSensorId, limit) => store.lastReadings(afterSensorId, limit),
     openDeadLetters: () => store.openDeadLetters(),
   };

@@ -10,7 +10,8 @@ import { TooMuchError, TransientError } from "../lib/errors.ts";
 import type { GroupMember } from "../lib/kafka/group_member.ts";
 import type { MemoryMember } from "../lib/kafka/memory.ts";
 import type { TopicWriter } from "../lib/kafka/topic_writer.ts";
-import type { BatchToStore, Store, StoreOutcome } from "../lib/postgres/store.ts";
+import type { BatchToStore, Store, StoreOutcome, StoreWay } from "../lib/postgres/store.ts";
+import { readingRows, readingsOf } from "../lib/reading/reading_columns.ts";
 import type { Random } from "../lib/producer/random.ts";
 import type { Cache } from "../lib/redis/cache.ts";
 import { marksOf, markTexts } from "../lib/redis/marks.ts";
@@ -188,17 +189,21 @@ export class Network {
 /** The database gives up a batch that takes longer, ms. */
 const STATEMENT_MS_MAX = 200;
 
+/** What was sent of a batch: whoever sent it may use its columns again. */
+export function sentBatch(batch: BatchToStore): BatchToStore {
+  return { ...batch, readings: readingRows(readingsOf(batch.readings)) };
+}
+
 /** Stores a batch in the time that the database needs for it, or not at all. */
 async function storeInTime(
   network: Network,
-  store: Store,
-  batch: BatchToStore,
+  { store, batch, way }: { store: Store; batch: BatchToStore; way: StoreWay },
 ): Promise<StoreOutcome> {
-  const messages = batch.readings.length + batch.deadLetters.length;
+  const messages = batch.readings.rows.length + batch.deadLetters.length;
   const tookMs = messages * network.storeMessageMs;
   if (tookMs > 0) await network.pass(Math.min(tookMs, STATEMENT_MS_MAX));
   if (tookMs >= STATEMENT_MS_MAX) throw new TooMuchError("Cannot store: it takes too long");
-  return await store.storeBatch(batch);
+  return await store.storeBatch(batch, way);
 }
 
 /** A store at the other end of a wire. */
@@ -212,12 +217,14 @@ export function wiredStore(network: Network, process: VirtualProcess, store: Sto
       call("openLedgerLine", () => store.openLedgerLine(topic, partition, first)),
     moveLedgerLine: (topic, partition, move) =>
       call("moveLedgerLine", () => store.moveLedgerLine(topic, partition, move)),
-    storeBatch: (batch) =>
-      network.call(process, "postgres", {
+    storeBatch: (columns, way) => {
+      const batch = sentBatch(columns);
+      return network.call(process, "postgres", {
         name: "storeBatch",
-        about: `${batch.partition}: ${batch.fromOffset} to ${batch.nextOffset}`,
-        effect: () => storeInTime(network, store, batch),
-      }),
+        about: `${batch.partition}: ${way} ${batch.fromOffset} to ${batch.nextOffset}`,
+        effect: () => storeInTime(network, { store, batch, way }),
+      });
+    },
     lastReadings: (after, limit) => call("lastReadings", () => store.lastReadings(after, limit)),
     openDeadLetters: () => call("openDeadLetters", () => store.openDeadLetters()),
   };

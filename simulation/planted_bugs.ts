@@ -29,6 +29,8 @@ import {
 } from "../lib/postgres/store.ts";
 import type { Cache, OwnLastValues } from "../lib/redis/cache.ts";
 import { idsOf, marksOf, markTexts } from "../lib/redis/marks.ts";
+import { readingRows, readingsOf } from "../lib/reading/reading_columns.ts";
+import { sentBatch } from "./faults.ts";
 import { GROUP } from "./servers.ts";
 import type { BugContext, ConsumerPorts, PlantedBug } from "./world.ts";
 
@@ -36,10 +38,17 @@ import type { BugContext, ConsumerPorts, PlantedBug } from "./world.ts";
 function withStore(
   change: (store: Store, ports: ConsumerPorts, context: BugContext) => Partial<Store>,
 ): NonNullable<PlantedBug["consumer"]> {
-  return (ports, context) => ({
-    ...ports,
-    store: { ...ports.store, ...change(ports.store, ports, context) },
-  });
+  return (ports, context) => {
+    const { storeBatch = ports.store.storeBatch, ...others } = change(ports.store, ports, context);
+    return {
+      ...ports,
+      store: {
+        ...ports.store,
+        ...others,
+        storeBatch: (batch, way) => storeBatch(sentBatch(batch), way),
+      },
+    };
+  };
 }
 
 /** A cache that does one thing otherwise. */
@@ -126,18 +135,27 @@ async function storeRowsApart(store: Store, batch: BatchToStore): Promise<StoreO
   const fromOffset = await store.openLedgerLine(topic, batch.partition, 0);
   const nextOffset = fromOffset + batch.nextOffset - batch.fromOffset;
   const [fromEpoch, nextEpoch] = [UNKNOWN_EPOCH, UNKNOWN_EPOCH];
-  return await store.storeBatch({ ...batch, topic, fromOffset, nextOffset, fromEpoch, nextEpoch });
+  return await store.storeBatch(
+    { ...batch, topic, fromOffset, nextOffset, fromEpoch, nextEpoch },
+    "compare",
+  );
+}
+
+const NONE = readingRows([]);
+
+function idTextsOf({ readings: { columns, rows } }: BatchToStore): readonly string[] {
+  return Array.from(rows, (row) => columns.idText(row));
 }
 
 /** The batch as if it had held no message. */
 function emptied(batch: BatchToStore): BatchToStore {
   const skipped = batch.nextOffset - batch.fromOffset;
-  return { ...batch, readings: [], deadLetters: [], suspects: [], duplicates: 0, skipped };
+  return { ...batch, readings: NONE, deadLetters: [], suspects: [], duplicates: 0, skipped };
 }
 
 function storedAsIf(batch: BatchToStore): StoreOutcome {
   const { readings, deadLetters, duplicates } = batch;
-  const counts = { inserted: readings.length, duplicates, deadLetters: deadLetters.length };
+  const counts = { inserted: readings.rows.length, duplicates, deadLetters: deadLetters.length };
   return { kind: "stored", ...counts, conflictOffsets: [] };
 }
 
@@ -164,17 +182,17 @@ const ORDER_BUGS: readonly PlantedBug[] = [
   {
     name: "the Kafka commit goes before the store",
     consumer: withStore((store, { member }) => ({
-      storeBatch: async (batch) => {
+      storeBatch: async (batch, way) => {
         await member.commit(new Map([[batch.partition, batch.nextOffset]])).catch(() => {});
-        return await store.storeBatch(batch);
+        return await store.storeBatch(batch, way);
       },
     })),
   },
   {
     name: "the ledger moves before the rows, in a transaction of its own",
     consumer: withStore((store) => ({
-      storeBatch: async (batch) => {
-        const outcome = await store.storeBatch(emptied(batch));
+      storeBatch: async (batch, way) => {
+        const outcome = await store.storeBatch(emptied(batch), way);
         return outcome.kind === "stored" ? await storeRowsApart(store, batch) : outcome;
       },
     })),
@@ -182,28 +200,25 @@ const ORDER_BUGS: readonly PlantedBug[] = [
   {
     name: "a reading is claimed in Redis before it is stored",
     consumer: withStore((store, { cache }) => ({
-      storeBatch: async (batch) => {
-        const ids = batch.readings.map(({ reading }) => reading.unique_reading_id);
+      storeBatch: async (batch, way) => {
+        const ids = idTextsOf(batch);
         const claims = await cache.marks(idsOf(ids));
         const claimed = marksOf(ids.map((id) => ({ id, value: "claimed" })));
         await cache.remember(claimed, noneOf(batch));
-        const readings = batch.readings.filter((_, index) => claims[index] === null);
-        return await store.storeBatch({
-          ...batch,
-          readings,
-          duplicates: batch.duplicates + batch.readings.length - readings.length,
-        });
+        const free = readingsOf(batch.readings).filter((_, index) => claims[index] === null);
+        const duplicates = batch.duplicates + ids.length - free.length;
+        return await store.storeBatch({ ...batch, readings: readingRows(free), duplicates }, way);
       },
     })),
   },
   {
     name: "marks are written before the store",
     consumer: withStore((store, { cache }) => ({
-      storeBatch: async (batch) => {
-        const ids = batch.readings.map(({ reading }) => reading.unique_reading_id);
+      storeBatch: async (batch, way) => {
+        const ids = idTextsOf(batch);
         const early = marksOf(ids.map((id) => ({ id, value: "early" })));
         await cache.remember(early, noneOf(batch)).catch(() => {});
-        return await store.storeBatch(batch);
+        return await store.storeBatch(batch, way);
       },
     })),
   },
@@ -213,14 +228,14 @@ const STORE_BUGS: readonly PlantedBug[] = [
   {
     name: "an error of the store is logged and passed over",
     consumer: withStore((store) => ({
-      storeBatch: (batch) => store.storeBatch(batch).catch(() => storedAsIf(batch)),
+      storeBatch: (batch, way) => store.storeBatch(batch, way).catch(() => storedAsIf(batch)),
     })),
   },
   {
     name: "a batch that is too much for the database is tried again as it is",
     consumer: withStore((store) => ({
-      storeBatch: (batch) =>
-        store.storeBatch(batch).catch((error) => {
+      storeBatch: (batch, way) =>
+        store.storeBatch(batch, way).catch((error) => {
           throw error instanceof TooMuchError
             ? new TransientError("again", { cause: error })
             : error;
@@ -230,8 +245,8 @@ const STORE_BUGS: readonly PlantedBug[] = [
   {
     name: "an error of the store is passed over for the last batch of a partition",
     consumer: withStore((store, _, { servers }) => ({
-      storeBatch: (batch) =>
-        store.storeBatch(batch).catch((error) => {
+      storeBatch: (batch, way) =>
+        store.storeBatch(batch, way).catch((error) => {
           if (batch.nextOffset < servers.kafka.partition(batch.partition).next) throw error;
           return storedAsIf(batch);
         }),
@@ -240,21 +255,21 @@ const STORE_BUGS: readonly PlantedBug[] = [
   {
     name: "the ledger is set whatever it says",
     consumer: withStore((store) => ({
-      storeBatch: async (batch) => {
-        const outcome = await store.storeBatch(batch);
+      storeBatch: async (batch, way) => {
+        const outcome = await store.storeBatch(batch, way);
         if (outcome.kind !== "fenced" || outcome.ledgerNext === undefined) return outcome;
         const { fromOffset: toOffset, fromEpoch: toEpoch } = batch;
         const move = { fromOffset: outcome.ledgerNext, toOffset, toEpoch };
         await store.moveLedgerLine(batch.topic, batch.partition, move);
-        return await store.storeBatch(batch);
+        return await store.storeBatch(batch, way);
       },
     })),
   },
   {
     name: "a refused batch is taken for a stored one",
     consumer: withStore((store) => ({
-      storeBatch: async (batch) => {
-        const outcome = await store.storeBatch(batch);
+      storeBatch: async (batch, way) => {
+        const outcome = await store.storeBatch(batch, way);
         return outcome.kind === "fenced" ? storedAsIf(batch) : outcome;
       },
     })),
@@ -262,35 +277,36 @@ const STORE_BUGS: readonly PlantedBug[] = [
   {
     name: "one bad message makes dead letters of its whole batch",
     consumer: withStore((store) => ({
-      storeBatch: (batch) => {
-        if (batch.deadLetters.length === 0) return store.storeBatch(batch);
-        const others = batch.readings.map(({ offset }) => carelessLetter(offset));
+      storeBatch: (batch, way) => {
+        if (batch.deadLetters.length === 0) return store.storeBatch(batch, way);
+        const others = readingsOf(batch.readings).map(({ offset }) => carelessLetter(offset));
         const deadLetters = [...batch.deadLetters, ...others];
-        return store.storeBatch({ ...batch, readings: [], suspects: [], deadLetters });
+        return store.storeBatch({ ...batch, readings: NONE, suspects: [], deadLetters }, way);
       },
     })),
   },
   {
     name: "a dead letter is dropped when writing it fails",
     consumer: withStore((store) => ({
-      storeBatch: (batch) =>
-        store.storeBatch(batch).catch((error) => {
+      storeBatch: (batch, way) =>
+        store.storeBatch(batch, way).catch((error) => {
           if (batch.deadLetters.length === 0 || !(error instanceof TransientError)) throw error;
           const skipped = batch.skipped + batch.deadLetters.length;
-          return store.storeBatch({ ...batch, deadLetters: [], skipped });
+          return store.storeBatch({ ...batch, deadLetters: [], skipped }, way);
         }),
     })),
   },
   {
     name: "a conflict is called a duplicate",
     consumer: withStore((store) => ({
-      storeBatch: async (batch) => {
-        const outcome = await store.storeBatch({ ...batch, suspects: [] });
+      storeBatch: async (batch, way) => {
+        const outcome = await store.storeBatch({ ...batch, suspects: [] }, way);
         if (outcome.kind !== "conflicts") return outcome;
         const refused = new Set(outcome.offsets);
-        const readings = batch.readings.filter(({ offset }) => !refused.has(offset));
+        const readings = readingsOf(batch.readings).filter(({ offset }) => !refused.has(offset));
         const duplicates = batch.duplicates + refused.size;
-        return await store.storeBatch({ ...batch, readings, duplicates, suspects: [] });
+        const others = { readings: readingRows(readings), duplicates, suspects: [] };
+        return await store.storeBatch({ ...batch, ...others }, way);
       },
     })),
   },
@@ -312,12 +328,12 @@ const STORE_BUGS: readonly PlantedBug[] = [
           nextOffset,
           fromEpoch,
           nextEpoch,
-          readings: [],
+          readings: NONE,
           duplicates: 0,
           skipped: nextOffset - fromOffset,
           deadLetters: [],
           suspects: [],
-        });
+        }, "copy");
         return outcome.kind === "stored";
       },
     })),

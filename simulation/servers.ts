@@ -7,7 +7,8 @@ import { RowDataError } from "../lib/errors.ts";
 import { MemoryKafka, type MemoryKafkaOptions, type RecordToAppend } from "../lib/kafka/memory.ts";
 import type { TransactionEnd } from "../lib/kafka/memory_transactions.ts";
 import { createMemoryStore, type MemoryStore, type StoreBackup } from "../lib/postgres/memory.ts";
-import type { BatchToStore, StoreOutcome } from "../lib/postgres/store.ts";
+import type { BatchToStore, StoreOutcome, StoreWay } from "../lib/postgres/store.ts";
+import { readingsOf } from "../lib/reading/reading_columns.ts";
 import type { Cache, Claimant, OwnLastValues } from "../lib/redis/cache.ts";
 import { MemoryCache } from "../lib/redis/memory.ts";
 import { idTexts, type Marks } from "../lib/redis/marks.ts";
@@ -114,11 +115,11 @@ export class Servers {
   #watchStore(): void {
     const { store, oracle } = this;
     const storeBatch = store.storeBatch;
-    store.storeBatch = async (batch: BatchToStore): Promise<StoreOutcome> => {
-      if (batch.readings.some(({ reading }) => reading.status === UNSTORABLE_STATUS)) {
+    store.storeBatch = async (batch: BatchToStore, way: StoreWay): Promise<StoreOutcome> => {
+      if (readingsOf(batch.readings).some(({ reading }) => reading.status === UNSTORABLE_STATUS)) {
         throw new RowDataError("Cannot store a batch: a row is refused");
       }
-      const outcome = await storeBatch(batch);
+      const outcome = await storeBatch(batch, way);
       if (outcome.kind === "stored") {
         oracle.stored(batch.topic.topicId, batch.partition, batch.fromOffset, batch.nextOffset);
       }

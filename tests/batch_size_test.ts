@@ -80,13 +80,13 @@ function slowStore(pipeline: MemoryPipeline, msOf: () => number): {
 } {
   const tried: number[] = [];
   const { store, clock } = pipeline;
-  const storeBatch: ConsumerParts["store"]["storeBatch"] = async (batch) => {
+  const storeBatch: ConsumerParts["store"]["storeBatch"] = async (batch, way) => {
     const messages = batch.nextOffset - batch.fromOffset;
     tried.push(messages);
     const tookMs = messages * msOf();
     await clock.sleep(Math.min(tookMs, 1_000));
     if (tookMs >= 1_000) throw new TooMuchError("Cannot store: canceled (SQLSTATE 57014)");
-    return await store.storeBatch(batch);
+    return await store.storeBatch(batch, way);
   };
   return { tried, wrap: (parts) => ({ ...parts, store: { ...store, storeBatch } }) };
 }
@@ -116,11 +116,11 @@ Deno.test("consume() halves the batches of one partition and leaves the others a
     ...parts,
     store: {
       ...store,
-      storeBatch: (batch) => {
+      storeBatch: (batch, way) => {
         const messages = batch.nextOffset - batch.fromOffset;
         tried.push([batch.partition, messages]);
         if (batch.partition === 1 && messages > 10) throw new TooMuchError("too much");
-        return store.storeBatch(batch);
+        return store.storeBatch(batch, way);
       },
     },
   });

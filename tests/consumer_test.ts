@@ -4,6 +4,7 @@ import { UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
 import type { MemoryTransactionalProducer } from "../lib/kafka/memory_transactions.ts";
 import { createLog } from "../lib/log.ts";
 import type { StoreOutcome } from "../lib/postgres/store.ts";
+import { readingsOf } from "../lib/reading/reading_columns.ts";
 import { batchOf } from "./contracts/store.ts";
 import {
   GROUP,
@@ -277,9 +278,11 @@ Deno.test("consume() finds the one row that PostgreSQL refuses", async () => {
   const pipeline = new MemoryPipeline(1);
   const { store } = pipeline;
   const { storeBatch } = store;
-  store.storeBatch = (batch) => {
-    const isRefused = batch.readings.some(({ reading }) => reading.unique_reading_id === idOf(5));
-    return isRefused ? Promise.reject(new RowDataError("22P02")) : storeBatch(batch);
+  store.storeBatch = (batch, way) => {
+    const isRefused = readingsOf(batch.readings).some(({ reading }) =>
+      reading.unique_reading_id === idOf(5)
+    );
+    return isRefused ? Promise.reject(new RowDataError("22P02")) : storeBatch(batch, way);
   };
   const texts = messageTexts(1, 7);
   pipeline.append(0, [...texts.slice(0, 3), "{", ...texts.slice(3)]);
@@ -461,10 +464,10 @@ Deno.test("consume() stores no lost messages where others took their place", asy
     ...parts,
     store: {
       ...parts.store,
-      storeBatch: async (batch) => {
-        if (batch.fromOffset < 10) return await parts.store.storeBatch(batch);
+      storeBatch: async (batch, way) => {
+        if (batch.fromOffset < 10) return await parts.store.storeBatch(batch, way);
         await held.promise;
-        return outcome = await parts.store.storeBatch(batch);
+        return outcome = await parts.store.storeBatch(batch, way);
       },
     },
   }));
@@ -599,10 +602,10 @@ Deno.test("consume() with two members: a zombie's work is refused", async () => 
   const { store } = pipeline;
   const storeBatch = store.storeBatch;
   const hung = Promise.withResolvers<void>();
-  store.storeBatch = async (batch) => {
+  store.storeBatch = async (batch, way) => {
     store.storeBatch = storeBatch;
     await hung.promise;
-    return await storeBatch(batch);
+    return await storeBatch(batch, way);
   };
   await pipeline.until("a hanging batch", () => store.storeBatch === storeBatch);
   zombie.member.evict();
@@ -635,9 +638,9 @@ Deno.test("consume() when stopped finishes the batch under way and no further", 
   const { store } = pipeline;
   const storeBatch = store.storeBatch;
   const slow = Promise.withResolvers<void>();
-  store.storeBatch = async (batch) => {
+  store.storeBatch = async (batch, way) => {
     await slow.promise;
-    return await storeBatch(batch);
+    return await storeBatch(batch, way);
   };
   const consumer = pipeline.start();
   await pipeline.clock.advance(500);
@@ -794,9 +797,9 @@ Deno.test("consume() commits nothing for a partition that it lost while a batch 
   const { store } = pipeline;
   const storeBatch = store.storeBatch;
   const answer = Promise.withResolvers<void>();
-  store.storeBatch = async (batch) => {
+  store.storeBatch = async (batch, way) => {
     store.storeBatch = storeBatch;
-    const outcome = await storeBatch(batch);
+    const outcome = await storeBatch(batch, way);
     await answer.promise;
     return outcome;
   };
@@ -821,9 +824,9 @@ Deno.test("consume() commits an equal batch that somebody else has stored", asyn
   const { store } = pipeline;
   const storeBatch = store.storeBatch;
   // Another member's statement is there a moment before ours.
-  store.storeBatch = async (batch) => {
-    await storeBatch(batch);
-    return await storeBatch(batch);
+  store.storeBatch = async (batch, way) => {
+    await storeBatch(batch, way);
+    return await storeBatch(batch, way);
   };
   const consumer = pipeline.start();
   await pipeline.until("a commit", () => pipeline.kafka.committed.get(GROUP)?.get(0) === 10);
@@ -861,10 +864,10 @@ Deno.test("consume() is not out of trouble when a batch ends that began before i
   const storeBatch = store.storeBatch;
   const slow = Promise.withResolvers<void>();
   let refusals = 0;
-  store.storeBatch = async (batch) => {
+  store.storeBatch = async (batch, way) => {
     if (batch.partition === 0) await slow.promise;
     else if (++refusals <= 5) throw new TransientError("Cannot store: refused");
-    return await storeBatch(batch);
+    return await storeBatch(batch, way);
   };
   const consumer = pipeline.start();
   await pipeline.until("trouble", () => refusals > 0);
@@ -884,8 +887,8 @@ Deno.test("consume() with one partition that fails for ever spares the others an
       pipeline.append(0, messageTexts(1, 1));
       let tries = 0;
       let pagesOfLastValues = 0;
-      store.storeBatch = (batch) => {
-        if (batch.partition === 1) return storeBatch(batch);
+      store.storeBatch = (batch, way) => {
+        if (batch.partition === 1) return storeBatch(batch, way);
         tries++;
         return Promise.reject(new TransientError("Cannot store: refused"));
       };
@@ -917,8 +920,8 @@ Deno.test("consume() places a partition that comes back at once, whatever others
   pipeline.append(0, messageTexts(1, 1));
   let fails = 0;
   let placedAnew = 0;
-  store.storeBatch = (batch) => {
-    if (batch.partition === 1 && placedAnew++ > 0) return storeBatch(batch);
+  store.storeBatch = (batch, way) => {
+    if (batch.partition === 1 && placedAnew++ > 0) return storeBatch(batch, way);
     fails++;
     return Promise.reject(new TransientError("Cannot store: refused"));
   };
@@ -1049,7 +1052,7 @@ Deno.test("consume() notices that the last messages were deleted or lost, though
     await untilNext(pipeline, 0);
     const topic = kafka.identity();
     const late = batchOf(await store.dataSetId(), { topic, duplicates: 2 });
-    assert.equal((await store.storeBatch(late)).kind, "stored");
+    assert.equal((await store.storeBatch(late, "compare")).kind, "stored");
     await untilNext(pipeline, 0);
     pipeline.append(0, messageTexts(11, 3));
     await untilStored(pipeline, 13);

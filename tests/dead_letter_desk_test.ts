@@ -110,6 +110,7 @@ Deno.test("examine() shows both contents of a conflict side by side", () =>
     await store.openLedgerLine(TOPIC, 0, 0);
     await store.storeBatch(
       batchOf(await store.dataSetId(), { readings: [readingAt(0, 1)] }),
+      "compare",
     );
     const sent = sampleText({
       ...reading,

@@ -31,7 +31,7 @@ async function openParts(): Promise<Parts> {
   await store.openLedgerLine(TOPIC, 0, 0);
   const readings = [readingAt(0, 1, { sensor_id: "a" }), readingAt(1, 2, { sensor_id: "b" })];
   const dataSetId = await store.dataSetId();
-  await store.storeBatch(batchOf(dataSetId, { readings }));
+  await store.storeBatch(batchOf(dataSetId, { readings }), "compare");
   return { store, cache: new MemoryCache({ clock, ttlSeconds: 60 }), clock, dataSetId };
 }
 

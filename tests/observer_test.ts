@@ -145,8 +145,8 @@ Deno.test("consume() tells its observer that it goes on when a lost answer was a
   pipeline.append(0, messageTexts(1, 2));
   const { store } = pipeline;
   const { storeBatch } = store;
-  store.storeBatch = async (batch) => {
-    await storeBatch(batch);
+  store.storeBatch = async (batch, way) => {
+    await storeBatch(batch, way);
     throw new TransientError("the answer is lost");
   };
   const witness = await watch(pipeline, () => store.readings.size === 2);

@@ -7,9 +7,11 @@
 import { PGlite } from "@electric-sql/pglite";
 import {
   classifyPostgresError,
+  type SqlCopy,
   type SqlPool,
   type SqlQuery,
   type SqlResult,
+  type TransactionMode,
 } from "../lib/postgres/pool.ts";
 import { BEGIN } from "../lib/postgres/session.ts";
 
@@ -28,20 +30,25 @@ function pglitePool(database: PGlite): SqlPool {
     return result;
   };
   const query = (sql: SqlQuery): Promise<SqlResult> => runQuery(database, sql);
+  const together = async <T>(mode: TransactionMode, work: () => Promise<T>): Promise<T> => {
+    await database.exec(BEGIN[mode]);
+    try {
+      const result = await work();
+      await database.exec("COMMIT");
+      return result;
+    } catch (error) {
+      await database.exec("ROLLBACK");
+      throw error;
+    }
+  };
+  const copyFirst = (sql: SqlQuery, copy: SqlCopy): Promise<SqlResult> =>
+    together("read_committed", async () => {
+      await runCopy(database, sql.action, copy);
+      return await query({ purpose: "copy", ...sql });
+    });
   return {
-    query: (sql) => inTurn(() => query(sql)),
-    transaction: (mode, work) =>
-      inTurn(async () => {
-        await database.exec(BEGIN[mode]);
-        try {
-          const result = await work({ query });
-          await database.exec("COMMIT");
-          return result;
-        } catch (error) {
-          await database.exec("ROLLBACK");
-          throw error;
-        }
-      }),
+    query: (sql) => inTurn(() => sql.copy === undefined ? query(sql) : copyFirst(sql, sql.copy)),
+    transaction: (mode, work) => inTurn(() => together(mode, () => work({ query }))),
     close: () => database.close(),
   };
 }
@@ -59,5 +66,15 @@ async function runQuery(
     return { rows, rowCount: rows.length || (last?.affectedRows ?? 0) };
   } catch (error) {
     throw classifyPostgresError(action, error, { purpose });
+  }
+}
+
+/** What a client would send arrives as the file that it has for this. */
+async function runCopy(database: PGlite, action: string, { text, rows }: SqlCopy): Promise<void> {
+  const fromFile = text.replace("FROM STDIN", "FROM '/dev/blob'");
+  try {
+    await database.query(fromFile, [], { blob: new Blob([new Uint8Array(rows)]) });
+  } catch (error) {
+    throw classifyPostgresError(action, error, { purpose: "copy" });
   }
 }

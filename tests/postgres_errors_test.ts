@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { NoAnswerError } from "../lib/errors.ts";
-import { classifyPostgresError } from "../lib/postgres/pool.ts";
+import { BatchRefusedError, classifyPostgresError } from "../lib/postgres/pool.ts";
 
 /** An error as the driver makes it from the server's answer. */
 function serverError(code: string, fields: Record<string, string> = {}): Error {
@@ -107,10 +107,22 @@ Deno.test("classifyPostgresError() raises no alarm for what is expected to pass"
   }
 });
 
-Deno.test("classifyPostgresError() reads the offsets of conflicts", () => {
-  const error = classifyPostgresError("store", serverError("SL001", { detail: "3,17" }));
-  assert.ok("offsets" in error);
-  assert.deepEqual(error.offsets, [3, 17]);
+Deno.test("classifyPostgresError() keeps what a refused batch is told by", () => {
+  for (const code of ["SL001", "SL003", "SL004", "SL005"]) {
+    const error = classifyPostgresError("store", serverError(code, { detail: "3,17" }));
+    assert.ok(error instanceof BatchRefusedError, code);
+    assert.deepEqual([error.code, error.detail], [code, "3,17"]);
+  }
+});
+
+Deno.test("classifyPostgresError() takes a row that is there already for an answer in a copy alone", () => {
+  for (const code of ["23505", "0A000", "22P03", "42809"]) {
+    const copied = classifyPostgresError("store", serverError(code, ROW), { purpose: "copy" });
+    assert.ok(copied instanceof BatchRefusedError, code);
+    assert.ok(
+      !(classifyPostgresError("store", serverError(code, ROW)) instanceof BatchRefusedError),
+    );
+  }
 });
 
 Deno.test("classifyPostgresError() finds no row's data while logging in or migrating", () => {

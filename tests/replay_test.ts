@@ -56,11 +56,14 @@ class Desk {
   async keep(...texts: (string | DeadLetter)[]): Promise<void> {
     const store = storeOn(this.pool);
     await store.openLedgerLine(TOPIC, 0, 0);
-    const outcome = await store.storeBatch(batchOf(await store.dataSetId(), {
-      deadLetters: texts.map((text, offset) =>
-        typeof text === "string" ? deadLetterAt(offset, text) : text
-      ),
-    }));
+    const outcome = await store.storeBatch(
+      batchOf(await store.dataSetId(), {
+        deadLetters: texts.map((text, offset) =>
+          typeof text === "string" ? deadLetterAt(offset, text) : text
+        ),
+      }),
+      "compare",
+    );
     assert.equal(outcome.kind, "stored");
   }
 
@@ -266,10 +269,13 @@ const CASES: readonly [name: string, check: (desk: Desk) => Promise<void>][] = [
       sizes.push(page.length);
       const store = storeOn(desk.pool);
       const [line] = await store.readLedger();
-      await store.storeBatch(batchOf(await store.dataSetId(), {
-        fromOffset: line!.next,
-        deadLetters: [deadLetterAt(line!.next, "new")],
-      }));
+      await store.storeBatch(
+        batchOf(await store.dataSetId(), {
+          fromOffset: line!.next,
+          deadLetters: [deadLetterAt(line!.next, "new")],
+        }),
+        "compare",
+      );
     }
     assert.deepEqual(sizes, [100, 100, 50]);
   }],
@@ -292,11 +298,14 @@ Deno.test("replay_dead_letter() counts rows of the right partition for verify", 
     const store = storeOn(pool);
     for (const partition of [0, 1]) {
       await store.openLedgerLine(TOPIC, partition, 0);
-      await store.storeBatch(batchOf(await store.dataSetId(), {
-        partition,
-        readings: [readingAt(0, partition)],
-        deadLetters: [deadLetterAt(1, sampleText())],
-      }));
+      await store.storeBatch(
+        batchOf(await store.dataSetId(), {
+          partition,
+          readings: [readingAt(0, partition)],
+          deadLetters: [deadLetterAt(1, sampleText())],
+        }),
+        "compare",
+      );
     }
     const desk = new Desk(pool);
     await desk.replay(1);

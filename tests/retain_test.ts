@@ -64,15 +64,21 @@ async function fill(pool: SqlPool): Promise<void> {
   const store = storeOn(pool);
   const dataSetId = await store.dataSetId();
   await store.openLedgerLine(TOPIC, 0, 0);
-  await store.storeBatch(batchOf(dataSetId, {
-    readings: Array.from({ length: 250 }, (_, at) => readingAt(at, at)),
-    deadLetters: [250, 251, 252, 253].map((offset) => deadLetterAt(offset, "{")),
-  }));
+  await store.storeBatch(
+    batchOf(dataSetId, {
+      readings: Array.from({ length: 250 }, (_, at) => readingAt(at, at)),
+      deadLetters: [250, 251, 252, 253].map((offset) => deadLetterAt(offset, "{")),
+    }),
+    "compare",
+  );
   await store.openLedgerLine(TOPIC, 1, 0);
-  await store.storeBatch(batchOf(dataSetId, {
-    partition: 1,
-    readings: Array.from({ length: 10 }, (_, at) => readingAt(at, 1_000 + at)),
-  }));
+  await store.storeBatch(
+    batchOf(dataSetId, {
+      partition: 1,
+      readings: Array.from({ length: 10 }, (_, at) => readingAt(at, 1_000 + at)),
+    }),
+    "compare",
+  );
 }
 
 async function age(pool: SqlPool, table: string, columns: string, where: string): Promise<void> {
@@ -168,11 +174,14 @@ const CASES: readonly [name: string, check: (pool: SqlPool) => Promise<void>][] 
     await ageReadings(pool, "kafka_partition = 1");
     await run(pool);
     const store = storeOn(pool);
-    const outcome = await store.storeBatch(batchOf(await store.dataSetId(), {
-      partition: 1,
-      fromOffset: 10,
-      readings: [readingAt(10, 1_000)],
-    }));
+    const outcome = await store.storeBatch(
+      batchOf(await store.dataSetId(), {
+        partition: 1,
+        fromOffset: 10,
+        readings: [readingAt(10, 1_000)],
+      }),
+      "compare",
+    );
     assert.ok(outcome.kind === "stored" && outcome.inserted === 1);
     assert.equal((await verified(pool)).rows, 251);
   }],

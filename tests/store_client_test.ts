@@ -3,6 +3,7 @@ import { TransientError } from "../lib/errors.ts";
 import { storeOn } from "../lib/postgres/client.ts";
 import type { SqlPool } from "../lib/postgres/pool.ts";
 import type { BatchToStore } from "../lib/postgres/store.ts";
+import { readingRows } from "../lib/reading/reading_columns.ts";
 
 /** A pool on which every statement fails. */
 function failingPool(error: Error): SqlPool {
@@ -16,7 +17,7 @@ const BATCH: BatchToStore = {
   partition: 3,
   fromOffset: 10,
   nextOffset: 11,
-  readings: [],
+  readings: readingRows([]),
   duplicates: 0,
   skipped: 1,
   deadLetters: [],
@@ -37,7 +38,7 @@ Deno.test("storeBatch() takes only what does not fit its column for a row's data
     status: "OK",
     battery_level: 2 ** 40,
   };
-  const unfit = { ...BATCH, readings: [{ offset: 10, reading, eventTimeUs: 0 }] };
+  const unfit = { ...BATCH, readings: readingRows([{ offset: 10, reading, eventTimeUs: 0 }]) };
   const overflow = new RangeError("Maximum call stack size exceeded");
   const cases: [name: string, batch: BatchToStore, thrown: Error, want: string, text: RegExp][] = [
     ["an integer of 41 bits", unfit, overflow, "RowDataError", /^Cannot store offsets 10 to 11/],
@@ -48,7 +49,9 @@ Deno.test("storeBatch() takes only what does not fit its column for a row's data
   for (const [name, batch, thrown, want, text] of cases) {
     await t.step(name, async () => {
       const store = storeOn(failingPool(thrown));
-      await assert.rejects(store.storeBatch(batch), { name: want, message: text });
+      for (const way of ["copy", "compare"] as const) {
+        await assert.rejects(store.storeBatch(batch, way), { name: want, message: text });
+      }
     });
   }
 });

@@ -50,9 +50,12 @@ Deno.test("loseReplyNext() makes the next call fail after its effect", async () 
   await store.openLedgerLine(TOPIC, 0, 0);
   const batch = batchOf(await store.dataSetId(), { readings: [readingAt(0, 1)] });
   store.loseReplyNext("storeBatch");
-  await assert.rejects(store.storeBatch(batch), { name: "TransientError", message: /lost/ });
+  await assert.rejects(store.storeBatch(batch, "copy"), {
+    name: "TransientError",
+    message: /lost/,
+  });
   assert.equal(store.readings.size, 1);
-  assert.deepEqual(await store.storeBatch(batch), { kind: "fenced", ledgerNext: 1 });
+  assert.deepEqual(await store.storeBatch(batch, "compare"), { kind: "fenced", ledgerNext: 1 });
 });
 
 Deno.test("createMemoryStore() takes its ids and dates from its options", async () => {
@@ -70,23 +73,32 @@ Deno.test("restore() takes rows, dead letters, ledger and data set back together
   const store = createMemoryStore();
   const dataSetId = await store.dataSetId();
   await store.openLedgerLine(TOPIC, 0, 0);
-  await store.storeBatch(batchOf(dataSetId, {
-    readings: [readingAt(0, 1)],
-    deadLetters: [deadLetterAt(1, "{")],
-  }));
+  await store.storeBatch(
+    batchOf(dataSetId, {
+      readings: [readingAt(0, 1)],
+      deadLetters: [deadLetterAt(1, "{")],
+    }),
+    "compare",
+  );
   const backup = store.backup();
   const before = [[...store.readings], store.deadLetters, store.ledger];
-  await store.storeBatch(batchOf(dataSetId, {
-    fromOffset: 2,
-    readings: [readingAt(2, 2)],
-    deadLetters: [deadLetterAt(3, "[")],
-  }));
+  await store.storeBatch(
+    batchOf(dataSetId, {
+      fromOffset: 2,
+      readings: [readingAt(2, 2)],
+      deadLetters: [deadLetterAt(3, "[")],
+    }),
+    "compare",
+  );
   store.emptyReadings();
   store.restore(backup);
   assert.deepEqual([[...store.readings], store.deadLetters, store.ledger], before);
   assert.equal(await store.dataSetId(), dataSetId);
   // The backup stays what it was, and can be used again.
-  await store.storeBatch(batchOf(dataSetId, { fromOffset: 2, readings: [readingAt(2, 2)] }));
+  await store.storeBatch(
+    batchOf(dataSetId, { fromOffset: 2, readings: [readingAt(2, 2)] }),
+    "compare",
+  );
   store.restore(backup);
   assert.equal(store.readings.size, 1);
 });

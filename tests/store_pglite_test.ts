@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
-import { storeBatchValues } from "../lib/postgres/client.ts";
+import { storeBatchValues } from "../lib/postgres/store_batch.ts";
 import { migrate } from "../lib/postgres/migrate.ts";
 import { batchOf, storeContract, TOPIC } from "./contracts/store.ts";
 import { withPglite } from "./pglite_pool.ts";
@@ -51,7 +51,7 @@ Deno.test("store_batch() still serves a program from before there were epochs", 
     await migrate(pool, migrations);
     assert.equal((await store.readLedger())[0]?.leaderEpoch, UNKNOWN_EPOCH);
     const batch = { fromOffset: 5, skipped: 5, nextEpoch: 7 };
-    assert.equal((await store.storeBatch(batchOf(dataSetId, batch))).kind, "stored");
+    assert.equal((await store.storeBatch(batchOf(dataSetId, batch), "compare")).kind, "stored");
     assert.equal(await withoutEpochs(5), "fenced");
     assert.equal(await withoutEpochs(10), "stored");
     const [line] = await store.readLedger();

@@ -13,18 +13,27 @@ async function fill(pool: SqlPool): Promise<void> {
   const store = storeOn(pool);
   const dataSetId = await store.dataSetId();
   await store.openLedgerLine(TOPIC, 0, 10);
-  await store.storeBatch(batchOf(dataSetId, {
-    fromOffset: 10,
-    readings: [readingAt(10, 1), readingAt(11, 2)],
-    duplicates: 1,
-    skipped: 1,
-    deadLetters: [deadLetterAt(14, "{"), deadLetterAt(15, null)],
-  }));
+  await store.storeBatch(
+    batchOf(dataSetId, {
+      fromOffset: 10,
+      readings: [readingAt(10, 1), readingAt(11, 2)],
+      duplicates: 1,
+      skipped: 1,
+      deadLetters: [deadLetterAt(14, "{"), deadLetterAt(15, null)],
+    }),
+    "compare",
+  );
   await store.moveLedgerLine(TOPIC, 0, { fromOffset: 16, toOffset: 20, toEpoch: UNKNOWN_EPOCH });
   await store.openLedgerLine(TOPIC, 1, 0);
-  await store.storeBatch(batchOf(dataSetId, { partition: 1, readings: [readingAt(0, 3)] }));
+  await store.storeBatch(
+    batchOf(dataSetId, { partition: 1, readings: [readingAt(0, 3)] }),
+    "compare",
+  );
   await store.openLedgerLine(TOPIC_AGAIN, 0, 0);
-  await store.storeBatch(batchOf(dataSetId, { topic: TOPIC_AGAIN, readings: [readingAt(0, 4)] }));
+  await store.storeBatch(
+    batchOf(dataSetId, { topic: TOPIC_AGAIN, readings: [readingAt(0, 4)] }),
+    "compare",
+  );
 }
 
 /** The last damage: the constraint, which would be in its way, does not come back. */

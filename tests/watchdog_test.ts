@@ -115,7 +115,7 @@ Deno.test("consume() ends within a minute when a batch does not come to an end",
     const pipeline = new MemoryPipeline(2);
     const { store } = pipeline;
     const { storeBatch } = store;
-    store.storeBatch = (batch) => batch.partition === 0 ? hang() : storeBatch(batch);
+    store.storeBatch = (batch, way) => batch.partition === 0 ? hang() : storeBatch(batch, way);
     pipeline.append(0, messageTexts(1, 10));
     const consumer = pipeline.start();
     const filling = new AbortController();
@@ -137,7 +137,7 @@ Deno.test("consume() ends within a minute when a hanging batch holds what others
   const pipeline = new MemoryPipeline(2);
   const { store } = pipeline;
   const { storeBatch } = store;
-  store.storeBatch = (batch) => batch.partition === 1 ? hang() : storeBatch(batch);
+  store.storeBatch = (batch, way) => batch.partition === 1 ? hang() : storeBatch(batch, way);
   const consumer = pipeline.start({ batchesConcurrent: 1 });
   pipeline.append(1, messageTexts(1, 10));
   await pipeline.clock.advance(1_000);
@@ -253,12 +253,12 @@ Deno.test("consume() outlives what a restart would not mend", async (t) => {
     const pipeline = new MemoryPipeline(1);
     const { store } = pipeline;
     const { storeBatch } = store;
-    store.storeBatch = async (batch) => {
+    store.storeBatch = async (batch, way) => {
       await pipeline.clock.sleep(10_000);
       if (batch.nextOffset - batch.fromOffset > 1) {
         throw new RowDataError("Cannot store one of them");
       }
-      return await storeBatch(batch);
+      return await storeBatch(batch, way);
     };
     pipeline.append(0, messageTexts(1, 64));
     const consumer = pipeline.start();
@@ -326,9 +326,9 @@ Deno.test("consume() takes time in which it was frozen for no quiet", async () =
   const { store } = pipeline;
   const { storeBatch } = store;
   const thawed = Promise.withResolvers<void>();
-  store.storeBatch = async (batch) => {
+  store.storeBatch = async (batch, way) => {
     await thawed.promise;
-    return await storeBatch(batch);
+    return await storeBatch(batch, way);
   };
   pipeline.append(0, messageTexts(1, 10));
   const consumer = pipeline.start();

@@ -164,9 +164,9 @@ export class Intake {
     using work = watchdog.watch(partition);
     let slowestMs = 0;
     // A batch can take more than one statement, and each answer shows that it goes on.
-    const storeBatch: Store["storeBatch"] = (part) => {
+    const storeBatch: Store["storeBatch"] = (part, way) => {
       const startMs = clock.elapsedMs();
-      return store.storeBatch(part).finally(() => {
+      return store.storeBatch(part, way).finally(() => {
         slowestMs = Math.max(slowestMs, clock.elapsedMs() - startMs);
         work.goesOn();
       });

@@ -27,8 +27,9 @@ import { deadLetterOf } from "./dead_letter.ts";
 import { describeError, RowDataError, TransientError } from "../errors.ts";
 import { judgeMark, markValue } from "./mark.ts";
 import type { Stage } from "./observer.ts";
-import type { DeadLetter, Store, StoreOutcome } from "../postgres/store.ts";
+import type { DeadLetter, Store, StoreOutcome, StoreWay } from "../postgres/store.ts";
 import { parseReading } from "../reading/reading.ts";
+import { readingRows } from "../reading/reading_columns.ts";
 import type { Breaker } from "../redis/breaker.ts";
 import type { Cache, Remembered } from "../redis/cache.ts";
 import { idsOf, marksOf, type MarkText } from "../redis/marks.ts";
@@ -57,7 +58,10 @@ export type BatchOutcome =
   | StoredBatch
   /** PostgreSQL refused the data of some row. */
   | { readonly kind: "refused"; readonly refusal: RowDataError }
-  | Exclude<StoreOutcome, { kind: "stored" } | { kind: "conflicts" }>;
+  | Exclude<SettledOutcome, { kind: "stored" }>;
+
+/** What `storeBatch` answers once nothing is left to be done otherwise. */
+type SettledOutcome = Exclude<StoreOutcome, { kind: "conflicts" } | { kind: "repeated" }>;
 
 /** What the processor works with. */
 export interface ProcessorParts {
@@ -158,20 +162,23 @@ async function lookUp(
 }
 
 /**
- * One statement, and again with more suspects while the database reports conflicts that came
- * without a dead letter. A refused attempt has stored nothing.
+ * One transaction, and again where its rows must be compared, and with more suspects while the
+ * database reports conflicts that came without a dead letter. A refused attempt has stored nothing.
  */
 async function store(
   work: BatchWork,
   target: ProcessorParts["store"],
 ): Promise<
-  Exclude<StoreOutcome, { kind: "conflicts" }> | Extract<BatchOutcome, { kind: "refused" }>
+  SettledOutcome | Extract<BatchOutcome, { kind: "refused" }>
 > {
+  let way: StoreWay = work.suspected.size === 0 ? "copy" : "compare";
   const suspected = new Set(work.suspected);
   const groupIdByOffset = new Map<number, string>();
   try {
     for (;;) {
-      const outcome = await target.storeBatch(batchToStore({ ...work, suspected }));
+      const outcome = await target.storeBatch(batchToStore({ ...work, suspected }), way);
+      way = "compare";
+      if (outcome.kind === "repeated") continue;
       if (outcome.kind !== "conflicts") return outcome;
       if (groupIdByOffset.size === 0) {
         for (const group of work.groups) {
@@ -223,11 +230,11 @@ function batchToStore(work: BatchWork): Parameters<Store["storeBatch"]>[0] {
     nextOffset: batch.nextOffset,
     fromEpoch: batch.fromEpoch,
     nextEpoch: batch.nextEpoch,
-    readings: sent.map(({ message, parsed }) => ({
+    readings: readingRows(sent.map(({ message, parsed }) => ({
       offset: message.offset,
       reading: parsed.reading,
       eventTimeUs: parsed.eventTimeUs,
-    })),
+    }))),
     duplicates,
     skipped: skippedIn(batch),
     deadLetters: work.deadLetters,

@@ -1,45 +1,27 @@
 /**
  * The store in PostgreSQL. All rules that need the database (compare-and-set, duplicate or
- * conflict, the sums of the ledger) live in SQL, in `migrations/`; here batches become parameters
- * and rows become outcomes.
+ * conflict, the sums of the ledger) live in SQL, in `migrations/`.
  *
  * @module
  */
-import { Buffer } from "node:buffer";
 import type { TopicIdentity } from "../kafka/message.ts";
 import type { Reading } from "../reading/reading.ts";
-import type { ReadingAt } from "../reading/reading_columns.ts";
-import { ConfigurationError, RowDataError } from "../errors.ts";
+import { ConfigurationError } from "../errors.ts";
 import {
-  bigintArray,
-  booleanArray,
-  byteaArray,
-  doubleArray,
-  integerArray,
-  jsonbArray,
-  textArray,
-  timestamptzArray,
-  uuidArray,
-} from "./binary_array.ts";
-import {
-  ConflictError,
   openPool,
   type PostgresSettings,
   type SqlPool,
   type SqlQuery,
   type SqlRow,
-  type SqlValue,
 } from "./pool.ts";
 import {
-  type BatchToStore,
-  type DeadLetter,
   type LedgerLine,
   type LedgerMove,
   OPEN_DEAD_LETTERS_MAX,
   type OpenDeadLetters,
   type Store,
-  type StoreOutcome,
 } from "./store.ts";
+import { storeBatch } from "./store_batch.ts";
 
 /** A store together with the connections that it holds. */
 export interface PostgresStore extends Store, AsyncDisposable {
@@ -66,7 +48,7 @@ export function storeOn(pool: SqlPool): PostgresStore {
     readLedger: () => readLedger(pool),
     openLedgerLine: (topic, partition, first) => openLedgerLine(pool, topic, partition, first),
     moveLedgerLine: (topic, partition, move) => moveLedgerLine(pool, topic, partition, move),
-    storeBatch: (batch) => storeBatch(pool, batch),
+    storeBatch: (batch, way) => storeBatch(pool, batch, way),
     lastReadings: (afterSensorId, limit) => lastReadings(pool, afterSensorId, limit),
     openDeadLetters: async () => openDeadLettersOf((await pool.query(COUNT_OPEN)).rows),
     close: () => pool.close(),
@@ -190,137 +172,6 @@ async function moveLedgerLine(
     ],
   });
   return rowCount === 1;
-}
-
-const STORE_BATCH_PARAMETERS = 31;
-const STORE_BATCH = `SELECT * FROM store_batch(${
-  Array.from({ length: STORE_BATCH_PARAMETERS }, (_, index) => `$${index + 1}`).join(", ")
-})`;
-
-async function storeBatch(pool: SqlPool, batch: BatchToStore): Promise<StoreOutcome> {
-  const range =
-    `offsets ${batch.fromOffset} to ${batch.nextOffset} of partition ${batch.partition}`;
-  const action = `store ${range}`;
-  const values = encode(action, batch);
-  try {
-    const { rows } = await pool.query({ action, text: STORE_BATCH, values });
-    return storeOutcomeOf(rows[0] ?? {});
-  } catch (error) {
-    if (error instanceof ConflictError) return { kind: "conflicts", offsets: error.offsets };
-    throw error;
-  }
-}
-
-/** A value that does not fit its column's binary form is that row's fault, and nothing else is. */
-function encode(action: string, batch: BatchToStore): readonly SqlValue[] {
-  try {
-    return storeBatchValues(batch);
-  } catch (error) {
-    if (!(error instanceof RowDataError)) throw error;
-    throw new RowDataError(`Cannot ${action}: ${error.message}`, { cause: error });
-  }
-}
-
-function storeOutcomeOf(row: SqlRow): StoreOutcome {
-  switch (row.outcome) {
-    case "stored":
-      return {
-        kind: "stored",
-        inserted: Number(row.inserted),
-        duplicates: Number(row.duplicates),
-        deadLetters: Number(row.dead_letters),
-        conflictOffsets: offsetsOf(row.conflict_offsets),
-      };
-    case "fenced":
-      return {
-        kind: "fenced",
-        ledgerNext: row.ledger_next === null ? undefined : Number(row.ledger_next),
-      };
-    case "other_log":
-      return { kind: "other_log" };
-    case "data_set_changed":
-      return { kind: "data_set_changed" };
-    default:
-      throw new ConfigurationError(
-        `Cannot store a batch: the database's store_batch answers "${row.outcome}". ` +
-          "Run: deno task migrate",
-      );
-  }
-}
-
-function offsetsOf(value: unknown): readonly number[] {
-  return Array.isArray(value) ? value.map(Number) : [];
-}
-
-/** The arguments of the SQL function `store_batch`, in its order. */
-export function storeBatchValues(batch: BatchToStore): readonly SqlValue[] {
-  return [
-    batch.dataSetId,
-    batch.topic.clusterId,
-    batch.topic.topic,
-    batch.topic.topicId,
-    batch.partition,
-    batch.fromOffset,
-    batch.nextOffset,
-    batch.duplicates,
-    batch.skipped,
-    ...readingColumns(batch),
-    ...deadLetterColumns(batch.deadLetters, batch.suspects),
-    batch.fromEpoch,
-    batch.nextEpoch,
-  ];
-}
-
-/**
- * Sorted by (id, offset). Two sessions that insert the same ids in different orders wait for each
- * other in a circle, and PostgreSQL kills one of them.
- */
-function readingColumns({ readings }: BatchToStore): readonly Buffer[] {
-  const sorted = isSorted(readings) ? readings : readings.toSorted(byIdAndOffset);
-  return [
-    uuidArray(sorted.map(({ reading }) => reading.unique_reading_id)),
-    textArray(sorted.map(({ reading }) => reading.sensor_id)),
-    textArray(sorted.map(({ reading }) => reading.sensor_type)),
-    doubleArray(sorted.map(({ reading }) => reading.location.latitude)),
-    doubleArray(sorted.map(({ reading }) => reading.location.longitude)),
-    timestamptzArray(sorted.map(({ eventTimeUs }) => eventTimeUs)),
-    doubleArray(sorted.map(({ reading }) => reading.value)),
-    textArray(sorted.map(({ reading }) => reading.unit)),
-    textArray(sorted.map(({ reading }) => reading.status)),
-    integerArray(sorted.map(({ reading }) => reading.battery_level)),
-    bigintArray(sorted.map(({ offset }) => offset)),
-  ];
-}
-
-function isSorted(readings: readonly ReadingAt[]): boolean {
-  for (let at = 1; at < readings.length; at++) {
-    if (byIdAndOffset(readings[at - 1]!, readings[at]!) > 0) return false;
-  }
-  return true;
-}
-
-function byIdAndOffset(a: ReadingAt, b: ReadingAt): number {
-  const idA = a.reading.unique_reading_id;
-  const idB = b.reading.unique_reading_id;
-  return idA < idB ? -1 : idA > idB ? 1 : a.offset - b.offset;
-}
-
-function deadLetterColumns(
-  deadLetters: readonly DeadLetter[],
-  suspects: readonly DeadLetter[],
-): readonly Buffer[] {
-  const all = [...deadLetters, ...suspects];
-  return [
-    booleanArray(all.map((_, index) => index >= deadLetters.length)),
-    bigintArray(all.map((letter) => letter.offset)),
-    textArray(all.map((letter) => letter.reason)),
-    textArray(all.map((letter) => letter.detail)),
-    byteaArray(all.map((letter) => letter.payload)),
-    integerArray(all.map((letter) => letter.payloadBytes)),
-    byteaArray(all.map((letter) => Buffer.from(letter.payloadSha256, "hex"))),
-    byteaArray(all.map((letter) => letter.key)),
-    jsonbArray(all.map((letter) => letter.headersJson)),
-  ];
 }
 
 /**

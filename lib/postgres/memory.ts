@@ -8,7 +8,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import { NoAnswerError, RowDataError, TransientError } from "../errors.ts";
 import { type TopicIdentity, UNKNOWN_EPOCH } from "../kafka/message.ts";
 import { type Reading, sameContent } from "../reading/reading.ts";
-import type { ReadingAt } from "../reading/reading_columns.ts";
+import { type ReadingAt, readingsOf } from "../reading/reading_columns.ts";
 import {
   type BatchToStore,
   type DeadLetter,
@@ -17,6 +17,7 @@ import {
   OPEN_DEAD_LETTERS_MAX,
   type Store,
   type StoreOutcome,
+  type StoreWay,
 } from "./store.ts";
 
 /** A row of `sensor_events`. */
@@ -154,7 +155,10 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): MemoryStore
       call("openLedgerLine", () => openLine(tables, { topic, partition, first, clock })),
     moveLedgerLine: (topic, partition, move) =>
       call("moveLedgerLine", () => moveLine(tables, { topic, partition, ...move, clock })),
-    storeBatch: (batch) => call("storeBatch", () => storeBatch(tables, batch, clock)),
+    storeBatch: (batch, way) => {
+      const readings = readingsOf(batch.readings);
+      return call("storeBatch", () => storeBatch(tables, { ...batch, readings, way, clock }));
+    },
     lastReadings: (afterSensorId, limit) =>
       call("lastReadings", () => lastReadings(tables, afterSensorId, limit)),
     openDeadLetters: () =>
@@ -227,7 +231,16 @@ function moveLine(
   return true;
 }
 
-function storeBatch(tables: Tables, batch: BatchToStore, clock: Clock): StoreOutcome {
+/** A batch whose readings nobody changes any more, and how to store it. */
+interface KeptBatch extends Omit<BatchToStore, "readings"> {
+  readonly readings: readonly ReadingAt[];
+  readonly way: StoreWay;
+  readonly clock: Clock;
+}
+
+function storeBatch(tables: Tables, batch: KeptBatch): StoreOutcome {
+  // The rows come first in a copy, and the ledger last.
+  if (batch.way === "copy" && hasRepeats(tables, batch)) return { kind: "repeated" };
   if (batch.dataSetId !== tables.dataSetId) return { kind: "data_set_changed" };
   const key = lineKey(batch.topic, batch.partition);
   const line = tables.ledger.get(key);
@@ -266,15 +279,26 @@ function storeBatch(tables: Tables, batch: BatchToStore, clock: Clock): StoreOut
     duplicates: line.duplicates + duplicates,
     deadLetters: line.deadLetters + deadLetters,
     skipped: line.skipped + batch.skipped,
-    updatedAtMs: clock.now(),
+    updatedAtMs: batch.clock.now(),
   });
   return { kind: "stored", inserted: inserted.length, duplicates, deadLetters, conflictOffsets };
+}
+
+function hasRepeats({ readings: stored }: Tables, { readings }: KeptBatch): boolean {
+  const ids = new Set<string>();
+  for (const row of readings) {
+    const id = row.reading.unique_reading_id;
+    refuseUnstorable(row);
+    if (stored.has(id) || ids.has(id)) return true;
+    ids.add(id);
+  }
+  return false;
 }
 
 /** Sorts a batch's readings into new ones, repeats and conflicts. */
 function compareReadings(
   tables: Tables,
-  { readings }: BatchToStore,
+  { readings }: KeptBatch,
 ): {
   readonly inserted: readonly ReadingAt[];
   readonly equal: number;
@@ -307,7 +331,7 @@ function refuseUnstorable({ offset, reading }: ReadingAt): void {
 /** A message that is read again is the same dead letter. */
 function keepDeadLetter(
   { deadLetters }: Tables,
-  { topic, partition }: BatchToStore,
+  { topic, partition }: KeptBatch,
   letter: DeadLetter,
 ): void {
   const key = `${lineKey(topic, partition)} ${letter.offset} ${letter.payloadSha256}`;

@@ -25,13 +25,20 @@ import { Connections } from "./connections.ts";
 import {
   beginStatements,
   runTransactionQuery,
+  type SqlCopy,
   type SqlValue,
   type TransactionMode,
   type TransactionSettings,
 } from "./session.ts";
-import { poolerRule, type SqlPurpose, sqlstateRule } from "./sqlstates.ts";
+import {
+  BATCH_REFUSALS,
+  COPY_REFUSALS,
+  poolerRule,
+  type SqlPurpose,
+  sqlstateRule,
+} from "./sqlstates.ts";
 
-export type { SqlValue, TransactionMode };
+export type { SqlCopy, SqlValue, TransactionMode };
 
 /** Where the database is, who asks, and how long one may wait. */
 export interface PostgresSettings extends TlsSettings, AddressSettings {
@@ -77,12 +84,14 @@ export interface SqlQuery {
   readonly text: string;
   /** The arguments `$1`, `$2`, … */
   readonly values?: readonly SqlValue[];
+  /** Rows that go into a table first, in the same transaction. Not in {@linkcode SqlPool.transaction}. */
+  readonly copy?: SqlCopy;
   /** Longer than the pool's own bound, for a statement that is known to take its time, ms. */
   readonly timeoutMs?: number;
   /**
    * What an error means, see {@linkcode SqlPurpose}.
    *
-   * @default "run"
+   * @default "run", with rows to copy "copy"
    */
   readonly purpose?: SqlPurpose;
   /** `none`: for VACUUM, which is none. It runs with whatever settings the session has. */
@@ -108,7 +117,7 @@ export interface SqlSession {
    * @throws {TransientError} if PostgreSQL is away or in trouble; the outcome can be unknown.
    * @throws {ConfigurationError} if it needs manual correction.
    * @throws {RowDataError} if PostgreSQL refused the data of some row.
-   * @throws {ConflictError} from `store_batch`, see there.
+   * @throws {BatchRefusedError} if `store_batch`, `finish_batch` or a copy refuses the batch.
    */
   query(query: SqlQuery): Promise<SqlResult>;
 }
@@ -125,19 +134,25 @@ export interface SqlPool extends SqlSession {
 }
 
 /**
- * Readings of a batch conflict with stored ones and no dead letters came for them. Raised by the
- * function `store_batch` and turned into a value by the store.
+ * A batch is refused by an everyday answer, raised as an error so that nothing of its transaction
+ * stays. The store turns it into a value.
  */
-export class ConflictError extends Error {
-  /** `ConflictError`. */
-  override name = "ConflictError";
-  /** Offsets of the readings in question. */
-  readonly offsets: readonly number[];
+export class BatchRefusedError extends Error {
+  /** `BatchRefusedError`. */
+  override name = "BatchRefusedError";
+  /** SQLSTATE: one of our own, `SL…`, or one of {@linkcode COPY_REFUSALS}. */
+  readonly code: string;
+  /** What belongs to it, see `migrations/`. */
+  readonly detail: string;
 
   /** Made by {@linkcode classifyPostgresError} alone. */
-  constructor(message: string, offsets: readonly number[], options: ErrorOptions) {
+  constructor(message: string, { code, detail, ...options }: ErrorOptions & {
+    readonly code: string;
+    readonly detail: string;
+  }) {
     super(message, options);
-    this.offsets = offsets;
+    this.code = code;
+    this.detail = detail;
   }
 }
 
@@ -217,7 +232,7 @@ export function openPool(settings: PostgresSettings, stop?: AbortSignal): SqlPoo
           return await runAlone(client, query);
         } catch (error) {
           // An everyday answer, and the connection's plans are worth keeping.
-          if (error instanceof ConflictError) {
+          if (error instanceof BatchRefusedError) {
             await run(client, { action: "roll back", text: "ROLLBACK" }).then(keep, () => {});
           }
           throw error;
@@ -286,7 +301,7 @@ function isServersWord(error: unknown): boolean {
 
 /** Gives errors their class. */
 async function classified(
-  { action, purpose }: SqlQuery,
+  { action, copy, purpose = copy === undefined ? "run" : "copy" }: SqlQuery,
   { connections, place }: PoolParts,
   work: () => Promise<SqlResult>,
 ): Promise<SqlResult> {
@@ -301,11 +316,11 @@ async function classified(
 /** Sends one statement as a transaction of its own, in one round trip. */
 function sendAlone(
   client: pg.PoolClient,
-  { text, values = [], timeoutMs }: SqlQuery,
+  { copy, text, values = [], timeoutMs }: SqlQuery,
   begin: readonly string[],
 ): Promise<SqlResult> {
   const limit = timeoutMs !== undefined && { queryTimeoutMs: timeoutMs + QUERY_TIMEOUT_MARGIN_MS };
-  return runTransactionQuery(client, { begin, text, values, ...limit });
+  return runTransactionQuery(client, { begin, copy, text, values, ...limit });
 }
 
 /** Sends a query as it is. */
@@ -354,7 +369,7 @@ export function classifyPostgresError(
   action: string,
   error: unknown,
   { purpose = "run", place }: FailedCall = {},
-): TransientError | ConfigurationError | RowDataError | ConflictError {
+): TransientError | ConfigurationError | RowDataError | BatchRefusedError {
   const server = serverErrorOf(error);
   const isConnecting = purpose === "connect" && place !== undefined;
   const tried = isConnecting ? `connect to PostgreSQL at ${place}` : action;
@@ -380,8 +395,8 @@ export function classifyPostgresError(
   const said = `${server.message} (SQLSTATE ${code})`;
 
   // Raised by our own SQL.
-  if (code === "SL001") {
-    return new ConflictError(because(said), server.detail.split(",").map(Number), { cause: error });
+  if (BATCH_REFUSALS.has(code) || (purpose === "copy" && COPY_REFUSALS.has(code))) {
+    return new BatchRefusedError(because(said), { cause: error, code, detail: server.detail });
   }
   if (code === "SL002") {
     return new ConfigurationError(because(`${said}. ${server.hint}`), { cause: error });
@@ -389,7 +404,9 @@ export function classifyPostgresError(
 
   // Constraints of our own bookkeeping. No message can break them: the program is at fault, and to
   // call it bad data would throw good readings away.
-  if (purpose === "run" && code.startsWith("23") && table !== "sensor_events") {
+  if (
+    (purpose === "run" || purpose === "copy") && code.startsWith("23") && table !== "sensor_events"
+  ) {
     const alarm = `ALARM, a fault of this program: ${said}, table ${table}`;
     return new TransientError(because(alarm), { cause: error });
   }

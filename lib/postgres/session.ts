@@ -7,11 +7,11 @@
  * defaults, nothing is said when connecting (a pooler refuses what it does not know), nothing is
  * prepared by name, and what is set ends with the transaction.
  *
- * It costs no round trip: BEGIN, the settings, the statement and COMMIT leave in one flight.
+ * It costs no round trip: BEGIN, the settings, rows to copy, the statement and COMMIT leave in one flight.
  *
  * @module
  */
-import type { Buffer } from "node:buffer";
+import { Buffer } from "node:buffer";
 // @ts-types="@types/pg"
 import pg from "pg";
 import type { SqlResult } from "./pool.ts";
@@ -94,10 +94,20 @@ function literal(value: string | number): string {
   return `'${String(value).replaceAll("'", "''")}'`;
 }
 
+/** Rows that go into a table before a statement, in its transaction. */
+export interface SqlCopy {
+  /** `COPY … FROM STDIN BINARY`. */
+  readonly text: string;
+  /** The rows in PostgreSQL's binary format of a copy. */
+  readonly rows: Buffer;
+}
+
 /** One statement that is a transaction of its own. */
 export interface TransactionQuery {
   /** What {@linkcode beginStatements} gives. */
   readonly begin: readonly string[];
+  /** What goes before the statement. */
+  readonly copy?: SqlCopy | undefined;
   /** The one statement. */
   readonly text: string;
   /** Its arguments. */
@@ -154,30 +164,68 @@ class Flight extends pg.Query {
   }
 
   override submit = (connection: pg.Connection): void => {
-    const { begin, text, values } = this.#query;
+    const { begin, copy, text, values } = this.#query;
     connection.stream.cork();
     try {
-      for (const statement of begin) send(connection, statement, []);
-      send(connection, text, values, "describe");
-      send(connection, "COMMIT", []);
+      for (const statement of begin) send(connection, statement);
+      bind(connection, { text, values, portal: STATEMENT });
+      if (copy !== undefined) sendCopy(connection, copy);
+      connection.describe({ type: "P", name: STATEMENT }, true);
+      connection.execute({ portal: STATEMENT }, true);
+      send(connection, "COMMIT");
       connection.sync();
     } finally {
       connection.stream.uncork();
     }
   };
+
+  /** The server asks for rows that are on their way; the driver would refuse to send any. */
+  handleCopyInResponse(): void {}
 }
 
-/** One statement, unnamed: a name would belong to the session, which need not be ours alone. */
-function send(
+/** The portal of the statement. It ends with the transaction. */
+const STATEMENT = "statement";
+
+/**
+ * Sends rows behind what may be large in the rest, and as one message: the server takes that in whole
+ * before it inserts the first row. So a client that freezes while it sends, and whose network is
+ * alive, holds neither a row nor an id that others wait for, as long as a few hundred bytes are not
+ * all that is missing.
+ */
+function sendCopy(connection: pg.Connection, { text, rows }: SqlCopy): void {
+  send(connection, text);
+  const head = Buffer.allocUnsafe(MESSAGE_HEAD_BYTES);
+  head.writeUInt8(COPY_DATA, 0);
+  head.writeInt32BE(LENGTH_BYTES + rows.length, 1);
+  // The driver's own way copies the rows once more, into a buffer that it keeps.
+  connection.stream.write(head);
+  connection.stream.write(rows);
+  connection.stream.write(COPY_DONE);
+}
+
+const LENGTH_BYTES = 4;
+const MESSAGE_HEAD_BYTES = 1 + LENGTH_BYTES;
+const COPY_DATA = "d".charCodeAt(0);
+const COPY_DONE = Buffer.of("c".charCodeAt(0), 0, 0, 0, LENGTH_BYTES);
+
+/** One statement whose rows nobody wants. */
+function send(connection: pg.Connection, text: string): void {
+  bind(connection, { text, values: [], portal: "" });
+  connection.execute({}, true);
+}
+
+/** Prepares a statement without a name: one would belong to the session, which need not be ours alone. */
+function bind(
   connection: pg.Connection,
-  text: string,
-  values: readonly SqlValue[],
-  answer: "describe" | "no rows" = "no rows",
+  { text, values, portal }: {
+    readonly text: string;
+    readonly values: readonly SqlValue[];
+    readonly portal: string;
+  },
 ): void {
   connection.parse({ name: "", text, types: [] }, true);
-  connection.bind({ values: values.map((value) => isBytes(value) ? value : String(value)) }, true);
-  if (answer === "describe") connection.describe({ type: "P", name: "" }, true);
-  connection.execute({}, true);
+  const arguments_ = values.map((value) => isBytes(value) ? value : String(value));
+  connection.bind({ portal, values: arguments_ }, true);
 }
 
 function isBytes(value: SqlValue): value is Buffer {

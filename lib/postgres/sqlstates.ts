@@ -36,12 +36,31 @@ export interface SqlstateRule {
 }
 
 /**
- * What was under way: logging in, a statement of a migration, or any other statement.
+ * What was under way: logging in, a statement of a migration, rows that are copied, or any other
+ * statement.
  *
  * The same code says something else in each: in a migration a missing table is nothing that another
  * migration would bring, and while logging in there is no row whose data could be refused.
  */
-export type SqlPurpose = "connect" | "migrate" | "run";
+export type SqlPurpose = "connect" | "migrate" | "copy" | "run";
+
+/** Everyday answers to a batch, raised by the functions of `migrations/`. */
+export const BATCH_REFUSALS: ReadonlySet<string> = new Set(["SL001", "SL003", "SL004", "SL005"]);
+
+/**
+ * A table refuses a copy, and may take the same rows by INSERT, which decides then. Whoever ALTERs a
+ * table or guards its rows must not stop the flow, only slow it down.
+ */
+export const COPY_REFUSALS: ReadonlySet<string> = new Set([
+  // An id is stored already. Or a unique key that is not ours: then INSERT says it once more.
+  "23505",
+  // Row-level security counts for this role.
+  "0A000",
+  // A column has another type, and takes its values only by a cast.
+  "22P03",
+  // The name is a view's.
+  "42809",
+]);
 
 const MIGRATE = "Run: deno task migrate";
 const SEARCH_PATH = "If the tables are there, name their schema in POSTGRES_SCHEMA";
@@ -222,6 +241,7 @@ const CONNECT_RULES: ReadonlyMap<string, SqlstateRule> = new Map(
 const OF_PURPOSE: Readonly<Record<SqlPurpose, ReadonlyMap<string, SqlstateRule>>> = {
   connect: CONNECT_RULES,
   migrate: MIGRATE_RULES,
+  copy: new Map(),
   run: new Map(),
 };
 

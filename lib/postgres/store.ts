@@ -8,7 +8,7 @@
  */
 import { isSameTopic, type TopicIdentity } from "../kafka/message.ts";
 import type { Reading } from "../reading/reading.ts";
-import type { ReadingAt } from "../reading/reading_columns.ts";
+import type { ReadingRows } from "../reading/reading_columns.ts";
 import type { RejectionReason } from "../reading/rejection.ts";
 
 /** Largest part of a message that a dead letter keeps, in bytes. */
@@ -51,11 +51,11 @@ export interface BatchToStore {
   /** The leader epoch that the line gets. */
   readonly nextEpoch: number;
   /**
-   * Readings to insert. The store sorts them by (id, offset). An id can be there more than once:
-   * the first is inserted unless the id is stored already, and each of the others is compared
-   * with what then is stored.
+   * Readings to insert. An id can be there more than once: the first is inserted unless the id is
+   * stored already, and each of the others is compared with what then is stored. The store has read
+   * them when `storeBatch` returns its promise.
    */
-  readonly readings: readonly ReadingAt[];
+  readonly readings: ReadingRows;
   /** Messages already known as duplicates: repeats inside the batch, and trusted marks. */
   readonly duplicates: number;
   /** Offsets of the range that hold no message. */
@@ -68,6 +68,18 @@ export interface BatchToStore {
    */
   readonly suspects: readonly DeadLetter[];
 }
+
+/**
+ * How a batch is stored.
+ *
+ * - `copy`: rows go straight into the table. Costs the database half, and one id that is stored
+ *   already refuses the whole batch.
+ * - `compare`: row by row, by what is stored. It decides.
+ *
+ * Either gives the same outcome, rows, dead letters and ledger; but for `copy` suspects are nothing, and
+ * it answers `repeated` where an id decides.
+ */
+export type StoreWay = "copy" | "compare";
 
 /** What became of a batch. Only `stored` changed anything. */
 export type StoreOutcome =
@@ -90,6 +102,8 @@ export type StoreOutcome =
   | { readonly kind: "other_log" }
   /** These readings conflict with stored ones and came without a suspect: send them along. */
   | { readonly kind: "conflicts"; readonly offsets: readonly number[] }
+  /** From `copy` alone: an id is stored already, or twice in the batch: compare. */
+  | { readonly kind: "repeated" }
   /** The database holds another data set than the batch was prepared for. */
   | { readonly kind: "data_set_changed" };
 
@@ -178,7 +192,7 @@ export interface Store {
    * @throws {ConfigurationError} if it needs manual correction.
    * @throws {RowDataError} if PostgreSQL refused the data of some row; nothing was stored.
    */
-  storeBatch(batch: BatchToStore): Promise<StoreOutcome>;
+  storeBatch(batch: BatchToStore, way: StoreWay): Promise<StoreOutcome>;
   /**
    * The newest reading, by (timestamp, id), of each of at most `limit` sensors whose ids follow
    * `afterSensorId` in byte order; an empty answer means that there are no more.

@@ -250,3 +250,12 @@ export function readingRows(readings: readonly ReadingAt[]): ReadingRows {
   const columns = ReadingColumns.of(readings);
   return { columns, rows: sortById(columns, Uint32Array.from(readings.keys())) };
 }
+
+/** The same as objects, in their order: what outlives the columns. */
+export function readingsOf({ columns, rows }: ReadingRows): readonly ReadingAt[] {
+  return Array.from(rows, (row) => ({
+    offset: columns.offsets[row]!,
+    reading: columns.readingAt(row),
+    eventTimeUs: columns.eventTimesUs[row]!,
+  }));
+}

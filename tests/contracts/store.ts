@@ -16,7 +16,7 @@ import type {
   StoreOutcome,
 } from "../../lib/postgres/store.ts";
 import type { Reading } from "../../lib/reading/reading.ts";
-import type { ReadingAt } from "../../lib/reading/reading_columns.ts";
+import { type ReadingAt, readingRows } from "../../lib/reading/reading_columns.ts";
 import { parseTimestamp } from "../../lib/reading/timestamp.ts";
 
 /** A row of `sensor_events`; the time as microseconds since 1970. */
@@ -113,8 +113,14 @@ export function deadLetterAt(
   };
 }
 
+/** What a batch for tests differs in. */
+export type BatchChanges = Partial<Omit<BatchToStore, "readings">> & {
+  readonly readings?: readonly ReadingAt[];
+};
+
 /** A batch of partition 0 from offset 0; `nextOffset` makes the numbers add up unless given. */
-export function batchOf(dataSetId: string, changes: Partial<BatchToStore>): BatchToStore {
+export function batchOf(dataSetId: string, changes: BatchChanges): BatchToStore {
+  const { readings = [], ...others } = changes;
   const parts = {
     dataSetId,
     topic: TOPIC,
@@ -122,19 +128,38 @@ export function batchOf(dataSetId: string, changes: Partial<BatchToStore>): Batc
     fromOffset: 0,
     fromEpoch: UNKNOWN_EPOCH,
     nextEpoch: UNKNOWN_EPOCH,
-    readings: [],
     duplicates: 0,
     skipped: 0,
     deadLetters: [],
     suspects: [],
-    ...changes,
+    ...others,
+    readings: readingRows(readings),
   };
-  const length = parts.readings.length + parts.duplicates + parts.skipped +
-    parts.deadLetters.length;
+  const length = readings.length + parts.duplicates + parts.skipped + parts.deadLetters.length;
   return { nextOffset: parts.fromOffset + length, ...parts };
 }
 
-type Law = readonly [name: string, check: (subject: StoreUnderTest) => Promise<void>];
+/** Stores a batch in one of the ways in which the flow does. */
+type StoreIt = (batch: BatchToStore) => Promise<StoreOutcome>;
+
+/** Either way leads to the same outcome, rows, dead letters and ledger. */
+const WAYS: readonly (readonly [name: string, way: (store: Store) => StoreIt])[] = [
+  ["compared", (store) => (batch) => store.storeBatch(batch, "compare")],
+  ["copied first", (store) => async (batch) => {
+    const outcome = await store.storeBatch(batch, "copy");
+    return outcome.kind === "repeated" ? await store.storeBatch(batch, "compare") : outcome;
+  }],
+];
+
+/** A subject together with the way in which its batches are stored. */
+interface BatchSubject extends StoreUnderTest {
+  readonly storeBatch: StoreIt;
+}
+
+type Law<Subject = StoreUnderTest> = readonly [
+  name: string,
+  check: (subject: Subject) => Promise<void>,
+];
 
 /**
  * Registers the suite.
@@ -147,19 +172,39 @@ export function storeContract(
 ): void {
   Deno.test(`${name} keeps the laws of a Store`, (t) =>
     open(async (subject) => {
-      for (const [law, check] of [...LEDGER_LAWS, ...BATCH_LAWS, ...REFUSAL_LAWS, ...READ_LAWS]) {
+      const run = async (law: string, check: () => Promise<void>): Promise<void> => {
         await t.step(law, async () => {
           await subject.reset();
-          await check(subject);
+          await check();
         });
+      };
+      for (const [law, check] of [...LEDGER_LAWS, ...COPY_LAWS, ...READ_LAWS]) {
+        await run(law, () => check(subject));
+      }
+      for (const [name, way] of WAYS) {
+        for (const [law, check] of [...BATCH_LAWS, ...REFUSAL_LAWS]) {
+          const storeBatch: StoreIt = (batch) => way(subject.store)(batch);
+          await run(`${law}: ${name}`, () =>
+            check({
+              ...subject,
+              // Read again: a reset may bring another one.
+              get store() {
+                return subject.store;
+              },
+              storeBatch,
+            }));
+        }
       }
     }));
 }
 
 /** Opens partition 0 at offset 0 and stores a batch there. */
-async function storeFirst(store: Store, changes: Partial<BatchToStore>): Promise<StoreOutcome> {
+async function storeFirst(
+  { store, storeBatch = WAYS[0]![1](store) }: StoreUnderTest & Partial<BatchSubject>,
+  changes: BatchChanges,
+): Promise<StoreOutcome> {
   await store.openLedgerLine(changes.topic ?? TOPIC, changes.partition ?? 0, 0);
-  return await store.storeBatch(batchOf(await store.dataSetId(), changes));
+  return await storeBatch(batchOf(await store.dataSetId(), changes));
 }
 
 /** The ledger without its dates, which no law fixes. */
@@ -283,7 +328,7 @@ const LEDGER_LAWS: readonly Law[] = [
 
 const UNUSUAL = 'NULL {"a\\b",\'; DROP TABLE sensor_events; --} \u{1F321} e\u0301 \r\n';
 
-const BATCH_LAWS: readonly Law[] = [
+const BATCH_LAWS: readonly Law<BatchSubject>[] = [
   ["storeBatch() stores readings, dead letters and the ledger together", async (subject) => {
     const { store } = subject;
     const letter = deadLetterAt(12, "{", {
@@ -291,7 +336,7 @@ const BATCH_LAWS: readonly Law[] = [
       headersJson: '{"h":["v",null]}',
     });
     await store.openLedgerLine(TOPIC, 2, 10);
-    const outcome = await store.storeBatch(batchOf(await store.dataSetId(), {
+    const outcome = await subject.storeBatch(batchOf(await store.dataSetId(), {
       partition: 2,
       fromOffset: 10,
       readings: [readingAt(11, 2), readingAt(10, 1)],
@@ -337,11 +382,11 @@ const BATCH_LAWS: readonly Law[] = [
   }],
   ["storeBatch() compares and sets the leader epoch together with the offset", async (s) => {
     const { store } = s;
-    await storeFirst(store, { skipped: 5, nextEpoch: 3 });
+    await storeFirst(s, { skipped: 5, nextEpoch: 3 });
     const dataSetId = await store.dataSetId();
     const next = { fromOffset: 5, fromEpoch: 3, nextEpoch: 4, readings: [readingAt(5, 1)] };
     const before = await stateOf(s);
-    const others: [string, Partial<BatchToStore>, StoreOutcome][] = [
+    const others: [string, BatchChanges, StoreOutcome][] = [
       ["from another epoch", { fromEpoch: 2 }, { kind: "other_log" }],
       ["from an unknown epoch", { fromEpoch: UNKNOWN_EPOCH }, { kind: "other_log" }],
       [
@@ -357,13 +402,13 @@ const BATCH_LAWS: readonly Law[] = [
     ];
     for (const [name, changes, want] of others) {
       assert.deepEqual(
-        await store.storeBatch(batchOf(dataSetId, { ...next, ...changes })),
+        await s.storeBatch(batchOf(dataSetId, { ...next, ...changes })),
         want,
         name,
       );
     }
     assert.deepEqual(await stateOf(s), before);
-    const outcome = await store.storeBatch(batchOf(dataSetId, next));
+    const outcome = await s.storeBatch(batchOf(dataSetId, next));
     assert.equal(outcome.kind, "stored");
     const [line] = await ledgerOf(store);
     assert.deepEqual([line?.next, line?.leaderEpoch], [6, 4]);
@@ -386,7 +431,7 @@ const BATCH_LAWS: readonly Law[] = [
       { battery_level: 2147483647 },
     ];
     const readings = cases.map((changes, index) => readingAt(index, index, changes));
-    await storeFirst(subject.store, { readings });
+    await storeFirst(subject, { readings });
     assert.deepEqual(
       await subject.rows(),
       readings.map(({ offset, eventTimeUs, reading: { timestamp: _, ...reading } }) => ({
@@ -400,7 +445,7 @@ const BATCH_LAWS: readonly Law[] = [
   ["storeBatch() takes thousands of readings in any order", async (subject) => {
     const numbers = Array.from({ length: 5_000 }, (_, index) => (index * 1_999) % 5_000);
     const readings = numbers.map((n, offset) => readingAt(offset, n));
-    const outcome = await storeFirst(subject.store, { readings });
+    const outcome = await storeFirst(subject, { readings });
     assert.equal(outcome.kind === "stored" && outcome.inserted, 5_000);
     const rows = await subject.rows();
     assert.deepEqual(
@@ -408,14 +453,15 @@ const BATCH_LAWS: readonly Law[] = [
       numbers.map((_, n) => numbers.indexOf(n)),
     );
   }],
-  ["storeBatch() moves over offsets without a message", async ({ store }) => {
-    await storeFirst(store, { skipped: 7 });
+  ["storeBatch() moves over offsets without a message", async (s) => {
+    const { store } = s;
+    await storeFirst(s, { skipped: 7 });
     assert.deepEqual(await ledgerOf(store), [{ ...EMPTY_LINE, next: 7, skipped: 7 }]);
   }],
   ["storeBatch() counts a stored reading as duplicate, in whatever zone it comes", async (s) => {
-    await storeFirst(s.store, { readings: [readingAt(0, 1), readingAt(1, 2)] });
+    await storeFirst(s, { readings: [readingAt(0, 1), readingAt(1, 2)] });
     const before = await s.rows();
-    const outcome = await s.store.storeBatch(batchOf(await s.store.dataSetId(), {
+    const outcome = await s.storeBatch(batchOf(await s.store.dataSetId(), {
       fromOffset: 2,
       readings: [
         readingAt(2, 2),
@@ -434,8 +480,8 @@ const BATCH_LAWS: readonly Law[] = [
     assert.deepEqual((await s.rows()).slice(0, 2), before);
   }],
   ["storeBatch() knows a duplicate in another life of the topic, at the same offset", async (s) => {
-    await storeFirst(s.store, { readings: [readingAt(0, 1)] });
-    const outcome = await storeFirst(s.store, {
+    await storeFirst(s, { readings: [readingAt(0, 1)] });
+    const outcome = await storeFirst(s, {
       topic: TOPIC_AGAIN,
       readings: [readingAt(0, 1), readingAt(1, 2)],
     });
@@ -448,8 +494,8 @@ const BATCH_LAWS: readonly Law[] = [
     });
   }],
   ["storeBatch() knows a conflict in another life of the topic, at the same offset", async (s) => {
-    await storeFirst(s.store, { readings: [readingAt(0, 1)] });
-    const outcome = await storeFirst(s.store, {
+    await storeFirst(s, { readings: [readingAt(0, 1)] });
+    const outcome = await storeFirst(s, {
       topic: TOPIC_AGAIN,
       readings: [readingAt(0, 1, { value: 99 })],
     });
@@ -457,7 +503,7 @@ const BATCH_LAWS: readonly Law[] = [
   }],
   ["storeBatch() compares repeats inside a batch with the first of them", async (subject) => {
     const conflict = readingAt(2, 1, { value: 99 });
-    const outcome = await storeFirst(subject.store, {
+    const outcome = await storeFirst(subject, {
       readings: [conflict, readingAt(1, 1), readingAt(0, 1)],
       suspects: [0, 1, 2].map((offset) => deadLetterAt(offset, `${offset}`)),
     });
@@ -474,10 +520,10 @@ const BATCH_LAWS: readonly Law[] = [
   ["storeBatch() keeps a dead letter once, however often it is read", async (subject) => {
     const { store } = subject;
     const deadLetters = [deadLetterAt(0, "{"), deadLetterAt(1, null, { reason: "tombstone" })];
-    await storeFirst(store, { deadLetters });
+    await storeFirst(subject, { deadLetters });
     await store.moveLedgerLine(TOPIC, 0, { fromOffset: 2, toOffset: 0, toEpoch: UNKNOWN_EPOCH });
     const before = await subject.deadLetters();
-    const outcome = await storeFirst(store, { deadLetters });
+    const outcome = await storeFirst(subject, { deadLetters });
     assert.equal(outcome.kind === "stored" && outcome.deadLetters, 2);
     assert.equal(before.length, 2);
     assert.equal(before[1]?.payload, null);
@@ -490,13 +536,13 @@ const BATCH_LAWS: readonly Law[] = [
     }]);
   }],
   ["storeBatch() keeps both dead letters if an offset comes with other bytes", async (subject) => {
-    await storeFirst(subject.store, { deadLetters: [deadLetterAt(0, "{")] });
+    await storeFirst(subject, { deadLetters: [deadLetterAt(0, "{")] });
     await subject.store.moveLedgerLine(TOPIC, 0, {
       fromOffset: 1,
       toOffset: 0,
       toEpoch: UNKNOWN_EPOCH,
     });
-    await storeFirst(subject.store, { deadLetters: [deadLetterAt(0, "[")] });
+    await storeFirst(subject, { deadLetters: [deadLetterAt(0, "[")] });
     const payloads = (await subject.deadLetters()).map(({ payload }) => payload);
     assert.deepEqual(payloads.toSorted(), ["5b", "7b"]);
   }],
@@ -514,13 +560,13 @@ const CONFLICTS: readonly [field: string, changes: Partial<Reading>][] = [
   ["battery_level", { battery_level: 86 }],
 ];
 
-const REFUSAL_LAWS: readonly Law[] = [
+const REFUSAL_LAWS: readonly Law<BatchSubject>[] = [
   [
     "storeBatch() reports conflicts that come without a dead letter, and stores nothing",
     async (s) => {
-      await storeFirst(s.store, { readings: [readingAt(0, 1), readingAt(1, 2)] });
+      await storeFirst(s, { readings: [readingAt(0, 1), readingAt(1, 2)] });
       const before = await stateOf(s);
-      const outcome = await s.store.storeBatch(batchOf(await s.store.dataSetId(), {
+      const outcome = await s.storeBatch(batchOf(await s.store.dataSetId(), {
         fromOffset: 2,
         readings: [
           readingAt(4, 2, { value: 99 }),
@@ -536,11 +582,11 @@ const REFUSAL_LAWS: readonly Law[] = [
     },
   ],
   ["storeBatch() tells a conflict by each field of the content", async (s) => {
-    await storeFirst(s.store, { readings: [readingAt(0, 1)] });
+    await storeFirst(s, { readings: [readingAt(0, 1)] });
     const before = await s.rows();
     for (const [index, [field, changes]] of CONFLICTS.entries()) {
       const fromOffset = index + 1;
-      const outcome = await s.store.storeBatch(batchOf(await s.store.dataSetId(), {
+      const outcome = await s.storeBatch(batchOf(await s.store.dataSetId(), {
         fromOffset,
         readings: [readingAt(fromOffset, 1, changes)],
         suspects: [deadLetterAt(fromOffset, field, { reason: "id_conflict" })],
@@ -558,8 +604,8 @@ const REFUSAL_LAWS: readonly Law[] = [
     assert.deepEqual(kept, CONFLICTS.map(() => "id_conflict"));
   }],
   ["storeBatch() drops a suspect whose reading turns out to be good", async (s) => {
-    await storeFirst(s.store, { readings: [readingAt(0, 1)] });
-    const outcome = await s.store.storeBatch(batchOf(await s.store.dataSetId(), {
+    await storeFirst(s, { readings: [readingAt(0, 1)] });
+    const outcome = await s.storeBatch(batchOf(await s.store.dataSetId(), {
       fromOffset: 1,
       readings: [readingAt(1, 1), readingAt(2, 2)],
       suspects: [deadLetterAt(1, "equal"), deadLetterAt(2, "new")],
@@ -579,18 +625,19 @@ const REFUSAL_LAWS: readonly Law[] = [
       readings: [readingAt(0, 1)],
       deadLetters: [deadLetterAt(1, "{")],
     });
-    assert.deepEqual(await s.store.storeBatch(batch), { kind: "fenced", ledgerNext: undefined });
-    await storeFirst(s.store, batch);
+    assert.deepEqual(await s.storeBatch(batch), { kind: "fenced", ledgerNext: undefined });
+    await s.store.openLedgerLine(TOPIC, 0, 0);
+    await s.storeBatch(batch);
     const before = await stateOf(s);
-    assert.deepEqual(await s.store.storeBatch(batch), { kind: "fenced", ledgerNext: 2 });
+    assert.deepEqual(await s.storeBatch(batch), { kind: "fenced", ledgerNext: 2 });
     const ahead = batchOf(dataSetId, { fromOffset: 3, readings: [readingAt(3, 2)] });
-    assert.deepEqual(await s.store.storeBatch(ahead), { kind: "fenced", ledgerNext: 2 });
+    assert.deepEqual(await s.storeBatch(ahead), { kind: "fenced", ledgerNext: 2 });
     assert.deepEqual(await stateOf(s), before);
   }],
   ["storeBatch() lets one of two equal batches through", async (s) => {
     await s.store.openLedgerLine(TOPIC, 0, 0);
     const batch = batchOf(await s.store.dataSetId(), { readings: [readingAt(0, 1)] });
-    const outcomes = await Promise.all([s.store.storeBatch(batch), s.store.storeBatch(batch)]);
+    const outcomes = await Promise.all([s.storeBatch(batch), s.storeBatch(batch)]);
     assert.deepEqual(outcomes.map(({ kind }) => kind).toSorted(), ["fenced", "stored"]);
     assert.deepEqual(await ledgerOf(s.store), [{ ...EMPTY_LINE, next: 1, inserted: 1 }]);
   }],
@@ -605,7 +652,7 @@ const REFUSAL_LAWS: readonly Law[] = [
       })
     );
     for (const partition of [0, 1]) await s.store.openLedgerLine(TOPIC, partition, 0);
-    await Promise.all(batches.map((batch) => s.store.storeBatch(batch)));
+    await Promise.all(batches.map((batch) => s.storeBatch(batch)));
     assert.equal((await s.rows()).length, 50);
     const lines = await ledgerOf(s.store);
     assert.deepEqual(lines.map(({ next }) => next), [50, 50]);
@@ -615,23 +662,23 @@ const REFUSAL_LAWS: readonly Law[] = [
   }],
   ["storeBatch() again after a rewind finds duplicates, and changes no row", async (s) => {
     const readings = [readingAt(0, 1), readingAt(1, 2)];
-    await storeFirst(s.store, { readings });
+    await storeFirst(s, { readings });
     const before = await s.rows();
     await s.store.moveLedgerLine(TOPIC, 0, { fromOffset: 2, toOffset: 0, toEpoch: UNKNOWN_EPOCH });
-    await storeFirst(s.store, { readings: [...readings, readingAt(2, 3)] });
+    await storeFirst(s, { readings: [...readings, readingAt(2, 3)] });
     assert.deepEqual((await s.rows()).slice(0, 2), before);
     const counts = { next: 3, inserted: 3, duplicates: 2, rewound: 2 };
     assert.deepEqual(await ledgerOf(s.store), [{ ...EMPTY_LINE, ...counts }]);
   }],
   ["storeBatch() stores a reading anew when the table was emptied; the rest stands", async (s) => {
-    await storeFirst(s.store, {
+    await storeFirst(s, {
       readings: [readingAt(0, 1)],
       deadLetters: [deadLetterAt(1, "{")],
     });
     const before = await stateOf(s);
     await s.emptyReadings();
     assert.deepEqual(await stateOf(s), { ...before, rows: [] });
-    const outcome = await s.store.storeBatch(batchOf(await s.store.dataSetId(), {
+    const outcome = await s.storeBatch(batchOf(await s.store.dataSetId(), {
       fromOffset: 2,
       readings: [readingAt(2, 1)],
     }));
@@ -640,12 +687,12 @@ const REFUSAL_LAWS: readonly Law[] = [
   }],
   ["storeBatch() refuses a batch that was prepared for another data set", async (s) => {
     const dataSetId = await s.store.dataSetId();
-    await storeFirst(s.store, { readings: [readingAt(0, 1)] });
+    await storeFirst(s, { readings: [readingAt(0, 1)] });
     await s.emptyReadings();
     assert.notEqual(await s.store.dataSetId(), dataSetId);
     const before = await stateOf(s);
     const batch = batchOf(dataSetId, { fromOffset: 1, duplicates: 1 });
-    assert.deepEqual(await s.store.storeBatch(batch), { kind: "data_set_changed" });
+    assert.deepEqual(await s.storeBatch(batch), { kind: "data_set_changed" });
     assert.deepEqual(await stateOf(s), before);
   }],
   [
@@ -658,7 +705,7 @@ const REFUSAL_LAWS: readonly Law[] = [
         deadLetters: [deadLetterAt(1, "{")],
         nextOffset: 3,
       });
-      await assert.rejects(s.store.storeBatch(batch), (error) => {
+      await assert.rejects(s.storeBatch(batch), (error) => {
         assert.ok(error instanceof TransientError && !(error instanceof ConfigurationError));
         assert.match(error.message, /ALARM.*ledger_adds_up/);
         return true;
@@ -674,16 +721,78 @@ const REFUSAL_LAWS: readonly Law[] = [
       const batch = batchOf(await s.store.dataSetId(), {
         readings: [readingAt(0, 1), readingAt(1, 2, changes)],
       });
-      await assert.rejects(s.store.storeBatch(batch), RowDataError);
+      await assert.rejects(s.storeBatch(batch), RowDataError);
     }
     assert.deepEqual(await stateOf(s), before);
+  }],
+];
+
+/** What differs where nothing is compared. */
+const COPY_LAWS: readonly Law[] = [
+  [
+    "storeBatch() by a copy refuses an id that is stored or twice there, whatever it says",
+    async (s) => {
+      const dataSetId = await s.store.dataSetId();
+      await storeFirst(s, { readings: [readingAt(0, 1), readingAt(1, 2)] });
+      const before = await stateOf(s);
+      const cases: [name: string, readings: readonly ReadingAt[]][] = [
+        ["stored", [readingAt(2, 3), readingAt(3, 1), readingAt(4, 4)]],
+        ["stored with other content", [readingAt(2, 1, { value: 99 }), readingAt(3, 3)]],
+        ["twice", [readingAt(2, 3), readingAt(3, 4), readingAt(4, 3)]],
+        ["twice with other content", [readingAt(2, 3), readingAt(3, 3, { unit: "K" })]],
+      ];
+      for (const [name, readings] of cases) {
+        const deadLetters = [deadLetterAt(2 + readings.length, "{")];
+        const suspects = readings.map(({ offset }) => deadLetterAt(offset, "suspect"));
+        const batch = batchOf(dataSetId, { fromOffset: 2, readings, deadLetters, suspects });
+        assert.deepEqual(await s.store.storeBatch(batch, "copy"), { kind: "repeated" }, name);
+        assert.deepEqual(await stateOf(s), before, name);
+      }
+    },
+  ],
+  ["storeBatch() by a copy moves the ledger only from where it stands", async (s) => {
+    const dataSetId = await s.store.dataSetId();
+    const copy = (changes: BatchChanges): Promise<StoreOutcome> =>
+      s.store.storeBatch(batchOf(dataSetId, { readings: [readingAt(0, 9)], ...changes }), "copy");
+    assert.deepEqual(await copy({}), { kind: "fenced", ledgerNext: undefined });
+    await storeFirst(s, { readings: [readingAt(0, 1)], nextEpoch: 3 });
+    const before = await stateOf(s);
+    const other = { ...TOPIC, clusterId: "cluster-B" };
+    const cases: [name: string, changes: BatchChanges, want: StoreOutcome][] = [
+      ["behind", { nextEpoch: 3 }, { kind: "fenced", ledgerNext: 1 }],
+      ["ahead", { fromOffset: 2, fromEpoch: 3 }, { kind: "fenced", ledgerNext: 1 }],
+      ["another epoch", { fromOffset: 1, fromEpoch: 2 }, { kind: "other_log" }],
+      ["up to here in another epoch", { nextEpoch: 4 }, { kind: "other_log" }],
+      ["no such line", { topic: other }, { kind: "fenced", ledgerNext: undefined }],
+      ["another data set", { dataSetId: idOf(77), fromOffset: 1, fromEpoch: 3 }, {
+        kind: "data_set_changed",
+      }],
+    ];
+    for (const [name, changes, want] of cases) {
+      assert.deepEqual(await copy(changes), want, name);
+      assert.deepEqual(await stateOf(s), before, name);
+    }
+    assert.equal((await copy({ fromOffset: 1, fromEpoch: 3 })).kind, "stored");
+  }],
+  ["storeBatch() has read the batch when it returns", async ({ store, ...s }) => {
+    await store.openLedgerLine(TOPIC, 0, 0);
+    for (const [fromOffset, way] of [[0, "copy"], [1, "compare"]] as const) {
+      const readings = [readingAt(fromOffset, fromOffset)];
+      const batch = batchOf(await store.dataSetId(), { fromOffset, readings });
+      const stored = store.storeBatch(batch, way);
+      // As the next batch does that is read into the same columns.
+      batch.readings.columns.put(0, readingAt(8, 8));
+      batch.readings.columns.offsets[0] = 8;
+      await stored;
+      assert.deepEqual((await s.rows()).at(-1)?.offset, fromOffset);
+    }
   }],
 ];
 
 const READ_LAWS: readonly Law[] = [
   ["dataSetId() stays while there are rows, and changes when they are gone", async (s) => {
     const first = await s.store.dataSetId();
-    await storeFirst(s.store, { readings: [readingAt(0, 1)] });
+    await storeFirst(s, { readings: [readingAt(0, 1)] });
     assert.equal(await s.store.dataSetId(), first);
     await s.emptyReadings();
     const second = await s.store.dataSetId();
@@ -693,14 +802,14 @@ const READ_LAWS: readonly Law[] = [
   ["openDeadLetters() counts those that nobody has resolved", async (subject) => {
     const { store } = subject;
     assert.deepEqual(await store.openDeadLetters(), { count: 0, isMore: false });
-    await storeFirst(store, { deadLetters: [deadLetterAt(0, "{"), deadLetterAt(1, "[")] });
+    await storeFirst(subject, { deadLetters: [deadLetterAt(0, "{"), deadLetterAt(1, "[")] });
     assert.deepEqual(await store.openDeadLetters(), { count: 2, isMore: false });
     await subject.resolveDeadLetters();
     assert.deepEqual(await store.openDeadLetters(), { count: 0, isMore: false });
   }],
   ["lastReadings() gives the newest reading of each sensor, by time and then id", async (s) => {
     const at = (second: number): string => `2026-11-24T10:00:0${second}.000001+00:00`;
-    await storeFirst(s.store, {
+    await storeFirst(s, {
       readings: [
         readingAt(0, 1, { sensor_id: "a", timestamp: at(2), value: 1 }),
         readingAt(1, 2, { sensor_id: "a", timestamp: at(3), value: 2 }),
@@ -715,14 +824,15 @@ const READ_LAWS: readonly Law[] = [
       { ...reading, unique_reading_id: idOf(9), sensor_id: "b", timestamp: at(5) },
     ]);
   }],
-  ["lastReadings() pages through the sensors in byte order", async ({ store }) => {
+  ["lastReadings() pages through the sensors in byte order", async (s) => {
+    const { store } = s;
     // Byte order: "." ":" "A" "Z" "_" "a" "b"; most locales say otherwise.
     const sensors = ["b", "_", "Z", "a", "A:1", "A.1", "A", "a-1"];
     const readings = sensors.flatMap((sensor_id, index) => [
       readingAt(2 * index, 2 * index, { sensor_id }),
       readingAt(2 * index + 1, 2 * index + 1, { sensor_id }),
     ]);
-    await storeFirst(store, { readings });
+    await storeFirst(s, { readings });
     const found: string[] = [];
     const pages: number[] = [];
     for (let page = 0; page < 5; page++) {

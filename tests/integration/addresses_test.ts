@@ -83,7 +83,10 @@ Deno.test("openStore() works in a schema of its own, also when rows are deleted 
     await migrate(store.pool, await projectMigrations());
     await store.openLedgerLine(TOPIC, 0, 0);
     const dataSetId = await store.dataSetId();
-    const outcome = await store.storeBatch(batchOf(dataSetId, { readings: [readingAt(0, 1)] }));
+    const outcome = await store.storeBatch(
+      batchOf(dataSetId, { readings: [readingAt(0, 1)] }),
+      "compare",
+    );
     assert.equal(outcome.kind, "stored");
     assert.equal((await verifyLedger(store.pool)).ok, true);
     const { rows } = await session.query('SELECT value FROM "iot-1".sensor_events');

@@ -20,7 +20,8 @@ function hangingAfterOneBatch({ member, store, cache }: FlowPorts): FlowPorts {
       readLedger: () => store.readLedger(),
       openLedgerLine: (topic, partition, first) => store.openLedgerLine(topic, partition, first),
       moveLedgerLine: (topic, partition, move) => store.moveLedgerLine(topic, partition, move),
-      storeBatch: (batch) => stored++ === 0 ? store.storeBatch(batch) : new Promise(() => {}),
+      storeBatch: (batch, way) =>
+        stored++ === 0 ? store.storeBatch(batch, way) : new Promise(() => {}),
       lastReadings: (after, limit) => store.lastReadings(after, limit),
       openDeadLetters: () => store.openDeadLetters(),
     },

@@ -87,10 +87,13 @@ Deno.test("a role with hostile settings changes no value on its way out", () =>
       readingAt(n, n, { value, location, timestamp, sensor_id: `ex-${n}`, unit: "µ → 温度" })
     );
     const bytes = new Uint8Array([0, 1, 0x5c, 0x27, 0x7f, 0xff]);
-    await store.storeBatch(batchOf(await store.dataSetId(), {
-      readings,
-      deadLetters: [deadLetterAt(VALUES.length, null, { payload: bytes, payloadBytes: 6 })],
-    }));
+    await store.storeBatch(
+      batchOf(await store.dataSetId(), {
+        readings,
+        deadLetters: [deadLetterAt(VALUES.length, null, { payload: bytes, payloadBytes: 6 })],
+      }),
+      "compare",
+    );
     assert.deepEqual(await store.lastReadings("", 10), readings.map(({ reading }) => reading));
     await using readers = openStore({ ...settings, access: "read_only" });
     const pages = openPages(readers.pool);

@@ -90,9 +90,12 @@ Deno.test("storeBatch() waits for a session that inserts the same id, then judge
       withStore(async ({ store, dataSetId, database }) => {
         const other = await database.connect();
         await holdReading(other, 1, value);
-        const stored = store.storeBatch(batchOf(dataSetId, {
-          readings: [readingAt(0, 1), readingAt(1, 2)],
-        }));
+        const stored = store.storeBatch(
+          batchOf(dataSetId, {
+            readings: [readingAt(0, 1), readingAt(1, 2)],
+          }),
+          "compare",
+        );
         await untilStoreWaits(other);
         await other.query(end);
         assert.deepEqual(await stored, outcome);
@@ -104,10 +107,13 @@ Deno.test("storeBatch() waits likewise where it knows of a suspect", () =>
   withStore(async ({ store, dataSetId, database, ...subject }) => {
     const other = await database.connect();
     await holdReading(other, 1, 99);
-    const stored = store.storeBatch(batchOf(dataSetId, {
-      readings: [readingAt(0, 1)],
-      suspects: [deadLetterAt(0, "suspect", { reason: "id_conflict" })],
-    }));
+    const stored = store.storeBatch(
+      batchOf(dataSetId, {
+        readings: [readingAt(0, 1)],
+        suspects: [deadLetterAt(0, "suspect", { reason: "id_conflict" })],
+      }),
+      "compare",
+    );
     await untilStoreWaits(other);
     await other.query("COMMIT");
     const outcome = await stored;
@@ -118,14 +124,17 @@ Deno.test("storeBatch() waits likewise where it knows of a suspect", () =>
 Deno.test("storeBatch() decides nothing by a row that is deleted in the meantime", () =>
   withStore(async ({ store, dataSetId, database }) => {
     const [holder, deleter] = [await database.connect(), await database.connect()];
-    await store.storeBatch(batchOf(dataSetId, { readings: [readingAt(0, 1), readingAt(1, 9)] }));
+    await store.storeBatch(
+      batchOf(dataSetId, { readings: [readingAt(0, 1), readingAt(1, 9)] }),
+      "compare",
+    );
     await holdReading(holder, 2);
     // Reading 1 is refused at once; then the batch waits for reading 2.
     const batch = batchOf(dataSetId, {
       fromOffset: 2,
       readings: [readingAt(2, 1), readingAt(3, 2)],
     });
-    const rejected = assert.rejects(store.storeBatch(batch), {
+    const rejected = assert.rejects(store.storeBatch(batch, "compare"), {
       name: "TransientError",
       message: /1 of 1 refused.*40001/,
     });
@@ -133,7 +142,7 @@ Deno.test("storeBatch() decides nothing by a row that is deleted in the meantime
     await deleter.query("DELETE FROM sensor_events WHERE unique_reading_id = $1", [idOf(1)]);
     await holder.query("ROLLBACK");
     await rejected;
-    const again = await store.storeBatch(batch);
+    const again = await store.storeBatch(batch, "compare");
     assert.equal(again.kind === "stored" && again.inserted, 2);
   }));
 
@@ -142,7 +151,10 @@ Deno.test("storeBatch() lets one of two sessions move a line, the other is fence
     await using other = openStore(database.settings);
     for (let round = 0; round < 50; round++) {
       const batch = batchOf(dataSetId, { fromOffset: round, readings: [readingAt(round, round)] });
-      const outcomes = await Promise.all([store.storeBatch(batch), other.storeBatch(batch)]);
+      const outcomes = await Promise.all([
+        store.storeBatch(batch, "compare"),
+        other.storeBatch(batch, "compare"),
+      ]);
       assert.deepEqual(outcomes.map(({ kind }) => kind).toSorted(), ["fenced", "stored"]);
       const fenced = outcomes.find(({ kind }) => kind === "fenced");
       assert.deepEqual(fenced, { kind: "fenced", ledgerNext: round + 1 });
@@ -164,8 +176,11 @@ Deno.test("storeBatch() of two partitions with the same ids in opposite orders n
         eventTimeUs,
       })).reverse();
       const outcomes = await Promise.all([
-        store.storeBatch(batchOf(dataSetId, { fromOffset, readings })),
-        store.storeBatch(batchOf(dataSetId, { fromOffset, partition: 1, readings: backwards })),
+        store.storeBatch(batchOf(dataSetId, { fromOffset, readings }), "compare"),
+        store.storeBatch(
+          batchOf(dataSetId, { fromOffset, partition: 1, readings: backwards }),
+          "compare",
+        ),
       ]);
       const inserted = outcomes.map((one) => one.kind === "stored" ? one.inserted : NaN);
       assert.equal((inserted[0] ?? NaN) + (inserted[1] ?? NaN), length);
@@ -178,12 +193,15 @@ Deno.test("verifyLedger() is right at any instant while batches are stored", () 
     const writer = async (partition: number): Promise<void> => {
       for (let n = 0; n < 60; n++) {
         const number = 2 * n + partition;
-        await store.storeBatch(batchOf(dataSetId, {
-          partition,
-          fromOffset: 2 * n,
-          readings: [readingAt(2 * n, number)],
-          deadLetters: [deadLetterAt(2 * n + 1, `${number}`)],
-        }));
+        await store.storeBatch(
+          batchOf(dataSetId, {
+            partition,
+            fromOffset: 2 * n,
+            readings: [readingAt(2 * n, number)],
+            deadLetters: [deadLetterAt(2 * n + 1, `${number}`)],
+          }),
+          "compare",
+        );
       }
     };
     const writing = Promise.all([writer(0), writer(1)]).finally(() => storing = false);
@@ -219,7 +237,7 @@ Deno.test("storeBatch() and lastReadings() never scan the table, however it grew
     const roundsTiny = 12;
     for (let round = 0; round < roundsTiny; round++) {
       const readings = [readingAt(2 * round, round), readingAt(2 * round + 1, round)];
-      await store.storeBatch(batchOf(dataSetId, { fromOffset: 2 * round, readings }));
+      await store.storeBatch(batchOf(dataSetId, { fromOffset: 2 * round, readings }), "compare");
       if (round < 3) {
         await store.pool.query({ action: "tidy up", text: "VACUUM ANALYZE", transaction: "none" });
       }
@@ -236,6 +254,7 @@ Deno.test("storeBatch() and lastReadings() never scan the table, however it grew
       const suspects = readings.map(({ offset }) => deadLetterAt(offset, `${offset}`));
       const outcome = await store.storeBatch(
         batchOf(dataSetId, { fromOffset, readings, suspects }),
+        "compare",
       );
       assert.equal(outcome.kind === "stored" && outcome.inserted, round === 0 ? 500 : 400);
     }
@@ -309,13 +328,13 @@ Deno.test("openStore() survives its connections being killed: idle, at work, bet
 
     await holdReading(other, 1);
     const batch = batchOf(dataSetId, { readings: [readingAt(0, 1)] });
-    const stored = store.storeBatch(batch);
+    const stored = store.storeBatch(batch, "compare");
     const rejected = assert.rejects(stored, TransientError);
     await untilStoreWaits(other);
     await kill();
     await rejected;
     await other.query("ROLLBACK");
-    assert.equal((await store.storeBatch(batch)).kind, "stored");
+    assert.equal((await store.storeBatch(batch, "compare")).kind, "stored");
 
     const between = store.pool.transaction("read_committed", async (session) => {
       await session.query({ action: "begin", text: "SELECT 1" });
@@ -339,15 +358,18 @@ Deno.test("storeBatch() that waits too long for a lock gives up and can be tried
     const other = await database.connect();
     await holdReading(other, 1);
     const batch = batchOf(dataSetId, { readings: [readingAt(0, 1)] });
-    await assert.rejects(store.storeBatch(batch), { name: "TooMuchError", message: /57014/ });
+    await assert.rejects(store.storeBatch(batch, "compare"), {
+      name: "TooMuchError",
+      message: /57014/,
+    });
     await other.query("ROLLBACK");
-    assert.equal((await store.storeBatch(batch)).kind, "stored");
+    assert.equal((await store.storeBatch(batch, "compare")).kind, "stored");
   }));
 
 Deno.test("storeBatch() names bad data by PostgreSQL's own words", () =>
   withStore(async ({ store, dataSetId }) => {
     const batch = batchOf(dataSetId, { readings: [readingAt(0, 1, { unit: "a\0b" })] });
-    await assert.rejects(store.storeBatch(batch), (error) => {
+    await assert.rejects(store.storeBatch(batch, "compare"), (error) => {
       assert.ok(error instanceof RowDataError);
       assert.match(error.message, /^Cannot store offsets 0 to 1 of partition 0: .*22021/);
       return true;

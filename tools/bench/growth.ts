@@ -10,7 +10,7 @@
  */
 import { type TopicIdentity, UNKNOWN_EPOCH } from "../../lib/kafka/message.ts";
 import { openStore, type PostgresStore } from "../../lib/postgres/client.ts";
-import type { ReadingAt } from "../../lib/reading/reading_columns.ts";
+import { type ReadingAt, readingRows } from "../../lib/reading/reading_columns.ts";
 import { type Bed, type BenchDatabase, createDatabase } from "./bed.ts";
 import type { Figure } from "./figures.ts";
 import { createSource, type WorkloadMessage, type WorkloadOptions } from "./workload.ts";
@@ -265,12 +265,12 @@ async function storeBatch(
     nextOffset: next + readings.length,
     fromEpoch: UNKNOWN_EPOCH,
     nextEpoch: UNKNOWN_EPOCH,
-    readings: readings.map((each, index) => ({ ...each, offset: next + index })),
+    readings: readingRows(readings.map((each, index) => ({ ...each, offset: next + index }))),
     duplicates: 0,
     skipped: 0,
     deadLetters: [],
     suspects: [],
-  });
+  }, "compare");
   if (outcome.kind !== "stored" || outcome.inserted !== readings.length) {
     throw new Error(`Cannot measure: a batch came out as ${JSON.stringify(outcome)}`);
   }

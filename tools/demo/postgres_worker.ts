@@ -58,6 +58,7 @@ async function obey(command: WorkerCommand): Promise<void> {
         initDbStartParams: ["--wal-segsize=1"],
         startParams: [...PGlite.defaultStartParams, "-c", "shared_buffers=32MB"],
       });
+      takeWholeFlights(database);
       return await listen(database);
     case "pause":
       await server?.stop();
@@ -70,6 +71,31 @@ async function obey(command: WorkerCommand): Promise<void> {
       await server?.stop();
       await database?.close();
   }
+}
+
+/** The first bytes of the messages that a Sync ends: of a statement, and of rows that are copied. */
+const PARTS_OF_FLIGHT: ReadonlySet<number> = new Set(
+  [..."PBDEdc"].map((type) => type.charCodeAt(0)),
+);
+
+/**
+ * The socket server hands over one message at a time, and PostgreSQL, once it copies, expects the
+ * next ones at once: it takes their absence for the end of the client. So messages are kept until
+ * those are there that belong together.
+ */
+function takeWholeFlights(db: PGlite): void {
+  const run = db.execProtocolRawStream.bind(db);
+  let kept: Uint8Array[] = [];
+  db.execProtocolRawStream = async (message, options): Promise<void> => {
+    const type = message[0] ?? 0;
+    // A client that begins has no type, and what another one has left is not its own.
+    if (type === 0) kept = [];
+    kept.push(message);
+    if (PARTS_OF_FLIGHT.has(type)) return;
+    const flight = new Uint8Array(await new Blob(kept as BlobPart[]).arrayBuffer());
+    kept = [];
+    await run(flight, options);
+  };
 }
 
 async function listen(db: PGlite): Promise<void> {
