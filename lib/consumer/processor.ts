@@ -58,10 +58,7 @@ export type BatchOutcome =
   | StoredBatch
   /** PostgreSQL refused the data of some row. */
   | { readonly kind: "refused"; readonly refusal: RowDataError }
-  | Exclude<SettledOutcome, { kind: "stored" }>;
-
-/** What `storeBatch` answers once nothing is left to be done otherwise. */
-type SettledOutcome = Exclude<StoreOutcome, { kind: "conflicts" } | { kind: "repeated" }>;
+  | Exclude<StoreOutcome, { kind: "stored" } | { kind: "conflicts" } | { kind: "repeated" }>;
 
 /** What the processor works with. */
 export interface ProcessorParts {
@@ -169,7 +166,8 @@ async function store(
   work: BatchWork,
   target: ProcessorParts["store"],
 ): Promise<
-  SettledOutcome | Extract<BatchOutcome, { kind: "refused" }>
+  | Exclude<StoreOutcome, { kind: "conflicts" } | { kind: "repeated" }>
+  | Extract<BatchOutcome, { kind: "refused" }>
 > {
   let way: StoreWay = work.suspected.size === 0 ? "copy" : "compare";
   const suspected = new Set(work.suspected);
