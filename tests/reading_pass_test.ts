@@ -262,6 +262,19 @@ Deno.test("readInto() takes what parseReading() takes, to the bit, or leaves it 
   });
 });
 
+Deno.test("readInto() and parseReading() agree on a message with any one byte changed", () => {
+  const message = utf8(sampleText({ unit: "°C" }));
+  const others = [...utf8('"\\{}[],: \n\0\x1f\x7f09-.eE+tTzZagAG/_'), 0x80, 0xa0, 0xc2, 0xe2, 0xff];
+  for (const [at, byte] of message.entries()) {
+    const [head, rest] = [message.subarray(0, at), message.subarray(at + 1)];
+    passTakes(Uint8Array.from([...head, ...rest]), SAMPLE_LIMITS);
+    for (const other of others) {
+      passTakes(message.with(at, other), SAMPLE_LIMITS);
+      passTakes(Uint8Array.from([...head, other, byte, ...rest]), SAMPLE_LIMITS);
+    }
+  }
+});
+
 Deno.test("readInto() takes every reading of the simulator and of the simulation", async (t) => {
   const clock = new FakeClock(SAMPLE_LIMITS.nowMs);
   const ratios = { bad: 0.1, late: 0.1, duplicate: 0.1, conflict: 0.1 };
