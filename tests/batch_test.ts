@@ -1,41 +1,60 @@
 import assert from "node:assert/strict";
 import {
-  type Candidate,
-  candidateOf,
+  firstOf,
   groupById,
-  groupId,
+  idsOf,
   isUnanimous,
   newestBySensor,
+  rowsOf,
 } from "../lib/consumer/batch.ts";
 import { parseReading } from "../lib/reading/reading.ts";
+import { ID_BYTES, ReadingColumns } from "../lib/reading/reading_columns.ts";
+import { uuidText } from "../lib/reading/uuid.ts";
 import { idOf, messageText } from "./memory_pipeline.ts";
 import { SAMPLE_LIMITS, utf8 } from "./sample_message.ts";
 
-function candidate(offset: number, text: string): Candidate {
-  const value = utf8(text);
-  const parsed = parseReading(value, SAMPLE_LIMITS);
-  if (parsed.kind === "rejection") assert.fail(parsed.reason);
-  return candidateOf(
-    { offset, key: null, value, headers: {}, timestampMs: 0, leaderEpoch: 0 },
-    parsed,
-  );
+/** Columns of readings at the offsets from 4 on. */
+function columnsOf(texts: readonly string[]): ReadingColumns {
+  return ReadingColumns.of(texts.map((text, index) => {
+    const parsed = parseReading(utf8(text), SAMPLE_LIMITS);
+    if (parsed.kind === "rejection") assert.fail(parsed.reason);
+    return { offset: 4 + index, ...parsed };
+  }));
+}
+
+function allRows({ rowsMax }: ReadingColumns): Uint32Array {
+  return Uint32Array.from({ length: rowsMax }, (_, row) => row);
 }
 
 Deno.test("groupById() sorts by id, whatever its case, and keeps repeats by offset", () => {
   const upper = messageText(1, { unique_reading_id: idOf(1).toUpperCase() });
-  const groups = groupById([
-    candidate(4, messageText(3)),
-    candidate(5, messageText(2)),
-    candidate(6, messageText(1)),
-    candidate(7, messageText(3)),
-    candidate(8, upper),
-    candidate(9, messageText(3)),
+  const columns = columnsOf([
+    messageText(3),
+    messageText(2),
+    messageText(1),
+    messageText(3),
+    upper,
+    messageText(3),
   ]);
+  const groups = groupById(columns, allRows(columns));
+  const numbers = Array.from({ length: groups.count }, (_, group) => group);
   assert.deepEqual(
-    groups.map(({ first, repeats }) => [first, ...repeats].map((one) => one.message.offset)),
+    numbers.map((group) => Array.from(rowsOf(groups, group), (row) => columns.offsets[row])),
     [[6, 8], [5], [4, 7, 9]],
   );
-  assert.deepEqual(groups.map(groupId), [idOf(1), idOf(2), idOf(3)]);
+  assert.deepEqual(numbers.map((group) => columns.offsets[firstOf(groups, group)]), [6, 5, 4]);
+  const ids = idsOf(columns, groups);
+  assert.deepEqual(
+    numbers.map((group) => uuidText(ids, group * ID_BYTES)),
+    [idOf(1), idOf(2), idOf(3)],
+  );
+});
+
+Deno.test("groupById() groups some of the rows, and none", () => {
+  const columns = columnsOf([messageText(2), messageText(1), messageText(2)]);
+  const groups = groupById(columns, Uint32Array.of(0, 1));
+  assert.deepEqual([groups.count, ...groups.rows], [2, 1, 0]);
+  assert.equal(groupById(columns, new Uint32Array()).count, 0);
 });
 
 Deno.test("isUnanimous() compares content and not text", async (t) => {
@@ -50,27 +69,30 @@ Deno.test("isUnanimous() compares content and not text", async (t) => {
   ];
   for (const [name, changes, want] of rows) {
     await t.step(name, () => {
-      const [group] = groupById([
-        candidate(0, messageText(1)),
-        candidate(1, messageText(1, changes)),
-      ]);
-      assert.equal(isUnanimous(group!), want);
+      const columns = columnsOf([messageText(1), messageText(1, changes)]);
+      assert.equal(isUnanimous(columns, groupById(columns, allRows(columns)), 0), want);
     });
   }
 });
 
 Deno.test("newestBySensor() picks by event time, then by id", () => {
   const at = (second: number): string => `2026-11-24T10:00:0${second}Z`;
-  const newest = newestBySensor([
-    candidate(0, messageText(1, { sensor_id: "a", timestamp: at(5) })),
-    candidate(1, messageText(2, { sensor_id: "a", timestamp: at(3) })),
-    candidate(2, messageText(9, { sensor_id: "b", timestamp: at(1) })),
-    candidate(3, messageText(8, { sensor_id: "b", timestamp: at(1) })),
-    candidate(4, messageText(7, { sensor_id: "index", timestamp: at(1) })),
+  const columns = columnsOf([
+    messageText(1, { sensor_id: "a", timestamp: at(5) }),
+    messageText(2, { sensor_id: "a", timestamp: at(3) }),
+    messageText(9, { sensor_id: "b", timestamp: at(1) }),
+    messageText(8, { sensor_id: "b", timestamp: at(1) }),
+    messageText(7, { sensor_id: "A", timestamp: at(9) }),
   ]);
-  assert.deepEqual(newest.map(({ sensorId, id }) => [sensorId, id]), [["a", idOf(1)], [
-    "b",
-    idOf(9),
-  ]]);
-  assert.equal(newest[0]?.eventTimeUs, Date.UTC(2026, 10, 24, 10, 0, 5) * 1_000);
+  assert.deepEqual(newestBySensor(columns, allRows(columns)), [0, 2, 4]);
+  assert.deepEqual(newestBySensor(columns, Uint32Array.of(3, 1)), [3, 1]);
+  assert.deepEqual(newestBySensor(columns, new Uint32Array()), []);
+});
+
+Deno.test("newestBySensor() finds each of many sensors once", () => {
+  const names = Array.from({ length: 500 }, (_, number) => `sensor-${number % 250}`);
+  const columns = columnsOf(names.map((name, number) => messageText(number, { sensor_id: name })));
+  const newest = newestBySensor(columns, allRows(columns));
+  // Of equal event times the larger id is the newer one.
+  assert.deepEqual(newest, Array.from({ length: 250 }, (_, number) => 250 + number));
 });

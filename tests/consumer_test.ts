@@ -279,9 +279,8 @@ Deno.test("consume() finds the one row that PostgreSQL refuses", async () => {
   const { store } = pipeline;
   const { storeBatch } = store;
   store.storeBatch = (batch, way) => {
-    const isRefused = readingsOf(batch.readings).some(({ reading }) =>
-      reading.unique_reading_id === idOf(5)
-    );
+    const { columns, rows } = batch.readings;
+    const isRefused = rows.some((row) => columns.idText(row) === idOf(5));
     return isRefused ? Promise.reject(new RowDataError("22P02")) : storeBatch(batch, way);
   };
   const texts = messageTexts(1, 7);
@@ -297,6 +296,66 @@ Deno.test("consume() finds the one row that PostgreSQL refuses", async () => {
   );
   assert.deepEqual(pipeline.kafka.committed.get(GROUP), new Map([[0, 9]]));
   assert.equal(pipeline.cache.liveMarks().size, 6);
+  assert.deepEqual(pipeline.logged, []);
+});
+
+/** What the store has, by partition. */
+function storedByPartition({ store }: MemoryPipeline): ReadonlyMap<number, readonly string[]> {
+  const found = new Map<number, string[]>();
+  for (const [id, { partition, reading }] of store.readings) {
+    assert.equal(idOf(reading.value), id, "the fields of a row are of one message");
+    found.set(partition, [...found.get(partition) ?? [], id].sort());
+  }
+  return found;
+}
+
+Deno.test("consume() keeps the columns of batches at work at the same time apart", async () => {
+  const pipeline = new MemoryPipeline(2);
+  // Both batches are parsed before either is stored or marked.
+  pipeline.append(0, messageTexts(1, 50));
+  pipeline.append(1, messageTexts(101, 60));
+  const marks = pipeline.cache.marks.bind(pipeline.cache);
+  pipeline.cache.marks = async (ids) => {
+    const found = await marks(ids);
+    await pipeline.clock.sleep(10);
+    return found;
+  };
+  const consumer = pipeline.start();
+  await untilStored(pipeline, 110);
+  await pipeline.stop(consumer);
+  assert.deepEqual(storedByPartition(pipeline), new Map([[0, ids(1, 50)], [1, ids(101, 60)]]));
+  assert.deepEqual([...pipeline.cache.liveMarks().keys()].sort(), [...ids(1, 50), ...ids(101, 60)]);
+});
+
+Deno.test("consume() keeps the columns of a batch that was given up while its store call is late", async () => {
+  const pipeline = new MemoryPipeline(2);
+  const { store } = pipeline;
+  const { storeBatch } = store;
+  const late = Promise.withResolvers<void>();
+  let isFirst = true;
+  store.storeBatch = async (batch, way) => {
+    const isHeld = isFirst;
+    isFirst = false;
+    if (isHeld) await late.promise;
+    // Read this late, the columns must still be the batch's own.
+    const texts = readingsOf(batch.readings).map(({ reading }) => reading.unique_reading_id);
+    if (isHeld) assert.deepEqual(texts, ids(1, 50));
+    return await storeBatch(batch, way);
+  };
+  pipeline.append(0, messageTexts(1, 50));
+  const consumer = pipeline.start();
+  await pipeline.until("the first batch is held", () => !isFirst);
+  // Another member comes and goes, so both partitions are placed again while the first batch is held.
+  const other = pipeline.start();
+  await pipeline.clock.advance(2_000);
+  await pipeline.stop(other);
+  pipeline.append(0, messageTexts(51, 50));
+  pipeline.append(1, messageTexts(101, 300));
+  await untilStored(pipeline, 400);
+  late.resolve();
+  const { ended } = await pipeline.stop(consumer);
+  assert.equal(ended, "cleanly");
+  assert.deepEqual(storedByPartition(pipeline), new Map([[0, ids(1, 100)], [1, ids(101, 300)]]));
   assert.deepEqual(pipeline.logged, []);
 });
 

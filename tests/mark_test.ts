@@ -3,9 +3,14 @@ import {
   judgeMark,
   lineageOf,
   type MarkScope,
-  markValue,
   type MarkVerdict,
+  MarkWriter,
 } from "../lib/consumer/mark.ts";
+import { parseReading } from "../lib/reading/reading.ts";
+import { ReadingColumns } from "../lib/reading/reading_columns.ts";
+import { markTexts } from "../lib/redis/marks.ts";
+import { idOf, messageText } from "./memory_pipeline.ts";
+import { SAMPLE_LIMITS, utf8 } from "./sample_message.ts";
 
 const TOPIC = { clusterId: "c", topic: "t", topicId: "00000000-0000-4000-8000-000000000001" };
 const DATA_SET = "11111111-1111-4111-8111-111111111111";
@@ -21,6 +26,15 @@ const at = (offset: number, leaderEpoch = 4): { offset: number; leaderEpoch: num
   leaderEpoch,
 });
 const DIGEST = "0123456789abcd";
+
+/** A mark as {@linkcode MarkWriter} writes it. */
+function markValue(
+  { lineage, partition }: MarkScope,
+  { leaderEpoch, offset }: { readonly leaderEpoch: number; readonly offset: number },
+  digest: string,
+): string {
+  return `${lineage}:${partition}:${leaderEpoch}/${offset}:${digest}`;
+}
 
 Deno.test("judgeMark() believes a mark only for stored messages of this history", async (t) => {
   const otherLife = { ...TOPIC, topicId: "00000000-0000-4000-8000-000000000002" };
@@ -68,4 +82,35 @@ Deno.test("judgeMark() believes a mark only for stored messages of this history"
   for (const [name, mark, want] of rows) {
     await t.step(name, () => assert.equal(judgeMark(mark, SCOPE, DIGEST), want));
   }
+});
+
+Deno.test("MarkWriter writes what judgeMark() reads", () => {
+  const places: readonly (readonly [offset: number, epoch: number])[] = [
+    [0, 4],
+    [9, 4],
+    [10, 4],
+    [99, 2_147_483_647],
+    [Number.MAX_SAFE_INTEGER, -1],
+    [4_294_967_296, 0],
+  ];
+  const columns = ReadingColumns.of(places.map(([offset], number) => {
+    const parsed = parseReading(utf8(messageText(number)), SAMPLE_LIMITS);
+    if (parsed.kind === "rejection") assert.fail(parsed.reason);
+    return { offset, ...parsed };
+  }));
+  const writer = new MarkWriter(SCOPE, columns, places.length + 1);
+  for (const [row, [, epoch]] of places.entries()) writer.stored(row, epoch);
+  writer.conflicting(3);
+  assert.deepEqual(markTexts(writer.marks), [
+    ...places.map(([offset, leaderEpoch], row) => ({
+      id: idOf(row),
+      value: markValue(SCOPE, { leaderEpoch, offset }, columns.digestText(row)),
+    })),
+    { id: idOf(3), value: `${SCOPE.lineage}:::` },
+  ]);
+});
+
+Deno.test("MarkWriter writes no mark of a batch without a reading", () => {
+  const { count, ids, values, ends } = new MarkWriter(SCOPE, new ReadingColumns(0), 0).marks;
+  assert.deepEqual([count, ids.length, values.length, ends.length], [0, 0, 0, 0]);
 });

@@ -5,12 +5,9 @@
  * @module
  */
 import type { RowDataError } from "../errors.ts";
-import type { Message } from "../kafka/message.ts";
 import type { Messages } from "../kafka/messages.ts";
-import type { LastValue } from "../redis/cache.ts";
-import { INDEX_NAME } from "../redis/scripts.ts";
-import { messageText, type ParsedReading, sameContent } from "../reading/reading.ts";
-import { ReadingColumns } from "../reading/reading_columns.ts";
+import { ID_BYTES, type ReadingColumns, sortById } from "../reading/reading_columns.ts";
+import { SENSOR_ID } from "../reading/reading_schema.ts";
 import type { PlaceScope } from "./place.ts";
 
 /** Consecutive messages of one partition, stored in one transaction. */
@@ -36,94 +33,82 @@ export function skippedIn({ nextOffset, fromOffset, messages }: Batch): number {
   return nextOffset - fromOffset - messages.length;
 }
 
-/** A valid message of a batch. */
-export interface Candidate {
-  /** The message as it came. */
-  readonly message: Message;
-  /** The reading in it. */
-  readonly parsed: ParsedReading;
-  /** Digest of the content, all but the id. */
-  readonly digest: string;
-}
-
-/** Readings of one batch that carry the same id; mostly there is one. */
-export interface IdGroup {
-  /** The one with the lowest offset. */
-  readonly first: Candidate;
-  /** Later messages with the same id, by rising offset, whatever their content. */
-  readonly repeats: readonly Candidate[];
-}
-
-const NO_REPEATS: readonly Candidate[] = [];
-
-/** One row, for the digests. */
-const columns = new ReadingColumns(1);
-
-/** Pairs a valid message with the digest of its content. */
-export function candidateOf(message: Message, parsed: ParsedReading): Candidate {
-  columns.begin(new Uint8Array());
-  columns.put(0, parsed);
-  return { message, parsed, digest: columns.digestText(0) };
-}
-
 /**
- * Groups candidates by id, in the order of the ids: the order in which the store needs them, so
- * that nobody has to sort again.
+ * The readings of a batch by id. All that carry the same id are a group; mostly there is one in it.
+ * Groups are numbered in the order of their ids, which is the order in which the store needs rows.
  */
-export function groupById(candidates: readonly Candidate[]): readonly IdGroup[] {
-  const sorted = candidates.toSorted(byIdAndOffset);
-  const groups: IdGroup[] = [];
-  for (let start = 0; start < sorted.length;) {
-    const first = sorted[start]!;
-    let end = start + 1;
-    while (end < sorted.length && idOf(sorted[end]!) === idOf(first)) end++;
-    groups.push({ first, repeats: end === start + 1 ? NO_REPEATS : sorted.slice(start + 1, end) });
-    start = end;
+export interface Groups {
+  /** How many. */
+  readonly count: number;
+  /** Rows of the columns, sorted by (id, offset). */
+  readonly rows: Uint32Array;
+  /** Where each group begins in `rows`, and where the last one ends. */
+  readonly starts: Uint32Array;
+}
+
+/** Groups rows by id; `rows` is sorted in place. */
+export function groupById(columns: ReadingColumns, rows: Uint32Array): Groups {
+  sortById(columns, rows);
+  const starts = new Uint32Array(rows.length + 1);
+  let count = 0;
+  for (let at = 0; at < rows.length; at++) {
+    const isOther = at === 0 || columns.compareIds(rows[at]!, rows[at - 1]!) !== 0;
+    if (isOther) starts[count++] = at;
   }
-  return groups;
+  starts[count] = rows.length;
+  return { count, rows, starts };
 }
 
-/** The id that all messages of a group carry. */
-export function groupId(group: IdGroup): string {
-  return idOf(group.first);
+/** The row of the group that has the lowest offset. */
+export function firstOf({ rows, starts }: Groups, group: number): number {
+  return rows[starts[group]!]!;
 }
 
-function idOf(candidate: Candidate): string {
-  return candidate.parsed.reading.unique_reading_id;
+/** The rows of a group, by rising offset. */
+export function rowsOf({ rows, starts }: Groups, group: number): Uint32Array {
+  return rows.subarray(starts[group], starts[group + 1]);
 }
 
-function byIdAndOffset(a: Candidate, b: Candidate): number {
-  const idA = idOf(a);
-  const idB = idOf(b);
-  return idA < idB ? -1 : idA > idB ? 1 : a.message.offset - b.message.offset;
+/** True if all readings of the group say the same. */
+export function isUnanimous(columns: ReadingColumns, groups: Groups, group: number): boolean {
+  const first = firstOf(groups, group);
+  for (let at = groups.starts[group]! + 1; at < groups.starts[group + 1]!; at++) {
+    if (!columns.hasSameContent(first, groups.rows[at]!)) return false;
+  }
+  return true;
 }
 
-/** True if all messages of the group say the same. */
-export function isUnanimous(group: IdGroup): boolean {
-  return group.repeats.every((repeat) => sameContent(repeat.parsed, group.first.parsed));
+/** The ids of all groups, 16 bytes each. */
+export function idsOf(columns: ReadingColumns, groups: Groups): Uint8Array {
+  const ids = new Uint8Array(groups.count * ID_BYTES);
+  for (let group = 0; group < groups.count; group++) {
+    columns.copyId(firstOf(groups, group), ids, group * ID_BYTES);
+  }
+  return ids;
 }
 
-/** The newest reading of each sensor by (event time, id), whose place is `last:<sensor_id>`. */
-export function newestBySensor(candidates: Iterable<Candidate>): readonly LastValue[] {
-  const newest = new Map<string, Candidate>();
-  for (const candidate of candidates) {
-    const sensorId = candidate.parsed.reading.sensor_id;
-    const known = newest.get(sensorId);
-    if (known === undefined || isNewer(candidate.parsed, known.parsed)) {
-      newest.set(sensorId, candidate);
+/** Most of a table that may be taken, so that whoever looks for a place finds it soon. */
+const TABLE_SHARE_MAX = 0.5;
+const NONE = -1;
+
+/** Of each sensor the row of its newest reading, by (event time, id). */
+export function newestBySensor(columns: ReadingColumns, rows: Uint32Array): readonly number[] {
+  const places = 2 ** Math.ceil(Math.log2(1 + rows.length / TABLE_SHARE_MAX));
+  const newest = new Int32Array(places).fill(NONE);
+  const taken: number[] = [];
+  for (const row of rows) {
+    let place = columns.hashText(row, SENSOR_ID) & (places - 1);
+    while (newest[place] !== NONE && !columns.hasSameText(newest[place]!, row, SENSOR_ID)) {
+      place = (place + 1) & (places - 1);
     }
+    if (newest[place] === NONE) taken.push(place);
+    else if (!isNewer(columns, row, newest[place]!)) continue;
+    newest[place] = row;
   }
-  // The key of a sensor with this name would be that of the index itself.
-  newest.delete(INDEX_NAME);
-  return Array.from(newest.values(), ({ message, parsed }) => ({
-    sensorId: parsed.reading.sensor_id,
-    eventTimeUs: parsed.eventTimeUs,
-    id: parsed.reading.unique_reading_id,
-    text: messageText(message.value ?? new Uint8Array()),
-  }));
+  return taken.map((place) => newest[place]!);
 }
 
-function isNewer(candidate: ParsedReading, known: ParsedReading): boolean {
-  if (candidate.eventTimeUs !== known.eventTimeUs) return candidate.eventTimeUs > known.eventTimeUs;
-  return candidate.reading.unique_reading_id > known.reading.unique_reading_id;
+function isNewer(columns: ReadingColumns, row: number, known: number): boolean {
+  const later = columns.eventTimesUs[row]! - columns.eventTimesUs[known]!;
+  return later > 0 || (later === 0 && columns.compareIds(row, known) > 0);
 }

@@ -58,23 +58,14 @@ export class Cutter {
 }
 
 /** The first messages of a batch, and what remains of it. */
-function cut(batch: Batch, messages: number): [Batch, Batch | undefined] {
-  const offset = batch.messages.offsets[messages];
-  if (offset === undefined) return [batch, undefined];
+function cut(batch: Batch, count: number): [Batch, Batch | undefined] {
+  const { messages } = batch;
+  if (count >= messages.length) return [batch, undefined];
   // In between can be records without a message. Their epoch is not above that of what follows.
-  const leaderEpoch = batch.messages.leaderEpochs[messages]!;
+  const offset = messages.offsets[count]!;
+  const epoch = messages.leaderEpochs[count]!;
   return [
-    {
-      ...batch,
-      nextOffset: offset,
-      nextEpoch: leaderEpoch,
-      messages: batch.messages.slice(0, messages),
-    },
-    {
-      ...batch,
-      fromOffset: offset,
-      fromEpoch: leaderEpoch,
-      messages: batch.messages.slice(messages),
-    },
+    { ...batch, nextOffset: offset, nextEpoch: epoch, messages: messages.slice(0, count) },
+    { ...batch, fromOffset: offset, fromEpoch: epoch, messages: messages.slice(count) },
   ];
 }

@@ -22,12 +22,14 @@ import {
   type ProcessorParts,
   type StoredBatch,
 } from "./processor.ts";
+import { CopyChoice } from "./copy_choice.ts";
+import { ReadingColumns } from "../reading/reading_columns.ts";
 import { Slots } from "./slots.ts";
 import type { Trouble } from "./trouble.ts";
 import type { Watchdog } from "./watchdog.ts";
 
 /** What the intake works with. */
-export interface IntakeParts extends Omit<ProcessorParts, "store"> {
+export interface IntakeParts extends Omit<ProcessorParts, "store" | "columns" | "copyChoice"> {
   /** Decides and keeps. */
   readonly store: Store;
   /** Hears of refused batches. */
@@ -72,16 +74,20 @@ const HEARTBEAT_MS = 1_000;
 /** Takes fetches and stores what is in them. */
 export class Intake {
   readonly #parts: IntakeParts;
-  readonly #slots: Slots;
+  /** Columns are what a batch needs most memory for, so each slot has its own, used again and again. */
+  readonly #slots: Slots<ReadingColumns>;
   readonly #running = new Set<Promise<void>>();
   /** By partition: one can hold what is hard to store while the others do not. */
   readonly #sizes = new Map<number, BatchSize>();
+  /** By partition: so can repeats. */
+  readonly #copyChoices = new Map<number, CopyChoice>();
   readonly #totals = { inserted: 0, duplicates: 0, deadLetters: 0, skipped: 0 };
 
   /** Nothing is under way. */
   constructor(parts: IntakeParts) {
     this.#parts = parts;
-    this.#slots = new Slots(parts.batchesConcurrent);
+    const { batchesConcurrent, batchMessagesMax } = parts;
+    this.#slots = new Slots(batchesConcurrent, () => new ReadingColumns(batchMessagesMax));
   }
 
   /** What became of everything so far. */
@@ -144,10 +150,10 @@ export class Intake {
     const cutter = new Cutter(fetched, place, this.#sizeOf(partition));
     for (let batch = cutter.next(); batch !== undefined; batch = cutter.next()) {
       const present = batch;
-      const next = await this.#slots.use(async () => {
+      const next = await this.#slots.use(async (columns) => {
         // The wait for a slot can have been long.
         if (signal.aborted || !placer.stands(partition, place)) return "stop";
-        return await this.#process(present, place, { cutter });
+        return await this.#process(present, place, { cutter, columns });
       });
       if (next === "stop") return;
     }
@@ -157,7 +163,7 @@ export class Intake {
   async #process(
     batch: Batch,
     place: Place,
-    { cutter }: { readonly cutter: Cutter },
+    { cutter, columns }: { readonly cutter: Cutter; readonly columns: ReadingColumns },
   ): Promise<"go on" | "stop"> {
     const { placer, trouble, watchdog, observer, store, clock } = this.#parts;
     const { partition } = batch;
@@ -174,7 +180,12 @@ export class Intake {
     const failuresBefore = trouble.failuresOf(partition);
     observer.batchBegan(partition);
     try {
-      const outcome = await processBatch(batch, { ...this.#parts, store: { storeBatch } });
+      const outcome = await processBatch(batch, {
+        ...this.#parts,
+        store: { storeBatch },
+        columns,
+        copyChoice: this.#copyChoiceOf(partition),
+      });
       if (outcome.kind === "refused") cutter.halve(batch, outcome.refusal);
       if (outcome.kind === "stored") {
         this.#account(batch, outcome);
@@ -193,6 +204,14 @@ export class Intake {
     } finally {
       observer.batchEnded(partition);
     }
+  }
+
+  #copyChoiceOf(partition: number): CopyChoice {
+    const known = this.#copyChoices.get(partition);
+    if (known !== undefined) return known;
+    const choice = new CopyChoice();
+    this.#copyChoices.set(partition, choice);
+    return choice;
   }
 
   #sizeOf(partition: number): BatchSize {

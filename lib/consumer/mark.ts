@@ -23,8 +23,12 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import type { Message } from "../kafka/message.ts";
 import type { LedgerLine } from "../postgres/store.ts";
+import { DIGEST_DIGITS } from "../reading/digest.ts";
+import { ID_BYTES, type ReadingColumns } from "../reading/reading_columns.ts";
+import type { Marks } from "../redis/marks.ts";
+
+const utf8 = new TextEncoder();
 
 /** Where a batch stands: what the marks that it believes must agree with. */
 export interface MarkScope {
@@ -53,13 +57,104 @@ export function lineageOf(
     .slice(0, 16);
 }
 
-/** The value of `reading:<id>` for a message with this content digest. */
-export function markValue(
-  { lineage, partition }: Pick<MarkScope, "lineage" | "partition">,
-  { leaderEpoch, offset }: Pick<Message, "leaderEpoch" | "offset">,
-  digest: string,
-): string {
-  return `${lineage}:${partition}:${leaderEpoch}/${offset}:${digest}`;
+/** Where a value is longest: in front of the place, a place, and a digest. */
+const PREFIX_BYTES_MAX = 64;
+const OFFSET_DIGITS_MAX = 16;
+const VALUE_BYTES_MAX = PREFIX_BYTES_MAX + OFFSET_DIGITS_MAX + 1 + DIGEST_DIGITS;
+
+const ZERO = "0".charCodeAt(0);
+const COLON = ":".charCodeAt(0);
+
+/**
+ * Writes the marks of one batch: for each `lineage:partition:epoch/offset:digest`, as bytes, because a
+ * batch has thousands of them.
+ */
+export class MarkWriter {
+  readonly #scope: Pick<MarkScope, "lineage" | "partition">;
+  readonly #columns: ReadingColumns;
+  readonly #ids: Uint8Array;
+  readonly #values: Uint8Array;
+  readonly #ends: Uint32Array;
+  #count = 0;
+  #end = 0;
+  /** What stands in front of an offset, while the epoch stays the same. */
+  #prefix: Uint8Array = new Uint8Array();
+  #epoch: number | undefined;
+
+  /**
+   * Nothing is written yet.
+   *
+   * @param columns where the readings are
+   * @param countMax most marks
+   */
+  constructor(
+    scope: Pick<MarkScope, "lineage" | "partition">,
+    columns: ReadingColumns,
+    countMax: number,
+  ) {
+    this.#scope = scope;
+    this.#columns = columns;
+    this.#ids = new Uint8Array(countMax * ID_BYTES);
+    this.#values = new Uint8Array(countMax * VALUE_BYTES_MAX);
+    this.#ends = new Uint32Array(countMax);
+  }
+
+  /** The reading of this row is stored; a leader of this epoch wrote its message. */
+  stored(row: number, leaderEpoch: number): void {
+    if (leaderEpoch !== this.#epoch) {
+      const { lineage, partition } = this.#scope;
+      this.#prefix = utf8.encode(`${lineage}:${partition}:${leaderEpoch}/`);
+      this.#epoch = leaderEpoch;
+    }
+    this.#put(this.#prefix);
+    this.#putOffset(this.#columns.offsets[row]!);
+    this.#values[this.#end++] = COLON;
+    this.#columns.putDigest(row, this.#values, this.#end);
+    this.#end += DIGEST_DIGITS;
+    this.#endMark(row);
+  }
+
+  /**
+   * Another reading than that of this row is stored with its id. A mark without content makes the
+   * next message with this id a suspect from the start.
+   */
+  conflicting(row: number): void {
+    this.#put(utf8.encode(`${this.#scope.lineage}:::`));
+    this.#endMark(row);
+  }
+
+  /** All that was written. */
+  get marks(): Marks {
+    return {
+      count: this.#count,
+      ids: this.#ids.subarray(0, this.#count * ID_BYTES),
+      values: this.#values.subarray(0, this.#end),
+      ends: this.#ends.subarray(0, this.#count),
+    };
+  }
+
+  #put(bytes: Uint8Array): void {
+    // A loop, because set() costs more for so few bytes.
+    for (let at = 0; at < bytes.length; at++) this.#values[this.#end + at] = bytes[at]!;
+    this.#end += bytes.length;
+  }
+
+  #putOffset(offset: number): void {
+    let digits = 1;
+    for (let bound = 10; offset >= bound; bound *= 10) digits++;
+    let rest = offset;
+    for (let at = this.#end + digits - 1; at >= this.#end; at--) {
+      const shorter = Math.floor(rest / 10);
+      this.#values[at] = ZERO + (rest - shorter * 10);
+      rest = shorter;
+    }
+    this.#end += digits;
+  }
+
+  #endMark(row: number): void {
+    this.#columns.copyId(row, this.#ids, this.#count * ID_BYTES);
+    this.#ends[this.#count++] = this.#end;
+  }
 }
 
 /** What a mark is worth for a message at hand. */

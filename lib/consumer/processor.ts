@@ -13,26 +13,29 @@
  */
 import {
   type Batch,
-  type Candidate,
-  candidateOf,
+  firstOf,
   groupById,
-  groupId,
-  type IdGroup,
+  type Groups,
+  idsOf,
   isUnanimous,
   newestBySensor,
+  rowsOf,
   skippedIn,
 } from "./batch.ts";
 import type { Clock } from "../clock.ts";
+import type { CopyChoice } from "./copy_choice.ts";
 import { deadLetterOf } from "./dead_letter.ts";
 import { describeError, RowDataError, TransientError } from "../errors.ts";
-import { judgeMark, markValue } from "./mark.ts";
+import { judgeMark, MarkWriter } from "./mark.ts";
 import type { Stage } from "./observer.ts";
-import type { DeadLetter, Store, StoreOutcome, StoreWay } from "../postgres/store.ts";
-import { parseReading } from "../reading/reading.ts";
-import { readingRows } from "../reading/reading_columns.ts";
+import type { BatchToStore, DeadLetter, Store, StoreOutcome } from "../postgres/store.ts";
+import { messageText, type ParseLimits, parseReading } from "../reading/reading.ts";
+import type { ReadingColumns } from "../reading/reading_columns.ts";
+import { readInto } from "../reading/reading_pass.ts";
+import { SENSOR_ID } from "../reading/reading_schema.ts";
 import type { Breaker } from "../redis/breaker.ts";
-import type { Cache, Remembered } from "../redis/cache.ts";
-import { idsOf, marksOf, type MarkText } from "../redis/marks.ts";
+import type { Cache, LastValue, Remembered } from "../redis/cache.ts";
+import { INDEX_NAME } from "../redis/scripts.ts";
 import { reject, type Rejection, type RejectionReason } from "../reading/rejection.ts";
 
 /** A batch whose transaction has been committed. */
@@ -58,7 +61,9 @@ export type BatchOutcome =
   | StoredBatch
   /** PostgreSQL refused the data of some row. */
   | { readonly kind: "refused"; readonly refusal: RowDataError }
-  | Exclude<StoreOutcome, { kind: "stored" } | { kind: "conflicts" } | { kind: "repeated" }>;
+  | Exclude<SettledOutcome, { kind: "stored" }>;
+
+type SettledOutcome = Exclude<StoreOutcome, { kind: "conflicts" } | { kind: "repeated" }>;
 
 /** What the processor works with. */
 export interface ProcessorParts {
@@ -71,7 +76,11 @@ export interface ProcessorParts {
   /** Tells now, by which a timestamp lies in the future. */
   readonly clock: Clock;
   /** Bounds of a timestamp, see {@linkcode parseReading}. */
-  readonly limits: { readonly futureSkewSecondsMax: number; readonly pastDaysMax: number };
+  readonly limits: Omit<ParseLimits, "nowMs">;
+  /** Is filled with the readings of the batch, and nobody else's until the batch has ended. */
+  readonly columns: ReadingColumns;
+  /** Chooses how the partition's batches are stored. */
+  readonly copyChoice: CopyChoice;
 }
 
 /**
@@ -84,13 +93,12 @@ export interface ProcessorParts {
  */
 export async function processBatch(batch: Batch, parts: ProcessorParts): Promise<BatchOutcome> {
   const times = new StageTimes(parts.clock);
-  const { candidates, deadLetters } = parse(batch, parts);
-  const groups = groupById(candidates);
+  const parsed = parse(batch, parts);
   times.end("parse");
-  const verdicts = await lookUp(batch, groups, parts);
+  const known = await lookUp(batch, parsed.groups, parts);
   times.end("redis");
-  const work: BatchWork = { batch, groups, deadLetters, ...verdicts };
-  const outcome = await store(work, parts.store);
+  const work: BatchWork = { batch, columns: parts.columns, ...parsed, ...known };
+  const outcome = await store(work, parts);
   if (outcome.kind !== "stored") return outcome;
   times.end("store");
   const lastValues = await mark(work, outcome.conflictOffsets, parts);
@@ -99,143 +107,169 @@ export async function processBatch(batch: Batch, parts: ProcessorParts): Promise
     kind: "stored",
     inserted: outcome.inserted,
     duplicates: outcome.duplicates,
-    rejections: countRejections(deadLetters, outcome.conflictOffsets.length),
+    rejections: countRejections(work.deadLetters, outcome.conflictOffsets.length),
     lastValues,
     stageMs: times.ms,
     storedAtMs: times.storedAtMs,
   };
 }
 
+/** What is known of an id before the database is asked. Bytes, because a batch has thousands. */
+const UNKNOWN = 0;
+/** A trusted mark knows it: its messages are not sent to the database. */
+const STORED = 1;
+/** Its messages may conflict: all of them are sent, each with its dead letter prepared. */
+const SUSPECT = 2;
+
 /** A batch between its steps. */
 interface BatchWork {
   readonly batch: Batch;
-  readonly groups: readonly IdGroup[];
+  readonly columns: ReadingColumns;
+  readonly groups: Groups;
   readonly deadLetters: readonly DeadLetter[];
-  /** Ids that a trusted mark knows: their messages are not sent to the database. */
-  readonly known: ReadonlySet<string>;
-  /** Ids whose messages may conflict: all of them are sent, each with its dead letter prepared. */
-  readonly suspected: ReadonlySet<string>;
+  /** One of the three above for each group. */
+  readonly verdicts: Uint8Array;
+  /** Whether Redis answered in time. */
+  readonly areMarksKnown: boolean;
 }
 
+/** The row of a reading is the index of its message. */
 function parse(
   batch: Batch,
-  parts: ProcessorParts,
-): { candidates: readonly Candidate[]; deadLetters: readonly DeadLetter[] } {
-  const candidates: Candidate[] = [];
+  { columns, clock, limits }: ProcessorParts,
+): Pick<BatchWork, "groups" | "deadLetters"> {
+  const { messages } = batch;
+  const bounds = { nowMs: clock.now(), ...limits };
+  const rows = new Uint32Array(messages.length);
   const deadLetters: DeadLetter[] = [];
-  const limits = { nowMs: parts.clock.now(), ...parts.limits };
-  const { refusal } = batch;
-  for (const message of batch.messages) {
-    const parsed = refusal !== undefined
-      ? reject("refused_by_database", describeError(refusal))
-      : message.unreadable === undefined
-      ? parseReading(message.value, limits)
-      : reject("unreadable_batch", message.unreadable);
-    if (parsed.kind === "reading") candidates.push(candidateOf(message, parsed));
-    else deadLetters.push(deadLetterOf(message, parsed));
+  let readings = 0;
+  columns.begin(messages.bytes);
+  for (let row = 0; row < messages.length; row++) {
+    columns.offsets[row] = messages.offsets[row]!;
+    const rejection = readRow(batch, row, { columns, bounds });
+    if (rejection === undefined) rows[readings++] = row;
+    else deadLetters.push(deadLetterOf(messages.at(row), rejection));
   }
-  return { candidates, deadLetters };
+  return { groups: groupById(columns, rows.subarray(0, readings)), deadLetters };
+}
+
+/** Fills the row of a message, or says why it is not a reading. */
+function readRow(
+  { messages, refusal }: Batch,
+  row: number,
+  { columns, bounds }: { readonly columns: ReadingColumns; readonly bounds: ParseLimits },
+): Rejection | undefined {
+  if (refusal !== undefined) return reject("refused_by_database", describeError(refusal));
+  const unreadable = messages.unreadable(row);
+  if (unreadable !== undefined) return reject("unreadable_batch", unreadable);
+  const { bytes } = messages;
+  const from = messages.valuesFrom[row]!;
+  const to = messages.valuesTo[row]!;
+  const isTombstone = from < 0;
+  if (!isTombstone && readInto(columns, row, bytes, from, to, bounds)) return undefined;
+  const parsed = parseReading(isTombstone ? null : bytes.subarray(from, to), bounds);
+  if (parsed.kind === "rejection") return parsed;
+  columns.put(row, parsed);
+  return undefined;
 }
 
 async function lookUp(
   batch: Batch,
-  groups: readonly IdGroup[],
-  parts: ProcessorParts,
-): Promise<{ known: Set<string>; suspected: Set<string> }> {
-  const known = new Set<string>();
-  const suspected = new Set<string>();
-  const ids = groups.map(groupId);
+  groups: Groups,
+  { columns, breakers, cache }: ProcessorParts,
+): Promise<Pick<BatchWork, "verdicts" | "areMarksKnown">> {
   // Without an answer in time nothing is known, and the database decides alone.
-  const marks = ids.length === 0
+  const marks = groups.count === 0
     ? []
-    : await parts.breakers.read.attempt(() => parts.cache.marks(idsOf(ids)));
-  const scope = batch;
-  for (const [index, group] of groups.entries()) {
-    const verdict = judgeMark(marks?.[index] ?? null, scope, group.first.digest);
-    if (verdict === "suspect" || !isUnanimous(group)) suspected.add(groupId(group));
-    else if (verdict === "duplicate") known.add(groupId(group));
+    : await breakers.read.attempt(() => cache.marks(idsOf(columns, groups)));
+  const verdicts = new Uint8Array(groups.count);
+  for (let group = 0; group < groups.count; group++) {
+    const mark = marks?.[group] ?? null;
+    const verdict = mark === null
+      ? "unknown"
+      : judgeMark(mark, batch, columns.digestText(firstOf(groups, group)));
+    if (verdict === "suspect" || !isUnanimous(columns, groups, group)) verdicts[group] = SUSPECT;
+    else if (verdict === "duplicate") verdicts[group] = STORED;
   }
-  return { known, suspected };
+  return { verdicts, areMarksKnown: marks !== undefined };
 }
 
 /**
- * One transaction, and again where its rows must be compared, and with more suspects while the
+ * One transaction; and again, row by row, after a copy in vain, and with more suspects while the
  * database reports conflicts that came without a dead letter. A refused attempt has stored nothing.
  */
 async function store(
   work: BatchWork,
-  target: ProcessorParts["store"],
-): Promise<
-  | Exclude<StoreOutcome, { kind: "conflicts" } | { kind: "repeated" }>
-  | Extract<BatchOutcome, { kind: "refused" }>
-> {
-  let way: StoreWay = work.suspected.size === 0 ? "copy" : "compare";
-  const suspected = new Set(work.suspected);
-  const groupIdByOffset = new Map<number, string>();
+  { store, copyChoice }: ProcessorParts,
+): Promise<SettledOutcome | Extract<BatchOutcome, { kind: "refused" }>> {
+  const { verdicts, areMarksKnown } = work;
+  let way = copyChoice.next({ hasSuspects: verdicts.includes(SUSPECT), areMarksKnown });
   try {
     for (;;) {
-      const outcome = await target.storeBatch(batchToStore({ ...work, suspected }), way);
-      way = "compare";
-      if (outcome.kind === "repeated") continue;
-      if (outcome.kind !== "conflicts") return outcome;
-      if (groupIdByOffset.size === 0) {
-        for (const group of work.groups) {
-          groupIdByOffset.set(group.first.message.offset, groupId(group));
-        }
-      }
-      const before = suspected.size;
-      for (const offset of outcome.offsets) {
-        const id = groupIdByOffset.get(offset);
-        if (id !== undefined) suspected.add(id);
-      }
-      // Each round adds an id, so there are at most as many rounds as ids.
-      if (suspected.size === before) {
-        throw new TransientError("Cannot settle conflicts of a batch");
+      const outcome = await store.storeBatch(batchToStore(work), way);
+      if (outcome.kind === "repeated") {
+        copyChoice.wasInVain();
+        way = "compare";
+      } else if (outcome.kind === "conflicts") {
+        suspect(work, outcome.offsets);
+      } else {
+        if (outcome.kind === "stored") copyChoice.wasStored(way, outcome);
+        return outcome;
       }
     }
   } catch (error) {
-    // Of a dead letter nothing is left that could be refused.
+    // A dead letter that is refused stays a fault of ours.
     if (!(error instanceof RowDataError) || work.batch.refusal !== undefined) throw error;
     return { kind: "refused", refusal: error };
   }
 }
 
-function batchToStore(work: BatchWork): Parameters<Store["storeBatch"]>[0] {
-  const { batch } = work;
-  const sent: Candidate[] = [];
+/**
+ * Makes suspects of the ids whose readings conflict. Each time there is a new one, so nobody asks more
+ * often than there are ids.
+ */
+function suspect({ columns, groups, verdicts }: BatchWork, offsets: readonly number[]): void {
+  const conflicts = new Set(offsets);
+  let found = 0;
+  for (let group = 0; group < groups.count; group++) {
+    const isSent = verdicts[group] === UNKNOWN;
+    if (!isSent || !conflicts.has(columns.offsets[firstOf(groups, group)]!)) continue;
+    verdicts[group] = SUSPECT;
+    found++;
+  }
+  if (found === 0) throw new TransientError("Cannot settle conflicts of a batch");
+}
+
+function batchToStore(work: BatchWork): BatchToStore {
+  const { batch, columns, groups, verdicts, deadLetters } = work;
+  const sent = new Uint32Array(groups.rows.length);
   const suspects: DeadLetter[] = [];
-  let duplicates = 0;
-  for (const group of work.groups) {
-    if (work.suspected.has(groupId(group))) {
-      for (const candidate of [group.first, ...group.repeats]) {
-        sent.push(candidate);
-        suspects.push(deadLetterOf(candidate.message, CONFLICT));
+  let readings = 0;
+  for (let group = 0; group < groups.count; group++) {
+    if (verdicts[group] === STORED) continue;
+    // The repeats say the same as the first. Should the database call the first a conflict, then
+    // the whole group comes again as suspects.
+    if (verdicts[group] === UNKNOWN) sent[readings++] = firstOf(groups, group);
+    else {
+      for (const row of rowsOf(groups, group)) {
+        sent[readings++] = row;
+        suspects.push(deadLetterOf(batch.messages.at(row), CONFLICT));
       }
-    } else if (work.known.has(groupId(group))) {
-      duplicates += 1 + group.repeats.length;
-    } else {
-      // The repeats say the same as the first. Should the database call the first a conflict, then
-      // the whole group comes again as suspects.
-      sent.push(group.first);
-      duplicates += group.repeats.length;
     }
   }
+  const { dataSetId, topic, partition, fromOffset, nextOffset, fromEpoch, nextEpoch } = batch;
   return {
-    dataSetId: batch.dataSetId,
-    topic: batch.topic,
-    partition: batch.partition,
-    fromOffset: batch.fromOffset,
-    nextOffset: batch.nextOffset,
-    fromEpoch: batch.fromEpoch,
-    nextEpoch: batch.nextEpoch,
-    readings: readingRows(sent.map(({ message, parsed }) => ({
-      offset: message.offset,
-      reading: parsed.reading,
-      eventTimeUs: parsed.eventTimeUs,
-    }))),
-    duplicates,
+    dataSetId,
+    topic,
+    partition,
+    fromOffset,
+    nextOffset,
+    fromEpoch,
+    nextEpoch,
+    readings: { columns, rows: sent.subarray(0, readings) },
+    duplicates: groups.rows.length - readings,
     skipped: skippedIn(batch),
-    deadLetters: work.deadLetters,
+    deadLetters,
     suspects,
   };
 }
@@ -249,41 +283,43 @@ const CONFLICT: Rejection = reject(
 async function mark(
   work: BatchWork,
   conflictOffsets: readonly number[],
-  parts: ProcessorParts,
+  { breakers, cache }: ProcessorParts,
 ): Promise<Remembered["lastValues"] | undefined> {
-  const scope = work.batch;
+  const { batch, columns, groups, verdicts } = work;
   const conflicts = new Set(conflictOffsets);
-  const marks: MarkText[] = [];
-  const stored: Candidate[] = [];
-  for (const group of work.groups) {
-    if (conflicts.size === 0 && group.repeats.length === 0) {
-      stored.push(group.first);
-      if (!work.known.has(groupId(group))) marks.push(markOf(scope, group.first));
-      continue;
-    }
-    const equalToStored = [group.first, ...group.repeats]
-      .filter((candidate) => !conflicts.has(candidate.message.offset));
-    stored.push(...equalToStored);
-    const first = equalToStored[0];
-    // A mark without content makes the next message with this id a suspect from the start.
-    if (first === undefined) marks.push({ id: groupId(group), value: `${scope.lineage}:::` });
-    else if (!work.known.has(groupId(group))) marks.push(markOf(scope, first));
+  const isStored = (row: number): boolean => !conflicts.has(columns.offsets[row]!);
+  const isAllStored = conflicts.size === 0;
+  const writer = new MarkWriter(batch, columns, groups.count);
+  for (let group = 0; group < groups.count; group++) {
+    if (verdicts[group] === STORED) continue;
+    const first = isAllStored ? firstOf(groups, group) : rowsOf(groups, group).find(isStored);
+    if (first === undefined) writer.conflicting(firstOf(groups, group));
+    else writer.stored(first, batch.messages.leaderEpochs[first]!);
   }
+  const rows = isAllStored ? groups.rows : groups.rows.filter(isStored);
+  const values = lastValuesOf(batch, columns, rows);
   // Nothing to write is nothing new.
-  if (stored.length === 0 && marks.length === 0) return "complete";
-  const { dataSetId } = work.batch;
-  const last = { dataSetId, values: newestBySensor(stored) };
-  const answer = await parts.breakers.write.attempt(() =>
-    parts.cache.remember(marksOf(marks), last)
+  if (values.length === 0 && writer.marks.count === 0) return "complete";
+  const { dataSetId } = batch;
+  const answer = await breakers.write.attempt(() =>
+    cache.remember(writer.marks, { dataSetId, values })
   );
   return answer?.lastValues;
 }
 
-function markOf(scope: Batch, candidate: Candidate): MarkText {
-  return {
-    id: candidate.parsed.reading.unique_reading_id,
-    value: markValue(scope, candidate.message, candidate.digest),
-  };
+function lastValuesOf(
+  { messages: { bytes, valuesFrom, valuesTo } }: Batch,
+  columns: ReadingColumns,
+  rows: Uint32Array,
+): readonly LastValue[] {
+  const values = newestBySensor(columns, rows).map((row) => ({
+    sensorId: columns.text(row, SENSOR_ID),
+    eventTimeUs: columns.eventTimesUs[row]!,
+    id: columns.idText(row),
+    text: messageText(bytes.subarray(valuesFrom[row], valuesTo[row])),
+  }));
+  // The key of a sensor with this name would be that of the index itself.
+  return values.filter(({ sensorId }) => sensorId !== INDEX_NAME);
 }
 
 /** How long each stage of a batch took. */

@@ -76,26 +76,30 @@ function mix(hash: number, word: number, multiplier: number): number {
   return Math.imul((mixed << 13) | (mixed >>> 19), multiplier);
 }
 
-/** The two lanes as 14 digits of base 32. Three times faster than `toString(36)`. */
-export function digestText(first: number, second: number): string {
+/** Digits of a digest. */
+export const DIGEST_DIGITS = 14;
+const DIGITS_PER_LANE = 7;
+
+/** Writes the two lanes as {@linkcode DIGEST_DIGITS} digits of base 32. */
+export function putDigest(
+  first: number,
+  second: number,
+  { target, at }: { readonly target: Uint8Array; readonly at: number },
+): void {
   const high = spread(first);
   const low = spread(second);
-  return String.fromCharCode(
-    digitCode(high, 0),
-    digitCode(high, 1),
-    digitCode(high, 2),
-    digitCode(high, 3),
-    digitCode(high, 4),
-    digitCode(high, 5),
-    digitCode(high, 6),
-    digitCode(low, 0),
-    digitCode(low, 1),
-    digitCode(low, 2),
-    digitCode(low, 3),
-    digitCode(low, 4),
-    digitCode(low, 5),
-    digitCode(low, 6),
-  );
+  for (let place = 0; place < DIGITS_PER_LANE; place++) {
+    target[at + place] = digitCode(high, place);
+    target[at + DIGITS_PER_LANE + place] = digitCode(low, place);
+  }
+}
+
+const digits = new Uint8Array(DIGEST_DIGITS);
+
+/** The same as text. */
+export function digestText(first: number, second: number): string {
+  putDigest(first, second, { target: digits, at: 0 });
+  return String.fromCharCode(...digits);
 }
 
 function digitCode(bits: number, place: number): number {

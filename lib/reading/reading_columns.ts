@@ -7,7 +7,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { Digest, digestText } from "./digest.ts";
+import { Digest, digestText, putDigest } from "./digest.ts";
 import type { ParsedReading, Reading } from "./reading.ts";
 import { READING_FIELDS, type ReadingField } from "./reading_schema.ts";
 import { timestampText } from "./timestamp.ts";
@@ -35,6 +35,11 @@ const UTF8_BYTES_MAX = 3;
 const DIGEST_LANES = 2;
 const digest = new Digest();
 const utf8 = new TextEncoder();
+
+/** Nobody can choose texts that all have the same hash. */
+const hashSeed = crypto.getRandomValues(new Int32Array(1))[0]!;
+/** Of Fowler, Noll and Vo's hash of 32 bits. */
+const FNV_PRIME = 0x01000193;
 
 /** Readings by row. */
 export class ReadingColumns {
@@ -157,6 +162,11 @@ export class ReadingColumns {
     return digestText(this.digests[row * 2]!, this.digests[row * 2 + 1]!);
   }
 
+  /** Writes the digest's {@linkcode DIGEST_DIGITS} characters. */
+  putDigest(row: number, target: Uint8Array, at: number): void {
+    putDigest(this.digests[row * 2]!, this.digests[row * 2 + 1]!, { target, at });
+  }
+
   /** Whether the reading does not have this field. */
   isNull(row: number, field: number): boolean {
     return (this.nulls[row]! & (1 << field)) !== 0;
@@ -181,6 +191,35 @@ export class ReadingColumns {
       if (difference !== 0) return difference;
     }
     return 0;
+  }
+
+  /** Copies the bytes of the id. */
+  copyId(row: number, target: Uint8Array, at: number): void {
+    const from = row * ID_BYTES;
+    for (let byte = 0; byte < ID_BYTES; byte++) target[at + byte] = this.ids[from + byte]!;
+  }
+
+  /** Whether two rows have the same text. */
+  hasSameText(a: number, b: number, field: number): boolean {
+    const [fromA, fromB] = [this.textsFrom[field]![a]!, this.textsFrom[field]![b]!];
+    const length = this.textsTo[field]![a]! - fromA;
+    if (this.textsTo[field]![b]! - fromB !== length) return false;
+    const [bytesA, bytesB] = [this.textBytes(a), this.textBytes(b)];
+    for (let at = 0; at < length; at++) {
+      if (bytesA[fromA + at] !== bytesB[fromB + at]) return false;
+    }
+    return true;
+  }
+
+  /** A number for a table of texts, 0 or more; another one in each process. */
+  hashText(row: number, field: number): number {
+    const bytes = this.textBytes(row);
+    const to = this.textsTo[field]![row]!;
+    let hash = hashSeed;
+    for (let at = this.textsFrom[field]![row]!; at < to; at++) {
+      hash = Math.imul(hash ^ bytes[at]!, FNV_PRIME);
+    }
+    return (hash ^ (hash >>> 15)) >>> 0;
   }
 
   /** The id, lower case with dashes. */
@@ -239,10 +278,39 @@ export interface ReadingRows {
   readonly rows: Uint32Array;
 }
 
-/** Sorts rows by (id, offset), in place. */
+/** Bits of a sort key that hold the row, and so the most rows that are sorted that way. */
+const ROW_BITS = 20;
+
+/**
+ * Sorts rows by (id, offset), in place. First as integers, of the first 44 bits of the id and the row:
+ * a sort without a function to compare takes a third of the time. Then each run of equal bits, which
+ * ids with a time in front have, by the whole id.
+ */
 export function sortById(columns: ReadingColumns, rows: Uint32Array): Uint32Array {
-  const { offsets } = columns;
-  return rows.sort((a, b) => columns.compareIds(a, b) || offsets[a]! - offsets[b]!);
+  const { ids, offsets } = columns;
+  const compare = (a: number, b: number): number =>
+    columns.compareIds(a, b) || offsets[a]! - offsets[b]!;
+  if (columns.rowsMax > 2 ** ROW_BITS) return rows.sort(compare);
+  // Pairs of 32 bits, the lower half first, as every processor that Deno runs on keeps 64.
+  const keys = new BigUint64Array(rows.length);
+  const halves = new Uint32Array(keys.buffer);
+  for (let at = 0; at < rows.length; at++) {
+    const id = rows[at]! * ID_BYTES;
+    const low = ids[id + 4]! << 4 | ids[id + 5]! >> 4;
+    halves[2 * at] = low << ROW_BITS | rows[at]!;
+    halves[2 * at + 1] = ids[id]! << 24 | ids[id + 1]! << 16 | ids[id + 2]! << 8 | ids[id + 3]!;
+  }
+  keys.sort();
+  const isSameRun = (a: number, b: number): boolean =>
+    halves[2 * a + 1] === halves[2 * b + 1] &&
+    halves[2 * a]! >>> ROW_BITS === halves[2 * b]! >>> ROW_BITS;
+  for (let from = 0, to = 0; from < rows.length; from = to) {
+    for (to = from; to < rows.length && isSameRun(from, to); to++) {
+      rows[to] = halves[2 * to]! & (2 ** ROW_BITS - 1);
+    }
+    if (to - from > 1) rows.subarray(from, to).sort(compare);
+  }
+  return rows;
 }
 
 /** Readings that exist as objects, as sorted rows. */
