@@ -61,9 +61,7 @@ export type BatchOutcome =
   | StoredBatch
   /** PostgreSQL refused the data of some row. */
   | { readonly kind: "refused"; readonly refusal: RowDataError }
-  | Exclude<SettledOutcome, { kind: "stored" }>;
-
-type SettledOutcome = Exclude<StoreOutcome, { kind: "conflicts" } | { kind: "repeated" }>;
+  | Exclude<StoreOutcome, { kind: "stored" | "conflicts" | "repeated" }>;
 
 /** What the processor works with. */
 export interface ProcessorParts {
@@ -201,7 +199,10 @@ async function lookUp(
 async function store(
   work: BatchWork,
   { store, copyChoice }: ProcessorParts,
-): Promise<SettledOutcome | Extract<BatchOutcome, { kind: "refused" }>> {
+): Promise<
+  | Exclude<StoreOutcome, { kind: "conflicts" | "repeated" }>
+  | Extract<BatchOutcome, { kind: "refused" }>
+> {
   const { verdicts, areMarksKnown } = work;
   let way = copyChoice.next({ hasSuspects: verdicts.includes(SUSPECT), areMarksKnown });
   try {
