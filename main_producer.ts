@@ -19,7 +19,7 @@ import {
 } from "./lib/kafka/kafkajs_topic_writer.ts";
 import type { MessageToSend } from "./lib/kafka/message.ts";
 import { LINE_BYTES_MAX, readMessages } from "./lib/producer/ndjson.ts";
-import { produce } from "./lib/producer/producer.ts";
+import { produce, type Source as MessageSource } from "./lib/producer/producer.ts";
 import { EXIT, openProgram, type Program, VERSION } from "./lib/program.ts";
 import { reach } from "./lib/reach.ts";
 import { PRODUCER_GROUPS } from "./lib/settings/table.ts";
@@ -29,8 +29,8 @@ import { SENSORS_MAX, simulate } from "./lib/producer/simulator.ts";
 import { serverTitles, TroubleLog } from "./lib/trouble_log.ts";
 import { counted } from "./lib/quantities.ts";
 
-/** kafkajs copies a batch's list once per message, so larger batches cost more than they save. */
-const BATCH_MESSAGES_MAX = 500;
+/** PRODUCER_BATCH_BYTES_MAX is reached before, except by very small messages. */
+const BATCH_MESSAGES_MAX = 5_000;
 
 /** Tries of one connection attempt; the loop around it says what it waits for. */
 const CONNECT_RETRIES = 1;
@@ -187,12 +187,12 @@ async function openWriter(
       });
     }
   }
-  return openTopicWriter(kafka, topic);
+  return openTopicWriter(kafka, topic, settings.producer);
 }
 
 interface Source {
   readonly name: string;
-  readonly messages: Iterable<MessageToSend> | AsyncIterable<MessageToSend>;
+  readonly messages: MessageSource;
   /** How many were left out because no topic takes them. */
   refused(): number;
   /** Whether all of it has been read. */
@@ -242,7 +242,7 @@ async function openFile(path: string, { log }: Program): Promise<Source> {
   let isEnded = false;
   const messages = async function* (
     chunks: AsyncIterable<Uint8Array>,
-  ): AsyncGenerator<MessageToSend> {
+  ): AsyncGenerator<Iterable<MessageToSend>> {
     yield* readMessages(chunks, { tooLong, read });
     isEnded = true;
   };

@@ -251,11 +251,11 @@ class World {
   }
 
   /** What waits to be sent, at its time. A producer that starts again sends it again. */
-  async *#source(process: VirtualProcess): AsyncGenerator<MessageToSend> {
+  async *#source(process: VirtualProcess): AsyncGenerator<MessageToSend[]> {
     for (const { atMs, message } of [...this.#outbox]) {
       const waitMs = atMs - this.#time.nowMs;
       if (waitMs > 0) await process.clock.sleep(waitMs);
-      yield message;
+      yield [message];
     }
   }
 

@@ -93,12 +93,12 @@ function* numbered(count: number, keys = 1): Generator<MessageToSend> {
 }
 
 /** A source that hands out what is pushed, and waits when there is nothing. */
-class Pipe implements AsyncIterable<MessageToSend> {
-  readonly #results: IteratorResult<MessageToSend, undefined>[] = [];
+class Pipe implements AsyncIterable<Iterable<MessageToSend>> {
+  readonly #results: IteratorResult<MessageToSend[], undefined>[] = [];
   #wake = (): void => {};
 
   push(...messages: MessageToSend[]): void {
-    this.#results.push(...messages.map((value) => ({ done: false as const, value })));
+    this.#results.push({ done: false, value: messages });
     this.#wake();
   }
 
@@ -107,8 +107,8 @@ class Pipe implements AsyncIterable<MessageToSend> {
     this.#wake();
   }
 
-  [Symbol.asyncIterator](): AsyncIterator<MessageToSend, undefined> {
-    const next = async (): Promise<IteratorResult<MessageToSend, undefined>> => {
+  [Symbol.asyncIterator](): AsyncIterator<MessageToSend[], undefined> {
+    const next = async (): Promise<IteratorResult<MessageToSend[], undefined>> => {
       while (this.#results.length === 0) await new Promise<void>((wake) => this.#wake = wake);
       return this.#results.shift()!;
     };
@@ -137,8 +137,11 @@ Deno.test("produce() sends messages without a key round the partitions", async (
 
 Deno.test("produce() takes from an asynchronous source, too", async () => {
   const { clock, writer, options } = bench();
-  async function* source(): AsyncGenerator<MessageToSend> {
-    for (const one of numbered(250)) yield await Promise.resolve(one);
+  async function* source(): AsyncGenerator<Iterable<MessageToSend>> {
+    const all = [...numbered(250)];
+    for (const some of [all.slice(0, 1), [], all.slice(1, 200), all.slice(200)]) {
+      yield await Promise.resolve(some);
+    }
   }
   const result = await finish(produce(source(), writer, options), clock);
   assert.equal(result.acknowledged, 250);

@@ -1,12 +1,14 @@
 /**
- * The codecs of Kafka, for reading: what a batch may become is bounded in each of them.
+ * The codecs of Kafka. For reading, what a batch may become is bounded in each of them.
  *
  * A megabyte of gzip can become a gigabyte, and of zstd much more. Whoever may write to the topic
  * could end every consumer with it.
  *
  * @module
  */
-import { gunzipSync, zstdDecompressSync } from "node:zlib";
+import type { Buffer } from "node:buffer";
+import { promisify } from "node:util";
+import { constants, gunzipSync, gzip, zstdCompress, zstdDecompressSync } from "node:zlib";
 import { describeError } from "../errors.ts";
 import { decompressLz4 } from "./lz4.ts";
 import { decompressSnappy } from "./snappy.ts";
@@ -61,3 +63,31 @@ function withZlib(decompress: Codec["decompress"]): Codec["decompress"] {
     }
   };
 }
+
+/** The codecs for sending; a setting chooses one. */
+export const COMPRESSIONS = ["none", "gzip", "zstd"] as const;
+
+/** One of {@linkcode COMPRESSIONS}. */
+export type Compression = typeof COMPRESSIONS[number];
+
+/** How a codec writes. */
+export interface Compressor {
+  /** In a batch's attributes. */
+  readonly number: number;
+  /** Works in a thread of its own: the flow goes on meanwhile. */
+  readonly compress: (source: Buffer) => Promise<Buffer>;
+}
+
+const gzipped = promisify(gzip);
+const zstdCompressed = promisify(zstdCompress);
+
+/** The fastest levels: sensors' messages hardly get smaller by the others. */
+const GZIP = { level: 1 };
+const ZSTD = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
+
+/** Undefined: not compressed. */
+export const COMPRESSORS: Readonly<Record<Compression, Compressor | undefined>> = {
+  none: undefined,
+  gzip: { number: 1, compress: (source) => gzipped(source, GZIP) },
+  zstd: { number: 4, compress: (source) => zstdCompressed(source, ZSTD) },
+};

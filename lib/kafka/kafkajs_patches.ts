@@ -4,9 +4,11 @@
  *
  * @module
  */
+import type { Buffer } from "node:buffer";
 import BrokerPool from "kafkajs/src/cluster/brokerPool.js";
 import Cluster from "kafkajs/src/cluster/index.js";
 import ConsumerGroup from "kafkajs/src/consumer/consumerGroup.js";
+import ProduceRequests from "kafkajs/src/protocol/requests/produce/index.js";
 import MetadataResponse from "kafkajs/src/protocol/requests/metadata/v6/response.js";
 import { createErrorFromCode } from "kafkajs/src/protocol/error.js";
 import FetchResponse from "kafkajs/src/protocol/requests/fetch/v11/response.js";
@@ -22,14 +24,6 @@ interface PatchedRequestQueue {
   throttledUntil: number;
   pending: readonly unknown[];
   checkPendingRequests(): void;
-}
-
-/** The part of kafkajs's encoder that is touched. */
-interface PatchedEncoder {
-  buf: Uint8Array;
-  offset: number;
-  ensureAvailable(bytes: number): void;
-  writeVarInt(value: number): PatchedEncoder;
 }
 
 const THROTTLE_CHECK_MS_MIN = 10;
@@ -110,37 +104,53 @@ BrokerPool.prototype.withBroker = async function (
 /** The original ends the consumer at a codec that it does not know, and has no bound for any. */
 FetchResponse.decode = decodeFetchAnswer;
 
-/** Most bytes of a variable-length 32-bit number. */
-const VAR_INT_BYTES_MAX = 5;
-
-const originalWriteVarLong = Encoder.prototype.writeVarLong;
-const originalSizeOfVarLong = Encoder.sizeOfVarLong;
-
-/**
- * The original makes an array and a Buffer for each variable-length number, and a BigInt for each
- * time difference: six of them for every record. Written in place, sending takes 5.7 instead of
- * 9.2 microseconds of CPU a message. The bytes are the same.
- */
-Encoder.prototype.writeUVarInt = function (this: PatchedEncoder, value: number): PatchedEncoder {
-  this.ensureAvailable(VAR_INT_BYTES_MAX);
-  let rest = value;
-  while ((rest & ~0x7f) !== 0) {
-    this.buf[this.offset++] = rest & 0x7f | 0x80;
-    rest >>>= 7;
-  }
-  this.buf[this.offset++] = rest;
-  return this;
-};
-Encoder.prototype.writeVarLong = function (this: PatchedEncoder, value: unknown): PatchedEncoder {
-  return isSmall(value) ? this.writeVarInt(value) : originalWriteVarLong.call(this, value);
-};
-Encoder.sizeOfVarLong = (value: unknown): number =>
-  isSmall(value) ? Encoder.sizeOfVarInt(value) : originalSizeOfVarLong.call(Encoder, value);
-
-/** Whether a number has the same zigzag form in 32 bits as in 64. */
-function isSmall(value: unknown): value is number {
-  return typeof value === "number" && (value | 0) === value;
+/** A record batch that is encoded already; to kafkajs it is the value of its only message. */
+export class EncodedBatch {
+  /** @param bytes the batch, see `record_batch.ts` */
+  constructor(readonly bytes: Buffer) {}
 }
+
+/** What kafkajs puts into a request to write, as far as it is looked at. */
+interface ProduceRequest {
+  readonly acks: number;
+  readonly timeout: number;
+  readonly topicData: readonly {
+    readonly topic: string;
+    readonly partitions: readonly {
+      readonly partition: number;
+      readonly messages: readonly { readonly value: unknown }[];
+    }[];
+  }[];
+}
+
+/** The first version whose requests carry record batches. They have had one form since. */
+const RECORD_BATCH_VERSION = 3;
+
+/** The original encodes messages one by one, with dozens of objects for each. */
+const originalProduce = ProduceRequests.protocol;
+ProduceRequests.protocol = (asked: { readonly version: number }) => (request: ProduceRequest) => {
+  const made = originalProduce(asked)(request);
+  const [topic] = request.topicData;
+  const [lane] = topic?.partitions ?? [];
+  const [message] = lane?.messages ?? [];
+  if (!(message?.value instanceof EncodedBatch)) return made;
+  if (asked.version < RECORD_BATCH_VERSION) {
+    throw new Error("Cannot write to brokers before 0.11: they take no record batches");
+  }
+  const { bytes } = message.value;
+  // The length of an array stands before it.
+  const encode = (): Promise<unknown> =>
+    Promise.resolve(
+      new Encoder(bytes.length + topic!.topic.length + PRODUCE_FRAMING_BYTES)
+        .writeString(null).writeInt16(request.acks).writeInt32(request.timeout)
+        .writeInt32(1).writeString(topic!.topic).writeInt32(1).writeInt32(lane!.partition)
+        .writeInt32(bytes.length).writeBuffer(bytes),
+    );
+  return { ...made, request: { ...made.request, encode } };
+};
+
+/** What stands around one batch in a request to write, at most, beside the topic's name. */
+const PRODUCE_FRAMING_BYTES = 64;
 
 /** What the brokers say of the topics that were asked for. */
 interface Metadata {

@@ -4,13 +4,16 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
+import type { Buffer } from "node:buffer";
 import type { Admin, Message as KafkajsMessage, Producer } from "kafkajs";
 import { systemClock } from "../clock.ts";
 import { TransientError } from "../errors.ts";
 import { withTimeLimit } from "../time_limit.ts";
+import type { Compression } from "./compression.ts";
 import { classifyKafkaError, type KafkaClient, KAFKAJS_RETRY } from "./connection.ts";
+import { EncodedBatch } from "./kafkajs_patches.ts";
 import type { MessageToSend } from "./message.ts";
+import { encodeRecordBatch } from "./record_batch.ts";
 import type { TopicWriter } from "./topic_writer.ts";
 
 /**
@@ -31,6 +34,16 @@ const QUESTION_RETRY = { ...KAFKAJS_RETRY, retries: 1 };
 /** How long closing the connections may take, ms. */
 const CLOSE_MS = 500;
 
+/** How a writer sends. */
+export interface TopicWriterOptions {
+  /**
+   * How each batch is compressed. The brokers keep it that way.
+   *
+   * @default "none"
+   */
+  readonly compression?: Compression;
+}
+
 /** A writer whose connections are open. */
 export type OpenTopicWriter = TopicWriter & AsyncDisposable;
 
@@ -40,7 +53,11 @@ export type OpenTopicWriter = TopicWriter & AsyncDisposable;
  * @throws {TransientError} If no broker answers now.
  * @throws {ConfigurationError} If the topic does not exist or the brokers refuse this user.
  */
-export async function openTopicWriter(kafka: KafkaClient, topic: string): Promise<OpenTopicWriter> {
+export async function openTopicWriter(
+  kafka: KafkaClient,
+  topic: string,
+  { compression = "none" }: TopicWriterOptions = {},
+): Promise<OpenTopicWriter> {
   const partitions = await countPartitions(kafka, topic);
   const producer = kafka.producer({
     // kafkajs gives the sequence numbers of a failed send to the next one; the broker then takes
@@ -55,7 +72,7 @@ export async function openTopicWriter(kafka: KafkaClient, topic: string): Promis
     metadataMaxAge: 30_000,
     retry: SEND_RETRY,
   });
-  const writer = new KafkajsTopicWriter(producer, topic, partitions);
+  const writer = new KafkajsTopicWriter(producer, { topic, partitions, compression });
   try {
     await producer.connect();
   } catch (error) {
@@ -69,11 +86,19 @@ class KafkajsTopicWriter implements OpenTopicWriter {
   readonly partitions: number;
   readonly #producer: Producer;
   readonly #topic: string;
+  readonly #compression: Compression;
   readonly #underway = new Set<number>();
 
-  constructor(producer: Producer, topic: string, partitions: number) {
+  constructor(
+    producer: Producer,
+    { topic, partitions, compression }: Required<TopicWriterOptions> & {
+      readonly topic: string;
+      readonly partitions: number;
+    },
+  ) {
     this.#producer = producer;
     this.#topic = topic;
+    this.#compression = compression;
     this.partitions = partitions;
   }
 
@@ -85,6 +110,10 @@ class KafkajsTopicWriter implements OpenTopicWriter {
     }
     this.#underway.add(partition);
     try {
+      const batch = await encodeRecordBatch(messages, {
+        timestampMs: Date.now(),
+        compression: this.#compression,
+      });
       const answers = await this.#producer.send({
         topic: this.#topic,
         // Acknowledged means: every in-sync replica has it.
@@ -92,7 +121,7 @@ class KafkajsTopicWriter implements OpenTopicWriter {
         timeout: REPLICAS_MS,
         // One partition a send. After a change of leader, kafkajs's retry of a send to several can
         // leave one out and still report success.
-        messages: messages.map((message) => kafkajsMessage(partition, message)),
+        messages: [messageOf(partition, batch)],
       });
       // A partition that kafkajs does not know is left out, and the send succeeds without it.
       if (!answers.some((answer) => answer.partition === partition)) {
@@ -118,13 +147,9 @@ class KafkajsTopicWriter implements OpenTopicWriter {
   }
 }
 
-function kafkajsMessage(partition: number, { key, value }: MessageToSend): KafkajsMessage {
-  return {
-    partition,
-    key,
-    // The same memory: kafkajs asks for a Buffer, and copies it into its request.
-    value: value && Buffer.from(value.buffer, value.byteOffset, value.byteLength),
-  };
+/** To kafkajs the whole batch is one message, so that it touches none of those in it. */
+function messageOf(partition: number, batch: Buffer): KafkajsMessage {
+  return { partition, value: new EncodedBatch(batch) as unknown as Buffer };
 }
 
 /** How long the brokers may take to agree on a new topic, and how often they are asked, ms. */

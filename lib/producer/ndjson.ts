@@ -5,6 +5,7 @@
  * @module
  */
 import type { MessageToSend } from "../kafka/message.ts";
+import { sensorIdAtOnce } from "./sensor_id.ts";
 
 /**
  * Longest line that is sent, in bytes. A topic takes record batches of 1 MiB, and a batch of one
@@ -32,14 +33,16 @@ export interface ReadMessagesOptions {
 }
 
 /**
- * Reads messages line by line. A line ends with LF or CRLF, which do not belong to it; the last
- * one may end with the file. Empty lines are not messages. Memory stays bounded by one line and one
- * chunk, whatever the file's size and however long its lines.
+ * Reads messages line by line, those of a chunk at a time. A line ends with LF or CRLF, which do not
+ * belong to it; the last one may end with the file. Empty lines are not messages. Memory stays bounded
+ * by one line and one chunk, whatever the file's size and however long its lines.
+ *
+ * @returns for each chunk its messages, to be taken before the next chunk.
  */
 export async function* readMessages(
   chunks: AsyncIterable<Uint8Array>,
   options: ReadMessagesOptions,
-): AsyncGenerator<MessageToSend, void, void> {
+): AsyncGenerator<Iterable<MessageToSend>, void, void> {
   const collector = createLineCollector();
   let lineNumber = 0;
   let bytesBefore = 0;
@@ -50,20 +53,24 @@ export async function* readMessages(
     options.tooLong(lineNumber, line);
     return undefined;
   };
-  for await (const chunk of chunks) {
+  const messagesOf = function* (chunk: Uint8Array): Generator<MessageToSend, void, void> {
     let from = 0;
     for (let end = chunk.indexOf(LINE_FEED); end !== -1; end = chunk.indexOf(LINE_FEED, from)) {
       const message = finish(chunk.subarray(from, end));
       options.read?.(bytesBefore + end + 1);
-      if (message !== undefined) yield message;
       from = end + 1;
+      if (message !== undefined) yield message;
     }
     collector.append(chunk.subarray(from));
     bytesBefore += chunk.length;
+  };
+  // A Buffer's own indexOf() and subarray() take several times as long.
+  for await (const { buffer, byteOffset, length } of chunks) {
+    yield messagesOf(new Uint8Array(buffer, byteOffset, length));
   }
   const last = finish(new Uint8Array());
   options.read?.(bytesBefore);
-  if (last !== undefined) yield last;
+  if (last !== undefined) yield [last];
 }
 
 /** Keeps the beginning of a line until its end is read. */
@@ -74,6 +81,7 @@ interface LineCollector {
 }
 
 function createLineCollector(): LineCollector {
+  const copy = createCopier();
   let pieces: Uint8Array[] = [];
   let bytes = 0;
   const append = (piece: Uint8Array): void => {
@@ -81,8 +89,7 @@ function createLineCollector(): LineCollector {
     bytes += piece.length;
     // One byte more than the bound: it may be the carriage return of the line's end.
     if (bytes > LINE_BYTES_MAX + 1) pieces = [];
-    // A copy, so that one waiting message does not keep its whole chunk in memory.
-    else pieces.push(piece.slice());
+    else pieces.push(copy(piece));
   };
   const finish = (end: Uint8Array): Uint8Array | number => {
     append(end);
@@ -95,8 +102,30 @@ function createLineCollector(): LineCollector {
   return { append, finish };
 }
 
+/**
+ * Bytes that several short lines share. One waiting message keeps as much in memory, and not its whole
+ * chunk; memory for each line of its own would take 0.7 microseconds, and this takes 0.25.
+ */
+const SHARED_BYTES = 2_048;
+
+/** Makes copies of short pieces in memory that they share, and of others in their own. */
+function createCopier(): (piece: Uint8Array) => Uint8Array {
+  let shared = new Uint8Array(SHARED_BYTES);
+  let used = 0;
+  return (piece) => {
+    if (piece.length > SHARED_BYTES / 2) return piece.slice();
+    if (used + piece.length > SHARED_BYTES) {
+      shared = new Uint8Array(SHARED_BYTES);
+      used = 0;
+    }
+    shared.set(piece, used);
+    used += piece.length;
+    return shared.subarray(used - piece.length, used);
+  };
+}
+
 function withoutCarriageReturn(line: Uint8Array): Uint8Array {
-  return line.at(-1) === CARRIAGE_RETURN ? line.subarray(0, -1) : line;
+  return line[line.length - 1] === CARRIAGE_RETURN ? line.subarray(0, -1) : line;
 }
 
 function joined(pieces: readonly Uint8Array[]): Uint8Array {
@@ -113,7 +142,7 @@ const decoder = new TextDecoder("utf-8", { fatal: true });
 
 /** The line as a message whose key is its `sensor_id`, if it parses and has one. */
 function messageOf(line: Uint8Array): MessageToSend {
-  return { key: sensorIdOf(line), value: line };
+  return { key: sensorIdAtOnce(line) ?? sensorIdOf(line), value: line };
 }
 
 function sensorIdOf(line: Uint8Array): string | null {

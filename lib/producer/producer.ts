@@ -85,11 +85,17 @@ export interface ProduceResult {
 }
 
 /**
+ * Where messages come from: a source that never waits, or one that does and then has several at once,
+ * which are taken one by one.
+ */
+export type Source = Iterable<MessageToSend> | AsyncIterable<Iterable<MessageToSend>>;
+
+/**
  * Sends what `source` yields until it ends, and waits until all of it is acknowledged: forever
  * while the brokers are away, for `drainMs` once `options.signal` aborts.
  */
 export async function produce(
-  source: Iterable<MessageToSend> | AsyncIterable<MessageToSend>,
+  source: Source,
   writer: TopicWriter,
   options: ProduceOptions,
 ): Promise<ProduceResult> {
@@ -200,34 +206,22 @@ function fail(flow: Flow, error: unknown): void {
   flow.room.ring();
 }
 
-const SOURCE_END: IteratorResult<MessageToSend, undefined> = { done: true, value: undefined };
+const SOURCE_END: IteratorResult<Iterable<MessageToSend>, undefined> = {
+  done: true,
+  value: undefined,
+};
 
-async function takeAll(
-  flow: Flow,
-  source: Iterable<MessageToSend> | AsyncIterable<MessageToSend>,
-): Promise<void> {
-  const { clock, batchMessagesMax, messagesMax = Infinity } = flow.options;
-  const stopping = flow.stopping.signal;
-  const iterator = Symbol.asyncIterator in source
-    ? source[Symbol.asyncIterator]()
-    : source[Symbol.iterator]();
-  const nextTurnMs = createPace(flow.options);
+async function takeAll(flow: Flow, source: Source): Promise<void> {
+  const pieces = Symbol.asyncIterator in source ? source : inTurns(source, flow.options);
+  const iterator = pieces[Symbol.asyncIterator]();
+  const pace = createPace(flow.options);
   try {
-    for (let pulled = 1; pulled <= messagesMax && !stopping.aborted; pulled++) {
-      // The turn comes before the message: a simulated reading must not be old when it leaves.
-      const waitMs = nextTurnMs();
-      if (waitMs > 0) await clock.sleep(waitMs, stopping);
-      if (stopping.aborted) return;
-      let next = iterator.next();
-      if (next instanceof Promise) {
-        // A source can wait forever, a terminal for one.
-        next = await Promise.race([next, flow.stopped.wait().then(() => SOURCE_END)]);
-      } else if (pulled % batchMessagesMax === 0) {
-        // A source that never waits must let the senders have their turn.
-        await clock.sleep(0);
-      }
+    while (takes(flow)) {
+      // A source can wait forever, a terminal for one.
+      const stopped = flow.stopped.wait().then(() => SOURCE_END);
+      const next = await Promise.race([iterator.next(), stopped]);
       if (next.done) return;
-      await put(flow, next.value);
+      await takePiece(flow, next.value[Symbol.iterator](), pace);
     }
   } finally {
     // Not awaited: it queues behind a `next()` that may never settle.
@@ -235,27 +229,89 @@ async function takeAll(
   }
 }
 
+/** Whether more is to be taken. */
+function takes({ sent, stopping, options: { messagesMax = Infinity } }: Flow): boolean {
+  return sent < messagesMax && !stopping.signal.aborted;
+}
+
+/** What is there is taken without a promise for each message: that would cost more than to send it. */
+async function takePiece(
+  flow: Flow,
+  messages: Iterator<MessageToSend>,
+  pace: Pace,
+): Promise<void> {
+  const { clock } = flow.options;
+  while (takes(flow)) {
+    // The turn comes before the message: a simulated reading must not be old when it leaves.
+    const waitMs = pace.waitMs();
+    if (waitMs > 0) await clock.sleep(waitMs, flow.stopping.signal);
+    if (!takes(flow)) return;
+    const next = messages.next();
+    if (next.done) return;
+    pace.taken();
+    const room = put(flow, next.value);
+    if (room !== undefined) await room;
+  }
+}
+
+/** A source that never waits, in pieces between which the senders have their turn. */
+async function* inTurns(
+  source: Iterable<MessageToSend>,
+  { clock, batchMessagesMax }: ProduceOptions,
+): AsyncGenerator<Iterable<MessageToSend>, void, void> {
+  const iterator = source[Symbol.iterator]();
+  let isEnded = false;
+  const piece = function* (): Generator<MessageToSend, void, void> {
+    for (let count = 0; count < batchMessagesMax; count++) {
+      const next = iterator.next();
+      isEnded = next.done === true;
+      if (next.done) return;
+      yield next.value;
+    }
+  };
+  try {
+    while (!isEnded) {
+      yield piece();
+      await clock.sleep(0);
+    }
+  } finally {
+    iterator.return?.();
+  }
+}
+
+/** Keeps a rate. */
+interface Pace {
+  /** How long the next message must wait, ms. */
+  waitMs(): number;
+  /** The next message was taken. */
+  taken(): void;
+}
+
 /**
- * Says before each message how long it must wait, in ms, so that `ratePerSecond` is kept. Turns
- * are counted from the turn before and not from now, so short delays do not add up.
+ * Keeps `ratePerSecond`. Turns are counted from the turn before and not from now, so short delays do
+ * not add up.
  */
-function createPace({ clock, ratePerSecond }: ProduceOptions): () => number {
-  if (ratePerSecond === 0) return () => 0;
+function createPace({ clock, ratePerSecond }: ProduceOptions): Pace {
+  if (ratePerSecond === 0) return { waitMs: () => 0, taken: () => {} };
   let turnMs = clock.elapsedMs();
-  return () => {
-    const nowMs = clock.elapsedMs();
-    turnMs = Math.max(turnMs, nowMs - BURST_MS_MAX);
-    const waitMs = turnMs - nowMs;
-    turnMs += 1_000 / ratePerSecond;
-    return waitMs;
+  return {
+    waitMs: () => {
+      const nowMs = clock.elapsedMs();
+      turnMs = Math.max(turnMs, nowMs - BURST_MS_MAX);
+      return turnMs - nowMs;
+    },
+    taken: () => {
+      turnMs += 1_000 / ratePerSecond;
+    },
   };
 }
 
 /**
- * Queues a message for its partition, when there is room for it. The source is one ordered stream, so
- * a message that has to wait for room holds up all behind it.
+ * Queues a message for its partition.
+ *
+ * @returns a promise if there is no room for it yet.
  */
-async function put(flow: Flow, message: MessageToSend): Promise<void> {
+function put(flow: Flow, message: MessageToSend): Promise<void> | undefined {
   const { options, lanes } = flow;
   flow.sent++;
   options.observer?.taken?.(message);
@@ -264,18 +320,34 @@ async function put(flow: Flow, message: MessageToSend): Promise<void> {
     ? flow.keylessCount++ % lanes.length
     : partitionOf(message.key, lanes.length);
   const lane = lanes[partition]!;
-  while (!hasRoom(flow, lane, bytes)) {
-    if (lane.isFailing) options.observer?.held?.(partition);
+  if (!hasRoom(flow, lane, bytes)) return putLater(flow, lane, { message, bytes });
+  queue(flow, lane, { message, bytes });
+  return undefined;
+}
+
+interface Sized {
+  readonly message: MessageToSend;
+  readonly bytes: number;
+}
+
+/** The source is one ordered stream, so a message that has to wait for room holds up all behind it. */
+async function putLater(flow: Flow, lane: Lane, sized: Sized): Promise<void> {
+  while (!hasRoom(flow, lane, sized.bytes)) {
+    if (lane.isFailing) flow.options.observer?.held?.(lane.partition);
     await flow.room.wait();
     // Nothing will make room any more: this message is one of those that failed.
     if (flow.giveUp.signal.aborted || flow.error !== undefined) return;
   }
+  queue(flow, lane, sized);
+}
+
+function queue(flow: Flow, lane: Lane, { message, bytes }: Sized): void {
   lane.queue.push(message);
   lane.queuedBytes += bytes;
   lane.bufferedBytes += bytes;
   flow.bufferedBytes += bytes;
   if (lane.queue.length === 1) lane.work.ring();
-  if (isFull(lane, options)) lane.lingering?.abort();
+  if (isFull(lane, flow.options)) lane.lingering?.abort();
 }
 
 /**

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { COMPRESSIONS } from "../kafka/compression.ts";
 import { LOG_LEVELS } from "../log.ts";
 import {
   brokers,
@@ -304,6 +305,12 @@ const PRODUCER = {
     "PRODUCER_BATCH_BYTES_MAX",
     "Largest batch. It must not exceed the topic's max.message.bytes",
     { fallback: 512 * KIB, min: 64 * KIB, max: 1_000_000, unit: "bytes" },
+  ),
+  compression: choice(
+    "PRODUCER_COMPRESSION",
+    "How batches are compressed, on the wire and on the brokers' disks. Every consumer of the topic " +
+      "must know the codec",
+    { values: COMPRESSIONS, fallback: "zstd" },
   ),
   bufferBytesMax: whole(
     "PRODUCER_BUFFER_BYTES_MAX",
