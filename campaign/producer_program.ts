@@ -84,7 +84,8 @@ async function run(task: ProducerTask): Promise<void> {
   using journal = new JournalWriter(task.journal);
   const kafka = openKafka({ ...settings.kafka, clientId: "campaign-producer", retries: 1 }, log);
   const troubles = new TroubleLog({ clock: systemClock, log });
-  const connect = (): Promise<OpenTopicWriter> => openTopicWriter(kafka, settings.kafka.topic);
+  const connect = (): Promise<OpenTopicWriter> =>
+    openTopicWriter(kafka, settings.kafka.topic, settings.producer);
   const writer = await reach(program, connect, { troubles });
   if (writer === undefined) return;
   const telling = setInterval(() => void print(String(acknowledged)), TOLD_EVERY_MS);

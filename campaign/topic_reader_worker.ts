@@ -4,8 +4,10 @@
  *
  * @module
  */
-import { Kafka, logLevel } from "kafkajs";
+import { CompressionCodecs, CompressionTypes, Kafka, logLevel } from "kafkajs";
+import type { Buffer } from "node:buffer";
 import process from "node:process";
+import { zstdDecompressSync } from "node:zlib";
 import type { TopicMessage } from "./topic_reader.ts";
 
 /** What is sent to the worker, once. */
@@ -28,6 +30,12 @@ interface WorkerScope {
   onmessage: (event: MessageEvent<ReaderQuestion>) => void;
   postMessage(answer: ReaderAnswer): void;
 }
+
+// The codec that the producer uses unless it is told otherwise. kafkajs knows gzip alone.
+CompressionCodecs[CompressionTypes.ZSTD] = () => ({
+  compress: () => Promise.reject(new Error("Cannot compress: this only reads")),
+  decompress: (buffer: Buffer) => Promise.resolve(zstdDecompressSync(buffer)),
+});
 
 const scope = self as unknown as WorkerScope;
 

@@ -4,10 +4,16 @@ import { once } from "node:events";
 import { Buffer } from "node:buffer";
 import { createGzip, createZstdCompress, type Gzip, type ZstdCompress } from "node:zlib";
 import { CompressionCodecs, CompressionTypes, Kafka, logLevel } from "kafkajs";
+import { systemClock } from "../../lib/clock.ts";
+import { COMPRESSIONS } from "../../lib/kafka/compression.ts";
+import { openKafka } from "../../lib/kafka/connection.ts";
+import { openTopicWriter } from "../../lib/kafka/kafkajs_topic_writer.ts";
+import { createLog } from "../../lib/log.ts";
 import { runKafkaTool } from "../../tools/stack/kafka.ts";
 import type { SentMessage } from "./checker.ts";
 import { generate, type GeneratedMessage, PLAIN } from "../../campaign/generated_messages.ts";
 import { DONE_MS, RealPipeline } from "./real_pipeline.ts";
+import { ConfluentKafka } from "./transactional_producers.ts";
 
 /** Well above what a consumer needs, and well below what a bomb becomes. */
 const PEAK_MB_MAX = 600;
@@ -24,6 +30,30 @@ Deno.test("main_consumer.ts reads every codec of Kafka's own producer", async ()
       sent.push({ partition: 0, offset: sent.length, key: null, value, truth });
     }
   }
+  await pipeline.run("run", "--until-end");
+  await pipeline.assertStored(sent);
+});
+
+Deno.test("what the producer compresses is read by main_consumer.ts and by another client", async () => {
+  await using pipeline = await RealPipeline.open({ partitions: 1 });
+  await using other = await ConfluentKafka.start(pipeline);
+  const log = createLog({ level: "error", format: "text", write: () => {}, clock: systemClock });
+  const brokers = pipeline.env.KAFKA_BROKER!.split(",");
+  const kafka = openKafka({ brokers, clientId: "codecs" }, log);
+  const sent: (SentMessage & { readonly value: Uint8Array })[] = [];
+  for (const [index, compression] of COMPRESSIONS.entries()) {
+    const messages = generate(200, PLAIN, 520 + index).filter(isOneLine);
+    await using writer = await openTopicWriter(kafka, pipeline.topic, { compression });
+    await writer.send(0, messages);
+    for (const { key, value, truth } of messages) {
+      const bytes = key === null ? null : new TextEncoder().encode(key);
+      sent.push({ partition: 0, offset: sent.length, key: bytes, value: value!, truth });
+    }
+  }
+  assert.deepEqual(
+    (await other.read()).map(({ offset, value }) => [offset, value]),
+    sent.map(({ offset, value }) => [offset, value]),
+  );
   await pipeline.run("run", "--until-end");
   await pipeline.assertStored(sent);
 });

@@ -35,16 +35,18 @@ async function read(topic: string, partition: number, count: number): Promise<Me
   return messages.slice(0, count);
 }
 
-topicWriterContract("Apache Kafka's writer", async (): Promise<WriterUnderTest> => {
-  const topic = `writer-${crypto.randomUUID()}`;
-  await ensureTopic(client(), topic, PARTITIONS);
-  const writer = await openTopicWriter(client(), topic);
-  return {
-    writer,
-    read: (partition, count) => read(topic, partition, count),
-    close: () => writer.close(),
-  };
-});
+for (const compression of ["none", "zstd"] as const) {
+  topicWriterContract(`Kafka's writer (${compression})`, async (): Promise<WriterUnderTest> => {
+    const topic = `writer-${crypto.randomUUID()}`;
+    await ensureTopic(client(), topic, PARTITIONS);
+    const writer = await openTopicWriter(client(), topic, { compression });
+    return {
+      writer,
+      read: (partition, count) => read(topic, partition, count),
+      close: () => writer.close(),
+    };
+  });
+}
 
 Deno.test("ensureTopic() makes a topic that is safe to acknowledge, and leaves one that exists", async () => {
   const topic = `made-${crypto.randomUUID()}`;

@@ -75,6 +75,7 @@ Deno.test("readSettings() gives every default", () => {
       lingerMs: 5,
       batchBytesMax: 524_288,
       bufferBytesMax: 16_777_216,
+      compression: "zstd",
       httpPort: 0,
     },
     http: {
