@@ -106,8 +106,13 @@ FetchResponse.decode = decodeFetchAnswer;
 
 /** A record batch that is encoded already; to kafkajs it is the value of its only message. */
 export class EncodedBatch {
-  /** @param bytes the batch, see `record_batch.ts` */
-  constructor(readonly bytes: Buffer) {}
+  /** The batch, see `record_batch.ts`. */
+  readonly bytes: Buffer;
+
+  /** Nothing is copied. */
+  constructor(bytes: Buffer) {
+    this.bytes = bytes;
+  }
 }
 
 /** What kafkajs puts into a request to write, as far as it is looked at. */
