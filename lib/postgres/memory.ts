@@ -7,8 +7,8 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { NoAnswerError, RowDataError, TransientError } from "../errors.ts";
 import { type TopicIdentity, UNKNOWN_EPOCH } from "../kafka/message.ts";
-import { type Reading, sameContent } from "../reading/reading.ts";
-import { type ReadingAt, readingsOf } from "../reading/reading_columns.ts";
+import type { Reading } from "../reading/reading.ts";
+import { type ReadingAt, ReadingColumns, readingsOf } from "../reading/reading_columns.ts";
 import {
   type BatchToStore,
   type DeadLetter,
@@ -311,7 +311,9 @@ function compareReadings(
     refuseUnstorable(row);
     const present = tables.readings.get(id) ?? inserted.get(id);
     if (present === undefined) inserted.set(id, row);
-    else if (!sameContent(present, row)) conflictOffsets.push(row.offset);
+    else if (!ReadingColumns.of([present, row]).hasSameContent(0, 1)) {
+      conflictOffsets.push(row.offset);
+    }
   }
   const equal = readings.length - inserted.size - conflictOffsets.length;
   return { inserted: [...inserted.values()], equal, conflictOffsets };

@@ -192,16 +192,3 @@ function findInexactInteger(value: number, text: string): Rejection | undefined 
   if (magnitude <= 2n ** 53n) return undefined;
   return reject("range", `value: expected an integer within 2^53, found ${literal}`);
 }
-
-/** True if two readings say the same, whatever their ids: as PostgreSQL would compare their rows. */
-export function sameContent(
-  one: Pick<ParsedReading, "reading" | "eventTimeUs">,
-  other: Pick<ParsedReading, "reading" | "eventTimeUs">,
-): boolean {
-  const a = one.reading;
-  const b = other.reading;
-  return one.eventTimeUs === other.eventTimeUs && a.sensor_id === b.sensor_id &&
-    a.sensor_type === b.sensor_type && a.location.latitude === b.location.latitude &&
-    a.location.longitude === b.location.longitude && a.value === b.value && a.unit === b.unit &&
-    a.status === b.status && a.battery_level === b.battery_level;
-}

@@ -179,7 +179,7 @@ export class ReadingColumns {
       if (this.isNull(a, index) || kind === "id") return true;
       if (kind === "time") return this.eventTimesUs[a] === this.eventTimesUs[b];
       if (kind !== "text") return this.numbers[index]![a] === this.numbers[index]![b];
-      return Buffer.compare(this.#textSlice(a, index), this.#textSlice(b, index)) === 0;
+      return this.hasSameText(a, b, index);
     });
   }
 
