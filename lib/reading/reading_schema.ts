@@ -99,15 +99,6 @@ export function matchesSchema(value: unknown): value is MessageFields {
   return validator.Check(value);
 }
 
-/** Keys and strings of a message that has every known field once and nothing else. */
-export const STRINGS_OF_KNOWN_FIELDS: number = stringsOf(schema);
-
-function stringsOf(field: TSchema): number {
-  if (!Type.IsObject(field)) return Type.IsString(field) ? 1 : 0;
-  const inner: TSchema[] = Object.values(field.properties);
-  return inner.reduce<number>((strings, next) => strings + 1 + stringsOf(next), 0);
-}
-
 /**
  * How a field is kept: `id` as 16 bytes, `text` as UTF-8, `number` and `integer` as doubles, `time` as
  * microseconds since 1970.
