@@ -5,15 +5,22 @@
  */
 import type { Random } from "../lib/producer/random.ts";
 import type { Bed } from "./bed.ts";
-import type { Fleet } from "./fleet.ts";
+import { type Fleet, SESSION_MS } from "./fleet.ts";
 
 /** Whose fault it is. */
 export type FaultParty = "Consumer" | "Producer" | "Kafka" | "PostgreSQL" | "Redis";
 
+/**
+ * What it takes to share partitions out once nobody is waited for any more: a heartbeat until all have
+ * heard of it, and three seconds to join, to place and to store on two cores that others use as well, ms.
+ */
+const SHARED_OUT_MS = SESSION_MS / 10 + 3_000;
+
 /** How soon new rows must come once a fault is healed, or a consumer was killed, ms. */
 export const ROWS_WITHIN_MS: Readonly<Record<FaultParty, number>> = {
-  // The session of a killed member, 10 s, and two more to share out its partitions.
-  Consumer: 12_000,
+  // Who dies after it has asked to join is waited for twice, half a session each: until all have asked,
+  // and until it has come for its partitions, or its successor for a share.
+  Consumer: SESSION_MS + SHARED_OUT_MS,
   Producer: 5_000,
   Kafka: 20_000,
   PostgreSQL: 5_000,

@@ -11,11 +11,14 @@ import type { ProducerTask } from "./producer_program.ts";
 /** Environment variables of a program. */
 export type Settings = Readonly<Record<string, string>>;
 
+/** After this long without a heartbeat a consumer's partitions go to the others, ms. */
+export const SESSION_MS = 10_000;
+
 /** What all programs of a campaign have in common beside the servers. */
 const SETTINGS = {
   // One port cannot serve four pages.
   HTTP_PORT: "0",
-  KAFKA_SESSION_TIMEOUT_MS: "10000",
+  KAFKA_SESSION_TIMEOUT_MS: String(SESSION_MS),
   // Fewer and larger sends, for each waits for the disk.
   PRODUCER_LINGER_MS: "50",
   LOG_FORMAT: "json",

@@ -9,14 +9,14 @@ import { ensureDatabase } from "../tools/stack/postgres.ts";
 import type { Bed } from "./bed.ts";
 import type { Random } from "../lib/producer/random.ts";
 import { EVENT, type Fault, type FaultInForce, nothingToHeal } from "./fault.ts";
-import type { Member } from "./fleet.ts";
+import { type Member, SESSION_MS } from "./fleet.ts";
 import { PRODUCER_KILL_POINTS, STOP_KILL_POINTS } from "./kill_points.ts";
 import { shuffle } from "./schedule.ts";
 
 /** A point that is not reached in this time is given up, and the program killed where it is, ms. */
 const REACHED_MS_MAX = 15_000;
-/** A group gives a frozen member up after its session of 10 s. */
-const FROZEN_MS = 13_000;
+/** A group gives a frozen member up after its session. */
+const FROZEN_MS = SESSION_MS + 3_000;
 /** At which arrival at a point a program ends. */
 const ARRIVALS_MAX = 5;
 
@@ -69,12 +69,13 @@ export const CONSUMER_FAULTS: readonly Fault[] = [
     party: "Consumer",
     holdMs: EVENT,
     inject: async ({ fleet }, random) => {
-      const victim = random.pick(fleet.consumers).child;
+      const [first, second] = shuffle(fleet.consumers, random).map(({ child }) => child);
+      first!.signal("SIGKILL");
       const guest = fleet.addConsumer();
-      // About when the guest has come up and asks to join.
-      await sleep(random.between(500, 2_500));
-      victim.signal("SIGKILL");
-      await victim.ended;
+      // From before the guest asks to join until all who live have, and wait for the first one.
+      await sleep(random.between(500, 4_000));
+      second!.signal("SIGKILL");
+      await Promise.all([first!.ended, second!.ended]);
       return { heal: async () => void await fleet.retire(guest) };
     },
   },

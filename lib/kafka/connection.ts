@@ -19,6 +19,7 @@ import { connectFault, settingsOf } from "../connect_fault.ts";
 import { tlsOptions, type TlsSettings } from "../tls.ts";
 import { tlsRefusal } from "../tls_sockets.ts";
 import { connectionCause, unreachable } from "../unreachable.ts";
+import "./kafkajs_group_patches.ts";
 import "./kafkajs_patches.ts";
 import { oauthMechanism } from "./oauth_login.ts";
 import { type OAuthSettings, TOKEN_MS_MAX, TokenSource } from "./oauth_token.ts";

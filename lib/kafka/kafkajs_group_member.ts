@@ -128,7 +128,10 @@ function consumerOf(kafka: KafkaClient, settings: GroupMemberSettings): kafkajs.
     groupId: settings.groupId,
     // A killed member's partitions move after this long; kafkajs's default is 30 s.
     sessionTimeout: settings.sessionTimeoutMs,
-    rebalanceTimeout: settings.sessionTimeoutMs,
+    // So long a group waits for a silent member to ask for partitions, and so long again for one that
+    // has asked to come for them. Who dies in the first wait is waited for in the second, and nothing
+    // is read meanwhile: together they are one session.
+    rebalanceTimeout: Math.floor(settings.sessionTimeoutMs / 2),
     heartbeatInterval: Math.floor(settings.sessionTimeoutMs / 10),
     // New partitions are noticed this soon. kafkajs's default is five minutes.
     metadataMaxAge: 30_000,
@@ -199,7 +202,9 @@ class KafkajsGroupMember implements GroupMemberClient {
     this.#consumer.on(CRASH, ({ payload }) => {
       this.#log.debug("kafkajs crashed", { error: payload.error, restart: payload.restart });
       // With restart it joins again on its own; without, the process would live on and do nothing.
-      if (!payload.restart) void this.#onCrash(payload.error, handlers);
+      // Stopped while it joins, it ends the join this way.
+      const isOver = payload.restart || this.#closing.signal.aborted;
+      if (!isOver) void this.#onCrash(payload.error, handlers);
     });
     await this.#run(handlers).catch((error) => {
       throw classifyKafkaError("join the consumer group", error);
