@@ -1,8 +1,9 @@
 /**
- * The wires between a process and its servers. Each call that goes over a wire ends in one of seven
- * ways: it is answered; it fails before its effect; it takes effect and the answer is lost; it is
- * given up and takes effect later; it takes long; the process dies before or after the effect; or it
- * hangs, with or without effect, and whoever waits for it waits forever.
+ * The wires between a process and its servers. Each call that goes over a wire ends in one of eight
+ * ways: it is answered; it fails before its effect, or in the middle of it; it takes effect and the
+ * answer is lost; it is given up and takes effect later; it takes long; the process dies before, in
+ * the middle of or after the effect; or it hangs, with or without effect, and whoever waits for it
+ * waits forever.
  *
  * @module
  */
@@ -21,7 +22,7 @@ import type { VirtualProcess, VirtualTime } from "./virtual_time.ts";
 export type ServerName = "kafka" | "postgres" | "redis";
 
 /** What can go wrong with a call. */
-export type CallFault = "refused" | "reply lost" | "late" | "slow" | "crash" | "hang";
+export type CallFault = "refused" | "cut" | "reply lost" | "late" | "slow" | "crash" | "hang";
 
 /** How often each fault befalls a call, from 0 to 1. */
 export type FaultRates = Readonly<Record<CallFault, number>>;
@@ -29,6 +30,7 @@ export type FaultRates = Readonly<Record<CallFault, number>>;
 /** Nothing goes wrong. */
 export const NO_FAULTS: FaultRates = {
   refused: 0,
+  cut: 0,
   "reply lost": 0,
   late: 0,
   slow: 0,
@@ -36,10 +38,12 @@ export const NO_FAULTS: FaultRates = {
   hang: 0,
 };
 
-type Fate =
+/** What becomes of a call. */
+export type Fate =
   | "ok"
   | Exclude<CallFault, "crash">
   | "crash before"
+  | "crash between"
   | "crash after";
 
 /**
@@ -57,6 +61,22 @@ const HANGING: ReadonlySet<string> = new Set([
   "epochEnds",
   "committed",
 ]);
+
+/** A call to a server. */
+export interface Call<T> {
+  /** The method. */
+  readonly name: string;
+  /** For whoever reads a trace. */
+  readonly about?: string;
+  /** What the server does. */
+  readonly effect: (fate: Fate) => Promise<T>;
+  /**
+   * What the server has done if the connection ends in the middle of the call.
+   *
+   * @default nothing
+   */
+  readonly half?: () => Promise<unknown>;
+}
 
 /** A promise of which nobody hears again. */
 const NEVER: Promise<never> = new Promise(() => {});
@@ -87,6 +107,8 @@ export class Network {
   readonly hung = new WeakSet<VirtualProcess>();
   /** What the database needs for a message of a batch, ms. Nothing heals it. */
   storeMessageMs = 0;
+  /** What became of batches at the database, by way and what went wrong. */
+  readonly batches = new Map<string, number>();
   /** How often a commit of offsets is refused, from 0 to 1. */
   commitRefusals = 0;
   readonly #options: NetworkOptions;
@@ -108,12 +130,13 @@ export class Network {
     return new Promise((resolve) => this.#options.time.after(ms, resolve));
   }
 
+  /** How much of something is done when it is cut, from 0 to 1. */
+  share(): number {
+    return this.#options.random.unit();
+  }
+
   /** Makes a call from `process` to `server`, which may go wrong. */
-  call<T>(
-    process: VirtualProcess,
-    server: ServerName,
-    call: { readonly name: string; readonly about?: string; readonly effect: () => Promise<T> },
-  ): Promise<T> {
+  call<T>(process: VirtualProcess, server: ServerName, call: Call<T>): Promise<T> {
     if (!process.isAlive) return NEVER;
     const { time, note } = this.#options;
     const fate = this.#fateOf(server, call.name);
@@ -125,7 +148,9 @@ export class Network {
     if (fate === "hang") {
       this.hung.add(process);
       const hasEffect = this.#options.random.unit() < 0.5 && !this.away.has(server);
-      if (hasEffect) time.after(this.#requestMs(fate), () => void call.effect().catch(() => {}));
+      if (hasEffect) {
+        time.after(this.#requestMs(fate), () => void call.effect(fate).catch(() => {}));
+      }
       return NEVER;
     }
     return new Promise((resolve, reject) => {
@@ -136,10 +161,15 @@ export class Network {
         if (fate === "refused") return fail("refused");
         if (fate === "late") {
           fail("given up");
-          return time.after(this.#between(100, 6_000), () => void call.effect().catch(() => {}));
+          const afterMs = this.#between(100, 6_000);
+          return time.after(afterMs, () => void call.effect(fate).catch(() => {}));
         }
         try {
-          const value = await call.effect();
+          if (fate === "cut" || fate === "crash between") {
+            await call.half?.();
+            return fate === "cut" ? fail("cut in the middle") : this.#kill(process);
+          }
+          const value = await call.effect(fate);
           if (fate === "reply lost") return fail("reply lost");
           if (fate === "crash after") return this.#kill(process);
           process.deliver(() => resolve(value));
@@ -163,20 +193,24 @@ export class Network {
       return "refused";
     }
     let dice = random.unit();
-    for (const fault of ["refused", "reply lost", "late", "slow"] as const) {
+    for (const fault of ["refused", "cut", "reply lost", "late", "slow"] as const) {
       // Commits go over one connection, and one that takes long does not end after the next.
       if (dice < rates[fault]) {
-        return name === "commit" && fault !== "refused" ? "reply lost" : fault;
+        return name === "commit" && fault !== "refused" && fault !== "cut" ? "reply lost" : fault;
       }
       dice -= rates[fault];
     }
-    if (dice < rates.crash) return dice < rates.crash / 2 ? "crash before" : "crash after";
+    if (dice < rates.crash) {
+      const crashes = ["crash before", "crash between", "crash after"] as const;
+      return crashes[Math.floor(dice / rates.crash * crashes.length)]!;
+    }
     dice -= rates.crash;
     return dice < rates.hang && HANGING.has(name) ? "hang" : "ok";
   }
 
   #requestMs(fate: Fate): number {
     if (fate === "slow") return this.#between(200, 3_000);
+    if (fate === "cut") return this.#between(1, 200);
     if (fate === "late") return this.#between(50, 1_500);
     return this.#between(1, 4);
   }
@@ -219,10 +253,20 @@ export function wiredStore(network: Network, process: VirtualProcess, store: Sto
       call("moveLedgerLine", () => store.moveLedgerLine(topic, partition, move)),
     storeBatch: (columns, way) => {
       const batch = sentBatch(columns);
+      const count = (what: string): void => {
+        network.batches.set(what, (network.batches.get(what) ?? 0) + 1);
+      };
       return network.call(process, "postgres", {
         name: "storeBatch",
         about: `${batch.partition}: ${way} ${batch.fromOffset} to ${batch.nextOffset}`,
-        effect: () => storeInTime(network, { store, batch, way }),
+        effect: async (fate) => {
+          const outcome = await storeInTime(network, { store, batch, way });
+          const isHeard = fate === "ok" || fate === "slow";
+          count(`${way}: ${outcome.kind}${isHeard ? "" : `, ${fate}`}`);
+          return outcome;
+        },
+        // Rows without their end, or without COMMIT: a transaction stays nothing.
+        half: () => Promise.resolve(count(`${way}: cut`)),
       });
     },
     lastReadings: (after, limit) => call("lastReadings", () => store.lastReadings(after, limit)),
@@ -241,8 +285,16 @@ export function wiredCache(network: Network, process: VirtualProcess, cache: Cac
       return call("marks", () => cache.marks(sent));
     },
     remember: (marks, values) => {
-      const sent = marksOf(markTexts(marks));
-      return call("remember", () => cache.remember(sent, values));
+      const texts = markTexts(marks);
+      return network.call(process, "redis", {
+        name: "remember",
+        effect: () => cache.remember(marksOf(texts), values),
+        // Some of the marks, and all of them as often, without the last values behind them.
+        half: () => {
+          const written = texts.slice(0, Math.ceil(network.share() * 2 * texts.length));
+          return cache.remember(marksOf(written), { ...values, values: [] });
+        },
+      });
     },
     setLastComplete: (id) => call("setLastComplete", () => cache.setLastComplete(id)),
     claimLastValues: (claimant) => call("claimLastValues", () => cache.claimLastValues(claimant)),

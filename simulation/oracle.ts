@@ -85,6 +85,28 @@ export interface SeenLastValue {
   readonly id: string;
 }
 
+/** A batch as the oracle looks at it. */
+export interface SeenBatch {
+  /** The topic's life. */
+  readonly topic: { readonly topicId: string };
+  /** Number of the partition. */
+  readonly partition: number;
+  /** Its first offset, */
+  readonly fromOffset: number;
+  /** and one past its last. */
+  readonly nextOffset: number;
+}
+
+/** What became of a batch, counted. */
+export interface SeenCounts {
+  /** Readings that became rows. */
+  readonly inserted: number;
+  /** Readings that were stored already. */
+  readonly duplicates: number;
+  /** Messages that became dead letters. */
+  readonly deadLetters: number;
+}
+
 /** The servers' state, seen from behind. */
 export interface Scene {
   /** The rows, by id. */
@@ -118,7 +140,7 @@ export class Oracle {
   readonly #durableUpTo = new Map<string, number>();
   /** Per life and partition: offsets deleted at a time when the ledger had not passed them. */
   readonly #deletedUnread = new Map<string, Set<number>>();
-  /** Batches that took effect and were not told of yet, by partition and end. */
+  /** Batches that took effect and were not told of yet, by partition, end and counts. */
   readonly #untold = new Map<string, number>();
   readonly #acknowledged: object[] = [];
   #databaseLost: "nothing" | "commits" | "table" = "nothing";
@@ -223,10 +245,11 @@ export class Oracle {
   }
 
   /** A batch took effect: what lies in its range and is settled now is durable. */
-  stored(topicId: string, partition: number, from: number, to: number): void {
-    const key = `${partition}:${to}`;
+  stored(batch: SeenBatch, counts: SeenCounts): void {
+    const { partition, topic: { topicId }, fromOffset, nextOffset } = batch;
+    const key = toldText(partition, nextOffset, counts);
     this.#untold.set(key, (this.#untold.get(key) ?? 0) + 1);
-    for (let offset = from; offset < to; offset++) {
+    for (let offset = fromOffset; offset < nextOffset; offset++) {
       const entry = this.journal.at(topicId, partition, offset) ??
         // Read under the name of an older life, see I4.
         this.journal.at(this.#scene.life(), partition, offset);
@@ -236,10 +259,11 @@ export class Oracle {
 
   /**
    * The program says that it has stored a batch (I7). Nothing later shows a lie about the last batch
-   * of a partition: the program finds its ledger too low, and reads the batch again.
+   * of a partition: the program finds its ledger too low, and reads the batch again. Nor does anything
+   * show wrong counts, but the counts that the database gave.
    */
-  toldStored(partition: number, nextOffset: number): void {
-    const key = `${partition}:${nextOffset}`;
+  toldStored(partition: number, nextOffset: number, counts: SeenCounts): void {
+    const key = toldText(partition, nextOffset, counts);
     const untold = this.#untold.get(key) ?? 0;
     if (untold > 0) this.#untold.set(key, untold - 1);
     else this.complain(`I7 a batch up to ${key} is said to be stored, and was not`);
@@ -527,6 +551,12 @@ export class Oracle {
       );
     }
   }
+}
+
+function toldText(partition: number, nextOffset: number, counts: SeenCounts): string {
+  const { inserted, duplicates, deadLetters } = counts;
+  return `${partition}:${nextOffset} (${inserted} inserted, ${duplicates} duplicates, ` +
+    `${deadLetters} dead letters)`;
 }
 
 function placeOf({ partition, offset }: Entry): string {

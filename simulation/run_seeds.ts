@@ -3,7 +3,6 @@
  *
  * @module
  */
-import type { Excuse } from "./journal.ts";
 import { PLANTED_BUGS } from "./planted_bugs.ts";
 import { runWorld, type WorldReport } from "./world.ts";
 
@@ -38,7 +37,9 @@ export interface SeedSummary {
   /** Messages that reached a log. */
   readonly messages: number;
   /** Of these, messages that nobody can ask for, by cause. */
-  readonly excuses: Readonly<Partial<Record<Excuse, number>>>;
+  readonly excuses: Readonly<Record<string, number>>;
+  /** What became of batches at the database, by way and what went wrong. */
+  readonly batches: Readonly<Record<string, number>>;
   /** Longest way from the end of a storm to rest, in virtual ms. */
   readonly restMsMax: number;
 }
@@ -95,30 +96,40 @@ const EMPTY_SUMMARY: SeedSummary = {
   finds: [],
   messages: 0,
   excuses: {},
+  batches: {},
   restMsMax: 0,
 };
 
-function summaryOf({ seed, violations, messages, excuses, restMs }: WorldReport): SeedSummary {
+function summaryOf(
+  { seed, violations, messages, excuses, batches, restMs }: WorldReport,
+): SeedSummary {
   const violation = violations[0];
   return {
     worlds: 1,
     finds: violation === undefined ? [] : [{ seed, violation }],
     messages,
     excuses: Object.fromEntries(excuses),
+    batches: Object.fromEntries(batches),
     restMsMax: restMs,
   };
 }
 
 function sum(one: SeedSummary, other: SeedSummary): SeedSummary {
-  const excuses: Partial<Record<Excuse, number>> = { ...one.excuses };
-  for (const [excuse, count] of Object.entries(other.excuses) as [Excuse, number][]) {
-    excuses[excuse] = (excuses[excuse] ?? 0) + count;
-  }
   return {
     worlds: one.worlds + other.worlds,
     finds: [...one.finds, ...other.finds].sort((a, b) => a.seed - b.seed).slice(0, FINDS_MAX),
     messages: one.messages + other.messages,
-    excuses,
+    excuses: sumEach(one.excuses, other.excuses),
+    batches: sumEach(one.batches, other.batches),
     restMsMax: Math.max(one.restMsMax, other.restMsMax),
   };
+}
+
+function sumEach(
+  one: Readonly<Record<string, number>>,
+  other: Readonly<Record<string, number>>,
+): Readonly<Record<string, number>> {
+  const sums = { ...one };
+  for (const [name, count] of Object.entries(other)) sums[name] = (sums[name] ?? 0) + count;
+  return sums;
 }

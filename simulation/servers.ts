@@ -121,7 +121,7 @@ export class Servers {
       }
       const outcome = await storeBatch(batch, way);
       if (outcome.kind === "stored") {
-        oracle.stored(batch.topic.topicId, batch.partition, batch.fromOffset, batch.nextOffset);
+        oracle.stored(batch, outcome);
       }
       return outcome;
     };

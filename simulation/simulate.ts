@@ -89,12 +89,18 @@ async function runSeeds(workers: readonly Worker[], { seeds, first }: Arguments)
   return summary.finds.length === 0;
 }
 
-function sayCounts({ messages, excuses }: SeedSummary): void {
+function sayCounts({ messages, excuses, batches }: SeedSummary): void {
   say(
     `${messages} messages; lost by the servers before they were stored, and therefore not expected:`,
   );
-  const sorted = Object.entries(excuses).sort(([a], [b]) => a < b ? -1 : 1);
-  for (const [excuse, count] of sorted) say(`  ${String(count).padStart(8)}  ${excuse}`);
+  sayEach(excuses);
+  say("batches, as they came to the database:");
+  sayEach(batches);
+}
+
+function sayEach(counts: Readonly<Record<string, number>>): void {
+  const sorted = Object.entries(counts).sort(([a], [b]) => a < b ? -1 : 1);
+  for (const [what, count] of sorted) say(`  ${String(count).padStart(8)}  ${what}`);
 }
 
 async function findBugs(workers: readonly Worker[]): Promise<boolean> {

@@ -159,6 +159,7 @@ function drawRates(random: Random): FaultRates {
   };
   return {
     refused: rate("refused"),
+    cut: rate("cut"),
     "reply lost": rate("reply lost"),
     late: rate("late"),
     slow: rate("slow"),

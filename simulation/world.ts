@@ -93,6 +93,8 @@ export interface WorldReport {
   readonly messages: number;
   /** Of these, messages that nobody can ask for, by cause. */
   readonly excuses: ReadonlyMap<Excuse, number>;
+  /** What became of batches at the database, by way and what went wrong. */
+  readonly batches: ReadonlyMap<string, number>;
   /** Virtual time from the end of the storm to rest, ms. */
   readonly restMs: number;
 }
@@ -178,6 +180,7 @@ class World {
       trace: this.#trace.events,
       messages: oracle.journal.entries.length,
       excuses: oracle.excuses(),
+      batches: this.#network.batches,
       restMs: this.#time.nowMs - STORM_MS,
     };
   }
@@ -307,8 +310,11 @@ class World {
       log: this.#logOf(process),
       observer: new FlowStatistics({
         clock,
-        onStored: ({ partition, nextOffset }) =>
-          this.#servers.oracle.toldStored(partition, nextOffset),
+        onStored: ({ partition, nextOffset, inserted, duplicates, rejections }) => {
+          const deadLetters = rejections.values().reduce((sum, count) => sum + count, 0);
+          const counts = { inserted, duplicates, deadLetters };
+          this.#servers.oracle.toldStored(partition, nextOffset, counts);
+        },
       }),
       random,
     }, {
