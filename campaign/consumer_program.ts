@@ -8,6 +8,7 @@ import { writeSync } from "node:fs";
 import process from "node:process";
 import { runConsumer } from "../lib/run_consumer.ts";
 import { flushErrors } from "../lib/standard_streams.ts";
+import { addCopyPoints } from "./copy_points.ts";
 import {
   armFromInput,
   cacheWithPoints,
@@ -26,11 +27,12 @@ function trace(what: string, fields: Readonly<Record<string, unknown>>): void {
 if (import.meta.main) {
   const kill = new KillSwitch(endAtOnce);
   void armFromInput(kill);
+  addCopyPoints(kill);
   await runConsumer({}, {
     migrations: `${import.meta.dirname}/../migrations`,
     wrap: ({ member, store, cache }) => ({
       member: memberWithPoints(member, kill, trace),
-      store: storeWithPoints(store, kill),
+      store: storeWithPoints(store, kill, trace),
       cache: cacheWithPoints(cache, kill),
     }),
   });

@@ -1,14 +1,22 @@
 /**
  * Named points at which a program of the campaign ends itself with SIGKILL: on both sides of every
- * call that leaves the process. They sit around the ports, so the product carries none of them.
+ * call that leaves the process. They sit around the ports, and inside a copy in the driver
+ * (`copy_points.ts`), so the product carries none of them.
  *
  * @module
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { GroupMember } from "../lib/kafka/group_member.ts";
-import type { Store } from "../lib/postgres/store.ts";
+import type { Store, StoreOutcome } from "../lib/postgres/store.ts";
 import type { TopicWriter } from "../lib/kafka/topic_writer.ts";
 import type { Cache } from "../lib/redis/cache.ts";
+
+/** Where a consumer can be killed inside a copy, see `copy_points.ts`. */
+export const COPY_KILL_POINTS = [
+  "half of a copy sent",
+  "copy sent and not finished",
+  "copy committed and not answered",
+] as const;
 
 /** Where a consumer can be killed, in the order in which a batch comes by. */
 export const CONSUMER_KILL_POINTS = [
@@ -18,6 +26,7 @@ export const CONSUMER_KILL_POINTS = [
   "messages parsed",
   "marks read",
   "statement sent",
+  ...COPY_KILL_POINTS,
   "statement answered",
   "marks and last values sent",
   "marks and last values answered",
@@ -41,7 +50,7 @@ export type KillPoint =
   | typeof PRODUCER_KILL_POINTS[number];
 
 /** How long a call is given to leave the process before the process ends, ms. */
-const LEAVES_MS = 3;
+export const LEAVES_MS = 3;
 
 /** Ends the process at the point that is armed. */
 export class KillSwitch {
@@ -65,6 +74,16 @@ export class KillSwitch {
   arm(point: string, times: number): void {
     this.#point = point;
     this.#times = times;
+  }
+
+  /** Whether the process shall end at this point, now or at a later arrival. */
+  isArmed(point: KillPoint): boolean {
+    return this.#point === point;
+  }
+
+  /** Whether the process ends when it next comes by this point. */
+  isDue(point: KillPoint): boolean {
+    return this.#point === point && this.#times <= 1;
   }
 
   /** To be called at each point. */
@@ -156,7 +175,7 @@ export function memberWithPoints(
 }
 
 /** The same store, with points around the calls of a batch and of placing. */
-export function storeWithPoints(store: Store, kill: KillSwitch): Store {
+export function storeWithPoints(store: Store, kill: KillSwitch, trace: Trace): Store {
   return {
     dataSetId: () => store.dataSetId(),
     readLedger: async () => {
@@ -166,8 +185,13 @@ export function storeWithPoints(store: Store, kill: KillSwitch): Store {
     },
     openLedgerLine: (topic, partition, first) => store.openLedgerLine(topic, partition, first),
     moveLedgerLine: (topic, partition, move) => store.moveLedgerLine(topic, partition, move),
-    storeBatch: (batch, way) =>
-      kill.around("statement sent", () => store.storeBatch(batch, way), "statement answered"),
+    storeBatch: async (batch, way) => {
+      const call = (): Promise<StoreOutcome> => store.storeBatch(batch, way);
+      const outcome = await kill.around("statement sent", call, "statement answered");
+      const { partition, nextOffset } = batch;
+      trace("stored", { partition, nextOffset, way, outcome: outcome.kind });
+      return outcome;
+    },
     lastReadings: (afterSensorId, limit) => store.lastReadings(afterSensorId, limit),
     openDeadLetters: () => store.openDeadLetters(),
   };

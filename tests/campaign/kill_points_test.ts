@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import {
   cacheWithPoints,
   CONSUMER_KILL_POINTS,
+  COPY_KILL_POINTS,
   KillSwitch,
   memberWithPoints,
   PRODUCER_KILL_POINTS,
@@ -25,7 +26,7 @@ async function endsOf(point: string): Promise<number> {
   const consumer = pipeline.start({}, (parts) => ({
     ...parts,
     member: memberWithPoints(parts.member, kill, () => {}),
-    store: storeWithPoints(parts.store, kill),
+    store: storeWithPoints(parts.store, kill, () => {}),
     cache: cacheWithPoints(parts.cache, kill),
   }));
   await pipeline.until("the messages are stored", () => pipeline.store.readings.size === 2);
@@ -34,7 +35,9 @@ async function endsOf(point: string): Promise<number> {
 }
 
 Deno.test("each point of a consumer is come by", async (t) => {
-  for (const point of [...CONSUMER_KILL_POINTS, ...STOP_KILL_POINTS]) {
+  const inside: readonly string[] = COPY_KILL_POINTS;
+  const around = CONSUMER_KILL_POINTS.filter((point) => !inside.includes(point));
+  for (const point of [...around, ...STOP_KILL_POINTS]) {
     await t.step(point, async () => assert.ok(await endsOf(point) > 0));
   }
 });
