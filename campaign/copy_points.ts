@@ -13,12 +13,14 @@ import pg from "pg";
 import { COPY_KILL_POINTS, type KillSwitch, LEAVES_MS } from "./kill_points.ts";
 
 /** What the driver sends. */
-interface Flight {
+export interface Flight {
+  /** Writes it. */
   submit(connection: FlightConnection): unknown;
 }
 
 /** What it sends it over. */
-interface FlightConnection {
+export interface FlightConnection {
+  /** The socket. */
   readonly stream: Duplex;
 }
 
