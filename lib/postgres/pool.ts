@@ -341,6 +341,8 @@ interface ServerError {
   readonly detail: string;
   readonly hint: string;
   readonly table: string;
+  /** Where in the work: `COPY sensor_events, line 1, column unit`. */
+  readonly where: string;
 }
 
 /** What is known of a call that failed. */
@@ -395,7 +397,7 @@ export function classifyPostgresError(
   const said = `${server.message} (SQLSTATE ${code})`;
 
   // Raised by our own SQL.
-  if (BATCH_REFUSALS.has(code) || (purpose === "copy" && COPY_REFUSALS.has(code))) {
+  if (BATCH_REFUSALS.has(code) || (purpose === "copy" && isCopyRefusal(server))) {
     return new BatchRefusedError(because(said), { cause: error, code, detail: server.detail });
   }
   if (code === "SL002") {
@@ -416,6 +418,11 @@ export function classifyPostgresError(
   const text = because(`${alarm}${said}${cure === "" ? "" : `. ${cure}`}`);
   if (kind === "away") return new NoAnswerError(text, { cause: error, server: "postgres" });
   return new ERRORS[kind](text, { cause: error });
+}
+
+/** A value that is too short for its column is 08P01, as what poolers say; they name no place. */
+function isCopyRefusal({ code, where }: ServerError): boolean {
+  return COPY_REFUSALS.has(code) || (code === "08P01" && where !== "");
 }
 
 /** Unknown is never the message's fault. */
@@ -445,5 +452,6 @@ function serverErrorOf(error: unknown): ServerError | undefined {
     detail: text("detail"),
     hint: text("hint"),
     table: text("table"),
+    where: text("where"),
   };
 }

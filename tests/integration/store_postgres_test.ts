@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { connect as connectSocket, createServer, type Socket } from "node:net";
 import { RowDataError, TransientError } from "../../lib/errors.ts";
 import { openStore, type PostgresStore } from "../../lib/postgres/client.ts";
 import { migrate } from "../../lib/postgres/migrate.ts";
@@ -15,6 +14,7 @@ import {
   TOPIC,
 } from "../contracts/store.ts";
 import { projectMigrations, storeOnSql } from "../sql_store.ts";
+import { withLink } from "./link.ts";
 import { type PrivateDatabase, type Session, withPrivateDatabase } from "./private_database.ts";
 import { until } from "./private_redis.ts";
 
@@ -267,40 +267,6 @@ Deno.test("storeBatch() and lastReadings() never scan the table, however it grew
     });
     assert.deepEqual(rows, [{ updated: "16", hot: "16" }], "each update of the ledger stays HOT");
   }));
-
-/** A link to the server that can stop to carry anything without hanging up. */
-async function withLink(
-  target: { readonly host: string; readonly port: number },
-  use: (link: { readonly port: number; stall(): void; heal(): void }) => Promise<void>,
-): Promise<void> {
-  const sockets = new Set<Socket>();
-  let stalled = false;
-  const server = createServer((near) => {
-    const far = connectSocket(target);
-    for (const [from, to] of [[near, far], [far, near]] as const) {
-      sockets.add(from);
-      // Sockets that were there during the stall stay dead, as after a lost route.
-      from.on(
-        "data",
-        (bytes) => stalled ? sockets.delete(from) : sockets.has(from) && to.write(bytes),
-      );
-      from.on("error", () => to.destroy());
-      from.on("close", () => to.destroy());
-    }
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  assert.ok(address !== null && typeof address === "object");
-  try {
-    await use({
-      port: address.port,
-      stall: () => stalled = true,
-      heal: () => stalled = false,
-    });
-  } finally {
-    await new Promise((resolve) => server.close(resolve));
-  }
-}
 
 Deno.test("openStore() finds a link that went dead, and takes another connection", () =>
   withPrivateDatabase(async ({ settings }) => {
