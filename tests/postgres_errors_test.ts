@@ -123,6 +123,11 @@ Deno.test("classifyPostgresError() takes a row that is there already for an answ
       !(classifyPostgresError("store", serverError(code, ROW)) instanceof BatchRefusedError),
     );
   }
+  const short = { where: "COPY sensor_events, line 1, column unit" };
+  const ofCopy = classifyPostgresError("store", serverError("08P01", short), { purpose: "copy" });
+  assert.ok(ofCopy instanceof BatchRefusedError);
+  const ofPooler = classifyPostgresError("store", serverError("08P01"), { purpose: "copy" });
+  assert.equal(ofPooler.name, "TransientError");
 });
 
 Deno.test("classifyPostgresError() finds no row's data while logging in or migrating", () => {

@@ -50,7 +50,7 @@ Deno.test("storeBatch() that freezes within the rows holds no row, no id and no 
   withStore(async ({ store, database, session, batch }) => {
     await withLink(database.settings, async (link) => {
       const { port } = link;
-      await using frozen = openStore({ ...database.settings, port, statementTimeoutMs: 2_000 });
+      await using frozen = openStore({ ...database.settings, port, statementTimeoutMs: 4_000 });
       const stalled = link.stallWithin(400_000);
       const deadLetters = [deadLetterAt(5_000, "{")];
       const rejected = assert.rejects(
@@ -61,6 +61,7 @@ Deno.test("storeBatch() that freezes within the rows holds no row, no id and no 
       await until("the server waits for rows", async () => await countOf(session, COPYING) === 1);
       // Whoever has the partition now is not held up.
       assert.deepEqual(await store.storeBatch(batch({ readings: MANY }), "copy"), stored(5_000));
+      assert.equal(await countOf(session, `${COPYING} AND backend_xid IS NULL`), 1);
       await rejected;
       // What is given up ends at the server, too.
       await until("the session ends", async () => await countOf(session, COPYING) === 0);
