@@ -7,7 +7,8 @@
  * defaults, nothing is said when connecting (a pooler refuses what it does not know), nothing is
  * prepared by name, and what is set ends with the transaction.
  *
- * It costs no round trip: BEGIN, the settings, rows to copy, the statement and COMMIT leave in one flight.
+ * It costs no round trip: BEGIN, the settings, the statement and COMMIT leave in one flight. Rows to copy
+ * cost one: the server asks for them.
  *
  * @module
  */
@@ -145,7 +146,7 @@ export function runTransactionQuery(
 }
 
 /**
- * The driver sends one statement and waits. In the extended protocol a server goes on to the next
+ * The driver sends one statement and waits for its answer. In the extended protocol a server goes on to the next
  * message on its own until a Sync, and after an error it skips all that comes before the Sync, COMMIT
  * as well: so the statements can go together.
  */
@@ -153,6 +154,8 @@ class Flight extends pg.Query {
   /** The driver looks for it here. */
   readonly query_timeout: number | undefined;
   readonly #query: TransactionQuery;
+  /** All has been sent, up to the Sync. */
+  #isWhole = false;
 
   constructor(
     query: TransactionQuery,
@@ -165,35 +168,65 @@ class Flight extends pg.Query {
 
   override submit = (connection: pg.Connection): void => {
     const { begin, copy, text, values } = this.#query;
-    connection.stream.cork();
-    try {
+    together(connection, () => {
       for (const statement of begin) send(connection, statement);
       bind(connection, { text, values, portal: STATEMENT });
-      if (copy !== undefined) sendCopy(connection, copy);
-      connection.describe({ type: "P", name: STATEMENT }, true);
-      connection.execute({ portal: STATEMENT }, true);
-      send(connection, "COMMIT");
-      connection.sync();
-    } finally {
-      connection.stream.uncork();
-    }
+      if (copy === undefined) return this.#finish(connection);
+      send(connection, copy.text);
+      connection.flush();
+    });
   };
 
-  /** The server asks for rows that are on their way; the driver would refuse to send any. */
-  handleCopyInResponse(): void {}
+  /**
+   * The server is ready for the rows. All of the flight could leave at once, and PostgreSQL takes it;
+   * but poolers follow a copy by its answers (a PgBouncer after 1.25 would lend us its connection for
+   * good). To wait costs a way to and fro, and nobody is held up: nothing is written yet.
+   */
+  handleCopyInResponse(connection: pg.Connection): void {
+    const { copy } = this.#query;
+    if (copy === undefined || this.#isWhole) return;
+    together(connection, () => {
+      sendRows(connection, copy.rows);
+      this.#finish(connection);
+    });
+  }
+
+  /** A server that refuses the copy before it asks for rows waits for a Sync. */
+  handleError(error: Error, connection: pg.Connection): void {
+    if (!this.#isWhole) connection.sync();
+    this.#isWhole = true;
+    Reflect.get(pg.Query.prototype, "handleError").call(this, error, connection);
+  }
+
+  #finish(connection: pg.Connection): void {
+    connection.describe({ type: "P", name: STATEMENT }, true);
+    connection.execute({ portal: STATEMENT }, true);
+    send(connection, "COMMIT");
+    connection.sync();
+    this.#isWhole = true;
+  }
 }
 
 /** The portal of the statement. It ends with the transaction. */
 const STATEMENT = "statement";
 
+/** What `work` sends leaves in one write. */
+function together(connection: pg.Connection, work: () => void): void {
+  connection.stream.cork();
+  try {
+    work();
+  } finally {
+    connection.stream.uncork();
+  }
+}
+
 /**
- * Sends rows behind what may be large in the rest, and as one message: the server takes that in whole
- * before it inserts the first row. So a client that freezes while it sends, and whose network is
- * alive, holds neither a row nor an id that others wait for, as long as a few hundred bytes are not
- * all that is missing.
+ * Sends the rows as one message, which the server takes in whole before it inserts the first one; and
+ * what follows them is short, because the statement's arguments have gone ahead. So a client that
+ * freezes while it sends, and whose network is alive, holds neither a row nor an id that others wait
+ * for, unless just the last few hundred bytes are missing.
  */
-function sendCopy(connection: pg.Connection, { text, rows }: SqlCopy): void {
-  send(connection, text);
+function sendRows(connection: pg.Connection, rows: Buffer): void {
   const head = Buffer.allocUnsafe(MESSAGE_HEAD_BYTES);
   head.writeUInt8(COPY_DATA, 0);
   head.writeInt32BE(LENGTH_BYTES + rows.length, 1);

@@ -78,10 +78,14 @@ const PARTS_OF_FLIGHT: ReadonlySet<number> = new Set(
   [..."PBDEdc"].map((type) => type.charCodeAt(0)),
 );
 
+const FLUSH = "H".charCodeAt(0);
+/** "Send rows", in binary, of any number of columns. */
+const COPY_IN_RESPONSE = Uint8Array.of("G".charCodeAt(0), 0, 0, 0, 7, 1, 0, 0);
+
 /**
  * The socket server hands over one message at a time, and PostgreSQL, once it copies, expects the
  * next ones at once: it takes their absence for the end of the client. So messages are kept until
- * those are there that belong together.
+ * those are there that belong together, and whoever waits to send rows is told to.
  */
 function takeWholeFlights(db: PGlite): void {
   const run = db.execProtocolRawStream.bind(db);
@@ -92,6 +96,7 @@ function takeWholeFlights(db: PGlite): void {
     if (type === 0) kept = [];
     kept.push(message);
     if (PARTS_OF_FLIGHT.has(type)) return;
+    if (type === FLUSH) return options?.onRawData(COPY_IN_RESPONSE);
     const flight = new Uint8Array(await new Blob(kept as BlobPart[]).arrayBuffer());
     kept = [];
     await run(flight, options);
