@@ -6,6 +6,8 @@
  */
 import type { TopicIdentity } from "../kafka/message.ts";
 import type { Reading } from "../reading/reading.ts";
+import { readingFrom } from "../reading/reading_columns.ts";
+import { READING_FIELDS } from "../reading/reading_schema.ts";
 import { ConfigurationError } from "../errors.ts";
 import {
   openPool,
@@ -174,6 +176,13 @@ async function moveLedgerLine(
   return rowCount === 1;
 }
 
+/** What {@linkcode readingOf} needs of `sensor_events`: the fields, the timestamp as a text in UTC. */
+export const READING_COLUMNS: string = READING_FIELDS.map(({ column, kind }) =>
+  kind === "time"
+    ? `to_char("${column}" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"') AS "${column}"`
+    : `"${column}"`
+).join(", ");
+
 /**
  * Jumps through the index from sensor to sensor and takes the newest entry of each. It reads as
  * many index entries as there are sensors in the page, however many readings they have.
@@ -198,10 +207,7 @@ const LAST_READINGS = `
   SELECT newest.*
   FROM sensor
   CROSS JOIN LATERAL (
-    SELECT unique_reading_id, sensor_id, sensor_type, latitude, longitude,
-      to_char("timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"') AS "timestamp",
-      value, unit, status, battery_level
-    FROM sensor_events AS event
+    SELECT ${READING_COLUMNS} FROM sensor_events AS event
     WHERE event.sensor_id = sensor.sensor_id
     ORDER BY event."timestamp" DESC, event.unique_reading_id DESC
     LIMIT 1
@@ -222,17 +228,11 @@ async function lastReadings(
   return rows.map(readingOf);
 }
 
-/** Turns a row of `sensor_events`, its timestamp as text, into a reading. */
+/** Turns a row of {@linkcode READING_COLUMNS} into a reading. */
 export function readingOf(row: SqlRow): Reading {
-  return {
-    unique_reading_id: String(row.unique_reading_id),
-    sensor_id: String(row.sensor_id),
-    sensor_type: String(row.sensor_type),
-    location: { latitude: Number(row.latitude), longitude: Number(row.longitude) },
-    timestamp: String(row.timestamp),
-    value: Number(row.value),
-    unit: String(row.unit),
-    status: String(row.status),
-    battery_level: Number(row.battery_level),
-  };
+  return readingFrom(({ column, kind }) => {
+    const value = row[column];
+    if (value === null) return undefined;
+    return kind === "number" || kind === "integer" ? Number(value) : String(value);
+  });
 }

@@ -6,7 +6,9 @@
  */
 import type { TopicIdentity } from "../kafka/message.ts";
 import type { Reading } from "../reading/reading.ts";
-import { readingOf } from "./client.ts";
+import { valueAt } from "../reading/reading_columns.ts";
+import { READING_FIELDS } from "../reading/reading_schema.ts";
+import { READING_COLUMNS, readingOf } from "./client.ts";
 import type { SqlPool, SqlRow, SqlValue } from "./pool.ts";
 import { DEAD_LETTER_PAYLOAD_BYTES_MAX } from "./store.ts";
 
@@ -286,27 +288,21 @@ export async function replayReading(
   id: number,
   replay: { readonly reading: Reading; readonly note: string },
 ): Promise<ReplayVerdict> {
+  const values = [id, replay.note, ...readingValues(replay.reading)];
+  const places = values.map((_, index) => `$${index + 1}`).join(", ");
   const { rows } = await pool.query({
     action: `replay dead letter ${id}`,
-    text: "SELECT replay_dead_letter($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) AS verdict",
-    values: [id, replay.note, ...readingValues(replay.reading)],
+    text: `SELECT replay_dead_letter(${places}) AS verdict`,
+    values,
   });
   return rows[0]?.verdict as ReplayVerdict;
 }
 
 function readingValues(reading: Reading): readonly SqlValue[] {
-  return [
-    reading.unique_reading_id,
-    reading.sensor_id,
-    reading.sensor_type,
-    doubleText(reading.location.latitude),
-    doubleText(reading.location.longitude),
-    reading.timestamp,
-    doubleText(reading.value),
-    reading.unit,
-    reading.status,
-    reading.battery_level,
-  ];
+  return READING_FIELDS.map((field) => {
+    const value = valueAt(reading, field) ?? null;
+    return field.kind === "number" && value !== null ? doubleText(Number(value)) : value;
+  });
 }
 
 /** The shortest text of a double, with the sign of -0. */
@@ -368,10 +364,7 @@ export async function readStoredReading(
   const { rows } = await pool.query({
     action: `read reading ${readingId}`,
     text: `
-      SELECT unique_reading_id, sensor_id, sensor_type, latitude, longitude,
-        to_char("timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')
-          AS "timestamp",
-        value, unit, status, battery_level, kafka_partition, kafka_offset
+      SELECT ${READING_COLUMNS}, kafka_partition, kafka_offset
       FROM sensor_events WHERE unique_reading_id = $1`,
     values: [readingId],
   });

@@ -17,8 +17,8 @@ import { Buffer } from "node:buffer";
 import pg from "pg";
 import type { SqlResult } from "./pool.ts";
 
-/** An argument of a statement. A Buffer goes out as it is, in the binary format of its type. */
-export type SqlValue = string | number | Buffer;
+/** An argument of a statement; null: NULL. A Buffer goes out as it is, in the binary format of its type. */
+export type SqlValue = string | number | Buffer | null;
 
 /** `snapshot`: all statements see the same instant, and none can write. */
 export type TransactionMode = "read_committed" | "snapshot";

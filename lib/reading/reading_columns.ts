@@ -240,31 +240,40 @@ export class ReadingColumns {
 
   /** A row as an object. Its timestamp is written in UTC. */
   readingAt(row: number): Reading {
-    const reading: Record<string, unknown> = {};
-    for (const [index, { path, kind }] of READING_FIELDS.entries()) {
-      if (this.isNull(row, index)) continue;
-      const outer = path.slice(0, -1).reduce<Record<string, unknown>>(
-        (object, name) => (object[name] ??= {}) as Record<string, unknown>,
-        reading,
-      );
-      outer[path.at(-1) ?? ""] = this.#valueAt(row, index, kind);
-    }
-    // The loop has gone through the schema that the type is made from.
-    return reading as unknown as Reading;
-  }
-
-  #valueAt(row: number, index: number, kind: ReadingField["kind"]): string | number {
-    if (kind === "id") return this.idText(row);
-    if (kind === "text") return this.text(row, index);
-    return kind === "time" ? timestampText(this.eventTimesUs[row]!) : this.numbers[index]![row]!;
+    return readingFrom(({ kind }, index) => {
+      if (this.isNull(row, index)) return undefined;
+      if (kind === "id") return this.idText(row);
+      if (kind === "text") return this.text(row, index);
+      return kind === "time" ? timestampText(this.eventTimesUs[row]!) : this.numbers[index]![row]!;
+    });
   }
 }
 
-function valueAt(reading: Reading, { path }: ReadingField): unknown {
+/** A value of a field as an object has it; undefined: it has no such field. */
+export type FieldValue = string | number | undefined;
+
+/** Makes a reading of the values of its fields. */
+export function readingFrom(valueOf: (field: ReadingField, index: number) => FieldValue): Reading {
+  const reading: Record<string, unknown> = {};
+  for (const [index, field] of READING_FIELDS.entries()) {
+    const value = valueOf(field, index);
+    if (value === undefined) continue;
+    const outer = field.path.slice(0, -1).reduce<Record<string, unknown>>(
+      (object, name) => (object[name] ??= {}) as Record<string, unknown>,
+      reading,
+    );
+    outer[field.path.at(-1) ?? ""] = value;
+  }
+  // The loop has gone through the schema that the type is made from.
+  return reading as unknown as Reading;
+}
+
+/** The value of a reading's field. */
+export function valueAt(reading: Reading, { path }: ReadingField): FieldValue {
   return path.reduce<unknown>(
     (outer, name) => (outer as Readonly<Record<string, unknown>> | undefined)?.[name],
     reading,
-  );
+  ) as FieldValue;
 }
 
 /**
