@@ -27,7 +27,7 @@ import type { BatchToStore, DeadLetter, StoreOutcome, StoreWay } from "./store.t
 
 const COPY = `COPY sensor_events (${COPIED_COLUMNS}) FROM STDIN BINARY`;
 const FINISH_BATCH = `SELECT finish_batch(${places(20)})`;
-const STORE_BATCH = `SELECT * FROM store_batch(${places(31)})`;
+const STORE_BATCH = `SELECT * FROM store_batch(${places(21 + READING_FIELDS.length)})`;
 
 function places(count: number): string {
   return Array.from({ length: count }, (_, index) => `$${index + 1}`).join(", ");
