@@ -187,6 +187,27 @@ Deno.test("storeBatch() of two partitions with the same ids in opposite orders n
     }
   }));
 
+Deno.test("storeBatch() by comparing and a copy of the same batch: one ends, the batch is stored", () =>
+  withStore(async ({ store, dataSetId, database }) => {
+    const copying = await database.connect();
+    await holdReading(copying, 1);
+    const batch = batchOf(dataSetId, { readings: [readingAt(0, 1)] });
+    const compared = store.storeBatch(batch, "compare");
+    await untilStoreWaits(copying);
+    // A copy has its rows first and the line last, a comparison the reverse: now each waits.
+    const locked = copying.query("SELECT FROM ledger WHERE kafka_partition = 0 FOR UPDATE");
+    const ends = await Promise.allSettled([compared, locked]);
+    const refused = ends.filter((end) => end.status === "rejected");
+    assert.equal(refused.length, 1);
+    assert.match(String(refused[0]?.reason), /deadlock/);
+    await copying.query("ROLLBACK");
+    if (ends[0].status === "rejected") {
+      assert.ok(ends[0].reason instanceof TransientError);
+      await store.storeBatch(batch, "compare");
+    }
+    assert.deepEqual((await store.readLedger()).map(({ next }) => next).toSorted(), [0, 1]);
+  }));
+
 Deno.test("verifyLedger() is right at any instant while batches are stored", () =>
   withStore(async ({ store, dataSetId }) => {
     let storing = true;
