@@ -1,9 +1,8 @@
 /**
- * The accelerator in Redis: the only file that imports a Redis library.
+ * The accelerator in Redis.
  *
- * The connection is kept by a loop of ours; the library connects once and never again. So a dropped
- * connection takes everything that waited for it along, nothing queues up while Redis is away, and
- * closing leaves no timer behind.
+ * The connection is kept by a loop: a dropped one takes everything that waited for it along, nothing
+ * queues up while Redis is away, and closing leaves no timer behind.
  *
  * Redis needs `maxmemory-policy noeviction` or a `volatile-…` one: marks expire and may be evicted,
  * the last values may not. A user of limited rights needs `+mget +get +set +setex +unlink +pttl
@@ -12,7 +11,7 @@
  *
  * @module
  */
-import { createClient, ErrorReply } from "@redis/client";
+import { Buffer } from "node:buffer";
 import type { Clock } from "../clock.ts";
 import { ConfigurationError, describeError, TransientError } from "../errors.ts";
 import type { Log } from "../log.ts";
@@ -23,6 +22,7 @@ import { tlsRefusal } from "../tls_sockets.ts";
 import { unreachable } from "../unreachable.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { askServerTime } from "../server_time.ts";
+import { openConnection, type RedisConnection } from "./connection.ts";
 import {
   type Cache,
   type Claim,
@@ -35,23 +35,24 @@ import {
   PROBE_ID,
   type Remembered,
 } from "./cache.ts";
-import { ID_BYTES, type Marks, markTexts, NO_MARKS } from "./marks.ts";
+import { ID_BYTES, type Marks, NO_MARKS } from "./marks.ts";
+import { lookUpCommand, setCommands } from "./mark_commands.ts";
 import { parseRedisInfo, type RedisFacts } from "./redis_facts.ts";
-import { redisFault, REFUSED_CURE, requireOneServer, type ServerKind } from "./redis_fault.ts";
+import { redisFault, REFUSED_CURE } from "./redis_fault.ts";
+import { command, ErrorReply, type Reply } from "./resp.ts";
 import {
   CLAIM_SCRIPT,
   COMPLETE_SCRIPT,
   INDEX_KEY,
+  INDEX_NAME,
   LAST_COMPLETE_KEY,
   LAST_PREFIX,
+  LAST_SCRIPT,
   LEASE_KEY,
-  MARK_PREFIX,
   OWNER_KEY,
   REFUSED_KEY,
-  REMEMBER_SCRIPT,
   scriptName,
 } from "./scripts.ts";
-import { uuidText } from "../reading/uuid.ts";
 import { counted } from "../quantities.ts";
 
 /** Where Redis is. */
@@ -88,12 +89,6 @@ const CONNECT_MS_MAX = 5_000;
 /** Pause between two attempts to connect, ms. */
 const RECONNECT = { minMs: 50, maxMs: 1_000 };
 
-/**
- * Most calls that wait for an answer at the same time. Each is one call of one batch, and a batch
- * makes one at a time, so that only a silent server gets near it.
- */
-const CALLS_WAITING_MAX = 64;
-
 /** How many sensors one step of {@linkcode RedisCache.claimLastValues} deletes: about 2 ms. */
 const CLEAR_SENSORS_MAX = 1_000;
 
@@ -102,13 +97,14 @@ const REFUSED_TOLD_MAX = 100;
 
 /** Each script and its name, which is shorter to send. */
 const SCRIPTS = new Map(
-  [REMEMBER_SCRIPT, CLAIM_SCRIPT, COMPLETE_SCRIPT].map((script) => [script, scriptName(script)]),
+  [LAST_SCRIPT, CLAIM_SCRIPT, COMPLETE_SCRIPT].map((script) => [script, scriptName(script)]),
 );
+
+/** No commands. */
+const NOTHING = { bytes: new Uint8Array(), count: 0 };
 
 /** Names no data set: for whoever asks only whether Redis runs the script. */
 const PROBE_DATA_SET = "probe";
-
-type Client = ReturnType<typeof createClient>;
 
 /**
  * Opens the cache. It connects in the background and keeps at it: a Redis that is away, or refuses
@@ -126,9 +122,9 @@ export class RedisCache implements Cache, LastValueReader {
   readonly #closing = new AbortController();
   readonly #firstAttempt = Promise.withResolvers<void>();
   readonly #connecting: Promise<void>;
-  /** The client that is logged in; undefined while there is none. Written by the loop alone. */
-  #client: Client | undefined;
-  /** Why there is no client. */
+  /** The connection that is logged in; undefined while there is none. Written by the loop alone. */
+  #connection: RedisConnection | undefined;
+  /** Why there is no connection. */
   #absence: Error = new Error("not connected yet");
   /** Keys of other programs that the log has been told of. */
   readonly #refusedKeys = new Set<string>();
@@ -149,7 +145,7 @@ export class RedisCache implements Cache, LastValueReader {
    */
   async connected(): Promise<void> {
     await this.#firstAttempt.promise;
-    if (this.#client !== undefined) return;
+    if (this.#connection !== undefined) return;
     const fault = redisFault(this.#absence);
     if (fault?.kind !== "refusal") throw this.#cannot(undefined, this.#absence);
     throw new ConfigurationError(`Cannot use Redis at ${redisPlace(this.#settings)}`, {
@@ -161,30 +157,24 @@ export class RedisCache implements Cache, LastValueReader {
   async marks(ids: Uint8Array): Promise<readonly (string | null)[]> {
     const count = ids.length / ID_BYTES;
     if (count === 0) return [];
-    const command = ["MGET"];
-    for (let index = 0; index < count; index++) {
-      command.push(this.#key(MARK_PREFIX + uuidText(ids, index * ID_BYTES)));
-    }
-    return await this.#call<(string | null)[]>(`look up ${counted(count, "mark")}`, command);
+    const bytes = lookUpCommand(ids, this.#prefix);
+    return await this.#send(`look up ${counted(count, "mark")}`, bytes) as (string | null)[];
   }
 
   /** Writes marks and newer last values, see {@linkcode Cache.remember}. */
-  async remember(
-    marks: Marks,
-    { dataSetId, values }: OwnLastValues,
-  ): Promise<Remembered> {
+  async remember(marks: Marks, { dataSetId, values }: OwnLastValues): Promise<Remembered> {
     const action = `remember ${counted(marks.count, "mark")} and ${
       counted(values.length, "last value")
     }`;
+    if (values.some(({ sensorId }) => sensorId === INDEX_NAME)) {
+      throw new TransientError(`Cannot ${action}: no sensor can be called ${INDEX_NAME}`);
+    }
+    const { ttlSeconds } = this.#settings;
+    const bytes = setCommands(marks, { prefix: this.#prefix, ttlSeconds });
+    const args = [dataSetId, String(LEASE_MS), ...lastValueArguments(values)];
     const [lastValues, ...refusedKeys] = await this.#run<
       [Remembered["lastValues"], ...string[]]
-    >(action, REMEMBER_SCRIPT, [
-      dataSetId,
-      String(LEASE_MS),
-      String(this.#settings.ttlSeconds),
-      JSON.stringify(markArguments(marks)),
-      JSON.stringify(lastValueArguments(values)),
-    ]);
+    >(action, LAST_SCRIPT, { args, before: { bytes, count: marks.count } });
     for (const key of refusedKeys) this.#tellRefused(key);
     return { lastValues, refusedKeys };
   }
@@ -194,7 +184,7 @@ export class RedisCache implements Cache, LastValueReader {
     const [kind, owner, leaseMs] = await this.#run<[Claim["kind"], string, number]>(
       "take possession of last values",
       CLAIM_SCRIPT,
-      [dataSetId, String(LEASE_MS), formerly, String(CLEAR_SENSORS_MAX)],
+      { args: [dataSetId, String(LEASE_MS), formerly, String(CLEAR_SENSORS_MAX)] },
     );
     return kind === "foreign" ? { kind, dataSetId: owner, leaseMs } : { kind };
   }
@@ -202,7 +192,8 @@ export class RedisCache implements Cache, LastValueReader {
   /** See {@linkcode Cache.setLastComplete}. */
   async setLastComplete(dataSetId: string): Promise<boolean> {
     const action = "record that last values are complete";
-    return await this.#run(action, COMPLETE_SCRIPT, [dataSetId, String(LEASE_MS)]) === 1;
+    const args = [dataSetId, String(LEASE_MS)];
+    return await this.#run(action, COMPLETE_SCRIPT, { args }) === 1;
   }
 
   /** See {@linkcode Cache.lastValue}. */
@@ -215,9 +206,12 @@ export class RedisCache implements Cache, LastValueReader {
   /** See {@linkcode LastValueReader.lastTimes}. */
   async lastTimes({ fromUs, skip, limit }: IndexRange): Promise<readonly [string, number][]> {
     const from = fromUs === -Infinity ? "-inf" : String(fromUs);
-    const command = ["ZRANGE", this.#key(INDEX_KEY), from, "+inf", "BYSCORE"];
-    command.push("LIMIT", String(skip), String(limit), "WITHSCORES");
-    return await this.#call("read the index of last values", command);
+    const words = ["ZRANGE", this.#key(INDEX_KEY), from, "+inf", "BYSCORE"];
+    words.push("LIMIT", String(skip), String(limit), "WITHSCORES");
+    const flat = await this.#call<string[]>("read the index of last values", words);
+    const times: [string, number][] = [];
+    for (let at = 0; at < flat.length; at += 2) times.push([flat[at]!, Number(flat[at + 1])]);
+    return times;
   }
 
   /** See {@linkcode LastValueReader.lastTexts}. */
@@ -246,7 +240,7 @@ export class RedisCache implements Cache, LastValueReader {
   /** Ends the connection. What waits for an answer rejects. */
   async close(): Promise<void> {
     this.#closing.abort();
-    this.#client?.destroy();
+    this.#connection?.end(new Error("the connection is closed"));
     await this.#connecting;
   }
 
@@ -255,20 +249,40 @@ export class RedisCache implements Cache, LastValueReader {
     await this.close();
   }
 
-  /** Runs a script; its first argument is the prefix. */
-  async #run<Reply>(action: string, script: string, args: readonly string[]): Promise<Reply> {
-    const rest = ["0", this.#settings.prefix ?? "", ...args];
+  /**
+   * Runs a script, whose first argument is the prefix; so many commands go before it in the same
+   * piece.
+   */
+  async #run<Result>(
+    action: string,
+    script: string,
+    { args, before = NOTHING }: {
+      readonly args: readonly string[];
+      readonly before?: { readonly bytes: Uint8Array; readonly count: number };
+    },
+  ): Promise<Result> {
+    const rest = ["0", this.#prefix, ...args];
+    const run = command(["EVALSHA", SCRIPTS.get(script) ?? "", ...rest]);
     try {
-      return await this.#call(action, ["EVALSHA", SCRIPTS.get(script) ?? "", ...rest]);
+      const bytes = Buffer.concat([before.bytes, run]);
+      return await this.#send(action, bytes, before.count + 1) as Result;
     } catch (error) {
       // A server that was restarted or told to forget its scripts. EVAL brings the script along.
       if (!isReply(error, "NOSCRIPT")) throw error;
-      return await this.#call(action, ["EVAL", script, ...rest]);
+      return await this.#call<Result>(action, ["EVAL", script, ...rest]);
     }
   }
 
+  async #call<Result>(action: string, words: readonly string[]): Promise<Result> {
+    return await this.#send(action, command(words)) as Result;
+  }
+
+  get #prefix(): string {
+    return this.#settings.prefix ?? "";
+  }
+
   #key(name: string): string {
-    return (this.#settings.prefix ?? "") + name;
+    return this.#prefix + name;
   }
 
   #tellRefused(key: string): void {
@@ -279,19 +293,20 @@ export class RedisCache implements Cache, LastValueReader {
     });
   }
 
-  async #call<Reply>(action: string, command: string[]): Promise<Reply> {
+  /** Sends so many commands in one piece, and gives the reply to the last one. */
+  async #send(action: string, bytes: Uint8Array, commands = 1): Promise<Reply> {
     // Before the first attempt has ended nobody knows whether there is anybody.
     await this.#firstAttempt.promise;
-    const client = this.#client;
-    if (client === undefined) throw this.#cannot(action, this.#absence);
+    const connection = this.#connection;
+    if (connection === undefined) throw this.#cannot(action, this.#absence);
     try {
       const limit = { clock: this.#clock, limitMs: ANSWER_MS_MAX };
-      return await withTimeLimit(() => client.sendCommand<Reply>(command), limit);
+      return await withTimeLimit(() => connection.send(bytes, commands), limit);
     } catch (error) {
       // Only our own time limit throws a TransientError: a late answer is worth nothing any more. A
       // replica may have been the primary; what has the name now is found by connecting again.
       const isLost = error instanceof TransientError || redisFault(error)?.kind === "replica";
-      if (isLost) client.destroy();
+      if (isLost) connection.end(asError(error));
       throw this.#cannot(action, error);
     }
   }
@@ -326,68 +341,28 @@ export class RedisCache implements Cache, LastValueReader {
 
   /** Connects, and resolves when that has failed (false) or the connection is lost again (true). */
   async #connectOnce(): Promise<boolean> {
-    const client = this.#createClient();
-    const lost = Promise.withResolvers<Error>();
-    // Without a listener an error event would end the process.
-    client.on("error", lost.resolve);
-    client.on("end", () => lost.resolve(new Error("connection closed")));
-    const connected = client.connect();
-    const connecting = connected.then(() => requireUsable(client));
+    const { host, port, user, password, database = 0 } = this.#settings;
+    const encryption = tlsOptions(this.#settings);
+    const options = { host, port, user, password, database, tls: encryption };
+    let connection: RedisConnection;
     try {
-      await withTimeLimit(() => connecting, {
+      connection = await withTimeLimit((signal) => openConnection(options, signal), {
         clock: this.#clock,
         limitMs: CONNECT_MS_MAX,
         signal: this.#closing.signal,
       });
     } catch (error) {
-      client.destroy();
-      // The library cannot give up a socket that is about to connect; it can once it has.
-      connected.then(() => client.destroy(), () => {});
       this.#absence = tlsRefusal(this.#address) ?? asError(error);
       return false;
     }
-    if (!this.#closing.signal.aborted) {
-      this.#client = client;
-      this.#log.debug("Redis is connected");
-      this.#firstAttempt.resolve();
-      this.#absence = await lost.promise;
-      this.#client = undefined;
-    }
-    client.destroy();
+    if (this.#closing.signal.aborted) connection.end(new Error("the connection is closed"));
+    else this.#log.debug("Redis is connected");
+    this.#connection = connection;
+    this.#firstAttempt.resolve();
+    this.#absence = await connection.lost;
+    this.#connection = undefined;
     return true;
   }
-
-  #createClient(): Client {
-    const { host, port, user, password, database = 0 } = this.#settings;
-    const encryption = tlsOptions(this.#settings);
-    const socket = {
-      host,
-      port,
-      connectTimeout: CONNECT_MS_MAX,
-      reconnectStrategy: false as const,
-    };
-    return createClient({
-      socket: encryption === undefined ? socket : { ...socket, tls: true, ...encryption },
-      // A command must fail at once while there is no connection, and never run late.
-      disableOfflineQueue: true,
-      commandsQueueMaxLength: CALLS_WAITING_MAX,
-      // How long a command may wait to be written; the whole call has the same limit.
-      commandOptions: { timeout: ANSWER_MS_MAX },
-      name: "sensor-ledger",
-      ...(database === 0 ? {} : { database }),
-      // Asks of a commercial server what this one does not know.
-      maintNotifications: "disabled",
-      ...(user === undefined ? {} : { username: user }),
-      ...(password === undefined ? {} : { password }),
-    });
-  }
-}
-
-/** `[id, value, …]`. Built by a loop: a batch has thousands of marks. */
-function markArguments(marks: Marks): readonly string[] {
-  const flat: string[] = [];
-  for (const { id, value } of markTexts(marks)) flat.push(id, value);
-  return flat;
 }
 
 /** `[sensor id, event time, reading id, message, …]`. */
@@ -398,12 +373,6 @@ function lastValueArguments(lastValues: readonly LastValue[]): readonly string[]
     last.id,
     last.text,
   ]);
-}
-
-/** @throws {NotOneServerError} if it is a cluster or a Sentinel. Who cannot be asked is taken. */
-async function requireUsable(client: Client): Promise<void> {
-  const kind = await client.sendCommand<ServerKind>(["HELLO"]).catch(() => ({}));
-  requireOneServer(kind);
 }
 
 /** The same error, which also says what to do if that is known. */

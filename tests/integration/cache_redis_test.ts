@@ -6,7 +6,7 @@ import { Breaker } from "../../lib/redis/breaker.ts";
 import { LEASE_MS } from "../../lib/redis/cache.ts";
 import { openCache, type RedisCache, type RedisSettings } from "../../lib/redis/client.ts";
 import { idsOf, marksOf, NO_MARKS } from "../../lib/redis/marks.ts";
-import { REMEMBER_SCRIPT, scriptName } from "../../lib/redis/scripts.ts";
+import { LAST_SCRIPT, scriptName } from "../../lib/redis/scripts.ts";
 import { cacheContract, DATA_SET, lastValueAt, ours } from "../contracts/cache.ts";
 import { PrivateRedis, until } from "./private_redis.ts";
 
@@ -263,7 +263,7 @@ Deno.test("remember() survives SCRIPT FLUSH", () =>
       await server.cli("SCRIPT", "FLUSH");
       await cache.remember(marksOf([{ id: ID_A, value: String(round) }]), ours());
       assert.deepEqual(await cache.marks(idsOf([ID_A])), [String(round)]);
-      assert.deepEqual(await server.cli("SCRIPT", "EXISTS", scriptName(REMEMBER_SCRIPT)), ["1"]);
+      assert.deepEqual(await server.cli("SCRIPT", "EXISTS", scriptName(LAST_SCRIPT)), ["1"]);
     }
   }));
 
@@ -372,6 +372,61 @@ Deno.test("a Breaker keeps a silent Redis from holding anybody up, and a healed 
       assert.deepEqual(await cache.marks(idsOf([ID_A])), [name]);
     }
     assert.deepEqual(told, ["open", "closed", "open", "closed", "open", "closed"]);
+  }));
+
+/** More than the sockets between two processes hold. */
+const MANY = marksOf(Array.from({ length: 50_000 }, (_, n) => ({
+  id: `${String(n).padStart(8, "0")}-0000-4000-8000-000000000000`,
+  value: "v".repeat(42),
+})));
+
+Deno.test("marks that are half sent when the time is up harm no later call", () =>
+  withRedis(async (server, cache) => {
+    const breaker = new Breaker({ clock: systemClock, budgetMs: 50 });
+    server.freeze();
+    const last = ours([lastValueAt(TIME_US, ID_A)]);
+    assert.equal(await breaker.attempt(() => cache.remember(MANY, last)), undefined);
+    const later = cache.marks(idsOf([ID_A, ID_B]));
+    server.thaw();
+    assert.deepEqual(await later, [null, null]);
+    // What was given up takes effect all the same, and is as true as before.
+    assert.deepEqual(await server.cli("DBSIZE"), ["50004"]);
+  }));
+
+Deno.test("a Redis that dies in the middle of marks takes them along, and no later call", () =>
+  withRedis(async (server, cache) => {
+    server.freeze();
+    const half = cache.remember(MANY, ours([lastValueAt(TIME_US, ID_A)]));
+    const refused = assert.rejects(half, {
+      name: "TransientError",
+      message: /^Cannot remember 50,?000 marks and 1 last value: Redis at .* closed the connection/,
+    });
+    await server.kill();
+    await refused;
+    await server.up();
+    await answers(cache);
+    await cache.remember(marksOf([{ id: ID_A, value: "a" }]), ours());
+    assert.deepEqual(await cache.marks(idsOf([ID_A])), ["a"]);
+  }));
+
+Deno.test("marks are written also where the script is not allowed, and the other way round", () =>
+  withRedis(async (server, cache) => {
+    const last = ours([lastValueAt(TIME_US, ID_A)]);
+    const mark = marksOf([{ id: ID_A, value: "a" }]);
+    await cache.remember(NO_MARKS, ours());
+    for (
+      const [right, want] of [["evalsha", ["a", null]], ["setex", [null, last.values[0]!.text]]]
+    ) {
+      await server.cli("FLUSHALL");
+      await server.cli("ACL", "SETUSER", "default", `-${right}`);
+      await assert.rejects(cache.remember(mark, last), (error: Error) => {
+        assert.match(describeError(error), /NOPERM.*security\/redis\.acl/);
+        return error.name === "TransientError";
+      });
+      await server.cli("ACL", "SETUSER", "default", `+${right}`);
+      const [value = null] = await cache.marks(idsOf([ID_A]));
+      assert.deepEqual([value, await cache.lastValue(SENSOR)], want);
+    }
   }));
 
 Deno.test("a connection without an answer for 5 s is dropped with all that waits on it", () =>
