@@ -62,7 +62,7 @@ export class RedisConnection {
   readonly #lost = Promise.withResolvers<Error>();
   #cause: Error | undefined;
 
-  /** @param socket may still be about to connect */
+  /** Takes a socket, which may still be about to connect. */
   constructor(socket: net.Socket) {
     this.#socket = socket;
     socket.on("data", (bytes: Buffer) => this.#receive(bytes));
