@@ -47,6 +47,10 @@ BEGIN
       MESSAGE = 'the database holds another data set';
   END IF;
 
+  -- COPY asks for no key. Into a table that has lost it, every repeat would go; this fails instead.
+  INSERT INTO sensor_events (unique_reading_id) SELECT p_data_set WHERE false
+  ON CONFLICT (unique_reading_id) DO NOTHING;
+
   INSERT INTO dead_letters (
     cluster_id, topic, topic_id, kafka_partition, kafka_offset, reason, detail, payload,
     payload_bytes, payload_sha256, key, headers

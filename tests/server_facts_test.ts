@@ -84,6 +84,7 @@ Deno.test("readPostgresFacts() sees what is wrong with the tables", async (t) =>
         {
           missingRights: [
             "EXECUTE on store_batch",
+            "EXECUTE on finish_batch",
             "INSERT on dead_letters",
             "INSERT on ledger",
             "INSERT on sensor_events",

@@ -77,7 +77,7 @@ const NEEDED_RIGHTS: readonly (readonly [table: string, rights: readonly string[
   ["schema_migrations", ["SELECT"]],
 ];
 
-/** What `store_batch` names in its ON CONFLICT clauses. Columns in alphabetical order. */
+/** What `store_batch` and `finish_batch` name in their ON CONFLICT clauses. Columns in alphabetical order. */
 const NEEDED_KEYS: readonly (readonly [table: string, columns: readonly string[]])[] = [
   ["sensor_events", ["unique_reading_id"]],
   ["ledger", ["cluster_id", "kafka_partition", "topic", "topic_id"]],
@@ -113,9 +113,9 @@ const SELECT_MISSING_RIGHTS = `
   FROM jsonb_to_recordset($1::text::jsonb) AS wanted (name text, privilege text)
   WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(to_regclass(name), privilege)
   UNION ALL
-  SELECT 'EXECUTE on store_batch'
-  WHERE to_regproc('store_batch') IS NOT NULL
-    AND NOT has_function_privilege(to_regproc('store_batch')::oid, 'EXECUTE')`;
+  SELECT 'EXECUTE on ' || name FROM unnest(ARRAY['store_batch', 'finish_batch']) AS wanted (name)
+  WHERE to_regproc(name) IS NOT NULL
+    AND NOT has_function_privilege(to_regproc(name)::oid, 'EXECUTE')`;
 
 /** A key counts if ON CONFLICT can use it: unique, valid, at once, over all rows, these columns. */
 const SELECT_MISSING_KEYS = `

@@ -227,6 +227,7 @@ const ALTERED: readonly [
     "stored",
   ],
   ["a check", "ALTER TABLE sensor_events ADD CHECK (value < 20)", /23514/, /23514/],
+  ["no key", "ALTER TABLE sensor_events DROP CONSTRAINT sensor_events_pkey", /42P10/, /42P10/],
   [
     "a unique key",
     "ALTER TABLE sensor_events ADD UNIQUE (sensor_id)",
