@@ -83,8 +83,8 @@ Deno.test("readPostgresFacts() sees what is wrong with the tables", async (t) =>
         "RESET ROLE; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO PUBLIC",
         {
           missingRights: [
-            "EXECUTE on store_batch",
             "EXECUTE on finish_batch",
+            "EXECUTE on store_batch",
             "INSERT on dead_letters",
             "INSERT on ledger",
             "INSERT on sensor_events",
