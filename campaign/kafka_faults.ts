@@ -37,8 +37,8 @@ const UNNOTICED_MS = 9_000;
 /** How long a dead leader may go unnoticed, and then other partitions may stand still, ms. */
 const FLOW_MS_MAX = 40_000;
 
-/** How long messages may take to gather that nobody has read. */
-const BACKLOG_MS_MAX = 10_000;
+/** How long a stage may take to be ready for a fault, ms. Nothing is promised of that, so it is long. */
+const READY_MS_MAX = 60_000;
 
 /** So many of them make a truncation. */
 const BACKLOG_MIN = 10;
@@ -161,7 +161,7 @@ export const KAFKA_FAULTS: readonly ServerFault[] = [
         await admin.deleteTopics({ topics: [bed.topic] });
         await waitUntil(
           "the topic is gone",
-          BACKLOG_MS_MAX,
+          READY_MS_MAX,
           async () => !(await admin.listTopics()).includes(bed.topic),
         );
       });
@@ -217,7 +217,7 @@ async function leader(bed: Bed, random: Random): Promise<Server> {
  */
 async function chooseUnread(stage: ServerStage, random: Random): Promise<OffsetRange> {
   let found: readonly OffsetRange[] = [];
-  await waitUntil(`${BACKLOG_MIN} unread messages`, BACKLOG_MS_MAX, async () => {
+  await waitUntil(`${BACKLOG_MIN} unread messages`, READY_MS_MAX, async () => {
     found = (await unreadRanges(stage)).filter(({ from, to }) => to - from >= BACKLOG_MIN);
     return found.length > 0;
   });

@@ -16,8 +16,8 @@ type Party = "Kafka" | "PostgreSQL" | "Redis";
 /** How often in a row replies are lost: not each of them is the reply to what stores a batch. */
 const LOSSES = 10;
 
-/** Longest time without any reply, ms. */
-const SILENCE_MS_MAX = 15_000;
+/** Longest time without any reply, ms. Nothing is promised of that, so it is long. */
+const SILENCE_MS_MAX = 60_000;
 
 /** Between a slow network and one that is as good as gone. */
 const SLOW = { latencyMs: { min: 50, max: 300 }, bytesPerSecondMax: 2 * 1_024 * 1_024 };

@@ -21,7 +21,7 @@ export interface UnreadMessage {
 }
 
 /** Longest time to read them, ms. */
-const READ_MS_MAX = 20_000;
+const READ_MS_MAX = 60_000;
 
 /** One past the last offset of each partition. */
 export async function readEnds(bed: Bed): Promise<ReadonlyMap<number, number>> {
