@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { ConsumeSummary } from "../lib/consumer/consumer.ts";
+import { tellAll } from "../lib/consumer/observer.ts";
 import { findStuck, type Sight } from "../lib/consumer/watchdog.ts";
 import { RowDataError, TransientError } from "../lib/errors.ts";
 import { MemoryPipeline, messageTexts, type RunningConsumer } from "./memory_pipeline.ts";
@@ -47,8 +48,8 @@ Deno.test("findStuck() counts from the last sign of life and from the first mess
 
 Deno.test("findStuck() says how much waits where, and for how long", () => {
   const behind = new Map([
-    [4, { sinceMs: 3_000, messages: 5 }],
-    [1, { sinceMs: 10_000, messages: 2 }],
+    [4, { sinceMs: 3_000, messages: 5, signMs: 0 }],
+    [1, { sinceMs: 10_000, messages: 2, signMs: 0 }],
   ]);
   assert.deepEqual(findStuck({ ...QUIET, behind, nowMs: 50_000 }, 45_000), {
     what: "nothing is being fetched",
@@ -58,10 +59,39 @@ Deno.test("findStuck() says how much waits where, and for how long", () => {
   });
 });
 
+Deno.test("findStuck() gives one partition four times as long while others move", async (t) => {
+  const moving = { sinceMs: 0, messages: 9, signMs: 299_000 };
+  const rows: [string, Partial<Sight>, readonly number[] | undefined][] = [
+    ["just at the limit", {}, [1]],
+    ["one short of it", { nowMs: 299_999 }, undefined],
+    [
+      "nothing has waited for that long",
+      { behind: new Map([[1, { ...STILL, sinceMs: 120_001 }]]) },
+      undefined,
+    ],
+    [
+      "a batch of it has ended since",
+      { behind: new Map([[1, { ...STILL, signMs: 120_001 }]]) },
+      undefined,
+    ],
+    ["the brokers have answered for less long", { answeredSinceMs: 120_001 }, undefined],
+  ];
+  for (const [name, changes, want] of rows) {
+    await t.step(name, () => {
+      const behind = new Map([[0, moving], [1, STILL]]);
+      const sight = { ...QUIET, nowMs: 300_000, signMs: 299_000, behind, ...changes };
+      assert.deepEqual(findStuck(sight, 45_000)?.partitions, want);
+    });
+  }
+});
+
+/** Nothing has happened to it for four times 45 s at 300 s. */
+const STILL = { sinceMs: 0, messages: 5, signMs: 120_000 };
+
 const QUIET = { nowMs: 100_000, answeredSinceMs: 0, signMs: 0, works: [] };
 
 function waitingSince(sinceMs: number): Sight["behind"] {
-  return new Map([[0, { sinceMs, messages: 5 }]]);
+  return new Map([[0, { sinceMs, messages: 5, signMs: 0 }]]);
 }
 
 /** Lets time pass until the consumer has ended on its own; how long that took, ms. */
@@ -165,6 +195,54 @@ Deno.test("consume() ends within a minute when the member has silently stopped t
   await pipeline.clock.advance(1_000);
   pipeline.append(0, messageTexts(11, 10));
   await assertEndsStuck(pipeline, consumer, /nothing is being fetched/);
+});
+
+Deno.test("consume() ends within minutes when one partition is not fetched while another moves", async () => {
+  const pipeline = new MemoryPipeline(2);
+  const consumer = pipeline.start();
+  pipeline.append(0, messageTexts(1, 10));
+  await stored(pipeline, 10);
+  consumer.member.pause([0]);
+  pipeline.append(0, messageTexts(11, 10));
+  let summary: ConsumeSummary | undefined;
+  consumer.done.then((ended) => summary = ended);
+  let tookMs = 0;
+  for (; summary === undefined && tookMs < 300_000; tookMs += 1_000) {
+    pipeline.append(1, messageTexts(1_000 + tookMs, 1));
+    await pipeline.clock.advance(1_000);
+  }
+  assert.equal(summary?.ended, "stuck");
+  assert.ok(tookMs > 180_000 && tookMs < 240_000, `after ${tookMs} ms`);
+  const still = pipeline.logged.filter((line) =>
+    line.includes("nothing has happened to partition 0")
+  );
+  assert.equal(still.length, 1, pipeline.logged.join(""));
+  const [said] = pipeline.logged.filter((line) => line.includes("stuck"));
+  assert.match(said!, /of these partitions, though others move.*lagMessages=10\s+partitions=0/);
+});
+
+Deno.test("consume() goes on when a partition moves again, and says so", async () => {
+  const pipeline = new MemoryPipeline(2);
+  const noticed: [string, boolean][] = [];
+  const observer = tellAll([{
+    noticed: (kind, text): void => void noticed.push([kind, text !== undefined]),
+  }]);
+  const consumer = pipeline.start({}, (parts) => ({ ...parts, observer }));
+  pipeline.append(0, messageTexts(1, 10));
+  await stored(pipeline, 10);
+  consumer.member.pause([0]);
+  pipeline.append(0, messageTexts(11, 10));
+  const flow = async (seconds: number, from: number): Promise<void> => {
+    for (let second = 0; second < seconds; second++) {
+      pipeline.append(1, messageTexts(from + second, 1));
+      await pipeline.clock.advance(1_000);
+    }
+  };
+  await flow(120, 1_000);
+  consumer.member.resume([0]);
+  await flow(240, 2_000);
+  assert.deepEqual(noticed, [["still", true], ["still", false]]);
+  assert.equal((await pipeline.stop(consumer)).ended, "cleanly");
 });
 
 Deno.test("consume() ends within a minute when placing does not come to an end", async (t) => {
@@ -310,6 +388,19 @@ Deno.test("consume() outlives what a restart would not mend", async (t) => {
     assert.equal(pipeline.store.readings.size, 0);
     await pipeline.stop(consumer);
     await other.stop();
+  });
+  await t.step("PostgreSQL that refuses one partition's batches for ten minutes", async () => {
+    const pipeline = new MemoryPipeline(2);
+    const { store } = pipeline;
+    const { storeBatch } = store;
+    store.storeBatch = (batch, way) =>
+      batch.partition === 0
+        ? Promise.reject(new TransientError("Cannot store: locked"))
+        : storeBatch(batch, way);
+    pipeline.append(0, messageTexts(1, 10));
+    const consumer = pipeline.start();
+    await assertLives(pipeline, consumer);
+    await pipeline.stop(consumer);
   });
   await t.step("whoever has switched it off", async () => {
     const pipeline = new MemoryPipeline(1);

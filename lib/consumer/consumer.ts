@@ -155,6 +155,7 @@ class Consumer {
       member: parts.member,
       standing: (topic) => this.#standing(topic),
       quietMsMax: options.watchdogSeconds * 1_000,
+      onStill: (partitions) => this.#onStill(partitions),
     });
     this.#floodGuard = new FloodGuard(options, parts);
     this.#observer = tellAll([this.#floodGuard, parts.observer ?? {}]);
@@ -237,6 +238,13 @@ class Consumer {
       { what, seconds: Math.round(quietMs / 1_000), lagMessages, partitions: partitions.join(",") },
     );
     this.#stop.abort();
+  }
+
+  #onStill(partitions: readonly number[]): void {
+    const text = `nothing has happened to partition ${partitions.join(", ")} for ` +
+      `${this.#options.watchdogSeconds} s although messages are waiting; if that lasts, this consumer ` +
+      "exits so that its supervisor restarts it";
+    this.#notices.note("still", partitions.length === 0 ? undefined : text);
   }
 
   /** Until the group has let us in, every partition can be ours. */

@@ -10,9 +10,17 @@ import type { FlowObserver } from "./observer.ts";
 /**
  * `start`: what is not there that the flow needs. `membership`: the brokers do not let us into the group any more. `kafka`, `postgres`: the server
  * refuses to answer a check. `neighbours`: others have partitions that we should store. `offsets`:
- * another program has set the group's offsets.
+ * another program has set the group's offsets. `still`: messages of a partition wait, and nothing happens to
+ * it.
  */
-export type NoticeKind = "start" | "membership" | "kafka" | "postgres" | "neighbours" | "offsets";
+export type NoticeKind =
+  | "start"
+  | "membership"
+  | "kafka"
+  | "postgres"
+  | "neighbours"
+  | "offsets"
+  | "still";
 
 /** Who hears of notices. */
 export interface NoticesParts {
@@ -49,6 +57,6 @@ export class Notices {
     this.#standing.set(kind, text);
     // Offsets that were set are told once and have no effect. All else stays until it is fixed.
     if (kind === "offsets") log.warn(text);
-    else log.error(kind === "neighbours" ? text : `waiting: ${text}`);
+    else log.error(kind === "neighbours" || kind === "still" ? text : `waiting: ${text}`);
   }
 }
