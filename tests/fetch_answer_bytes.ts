@@ -6,8 +6,9 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import Batch from "kafkajs/src/consumer/batch.js";
-import { decodeFetchAnswer, unpack } from "../lib/kafka/fetch_answer.ts";
+import { decodeFetchAnswer, messagesFrom, type Parcel } from "../lib/kafka/fetch_answer.ts";
 import type { Message } from "../lib/kafka/message.ts";
+import type { Messages } from "../lib/kafka/messages.ts";
 
 export interface SampleRecord {
   readonly delta: number;
@@ -118,10 +119,14 @@ export async function kafkajsBatches(
   return responses[0]!.partitions.map((each) => new Batch("t", String(fetchedOffset), each));
 }
 
+export function messagesOf(batch: Batch, from: number): Messages {
+  return messagesFrom((batch.messages as readonly Parcel[])[0]!, from);
+}
+
 /** The messages of each partition. */
 export async function decode(...partitions: readonly Buffer[]): Promise<(readonly Message[])[]> {
   const batches = await kafkajsBatches(0, ...partitions.map((bytes) => ({ bytes })));
-  return batches.map(({ messages }) => [...unpack(messages, 0).messages]);
+  return batches.map((batch) => batch.isEmpty() ? [] : [...messagesOf(batch, 0)]);
 }
 
 export async function decodeOne(...batches: readonly SampleBatch[]): Promise<readonly Message[]> {
@@ -142,8 +147,7 @@ export async function fetchOne(
   const [batch] = await kafkajsBatches(from, { bytes: bytesOf(...batches), aborted });
   // Else kafkajs shows it to nobody, and steps over it on its own.
   assert.deepEqual([batch!.isEmpty(), batch!.isEmptyDueToFiltering()], [false, false]);
-  const { messages } = unpack(batch!.messages, from);
-  const values = Array.from(messages, ({ value }) => textOf(value)!);
+  const values = Array.from(messagesOf(batch!, from), ({ value }) => textOf(value)!);
   return { values, nextOffset: Number(batch!.lastOffset()) + 1 };
 }
 

@@ -407,7 +407,7 @@ Deno.test("processBatch() decodes the headers of dead letters, and of no reading
   const messages = Messages.of(Array.from(batch.messages, (message) => ({ ...message, headers })));
   // Whoever decodes the headers of a reading fails.
   for (const reading of [0, 2]) messages.headersAt[reading] = messages.bytes.length;
-  assert.throws(() => messages.at(0).headers, { name: "UnreadableError" });
+  assert.throws(() => messages.at(0), { name: "UnreadableError" });
   assertStored(await bench.process({ ...batch, messages }), stored([2, 0, 2]));
   const letters = bench.pipeline.store.deadLetters;
   assert.deepEqual(letters.map(({ headersJson }) => headersJson), [

@@ -10,13 +10,13 @@ export interface AbortedTransaction {
   /** Whose it is. */
   readonly producerId: bigint;
   /** Where its first message lies, be it before the beginning of the fetch. */
-  readonly firstOffset: bigint;
+  readonly firstOffset: number;
 }
 
 /** What is asked of a batch. */
 export interface BatchInTransaction {
   /** Its end. */
-  readonly lastOffset: bigint;
+  readonly lastOffset: number;
   /** Who wrote it; -1: nobody in particular. */
   readonly producerId: bigint;
   /** Whether it belongs to a transaction. */
@@ -43,7 +43,7 @@ export class AbortedTransactions {
    * @param listed in any order: brokers list them by their ends
    */
   constructor(listed: readonly AbortedTransaction[]) {
-    this.#ahead = listed.toSorted((a, b) => Number(b.firstOffset - a.firstOffset));
+    this.#ahead = listed.toSorted((a, b) => b.firstOffset - a.firstOffset);
   }
 
   /** Whether the messages of a batch are aborted. Batches come by their offsets. */

@@ -22,8 +22,8 @@ import {
 import { CODECS } from "./compression.ts";
 import type { FetchedBatch } from "./group_member.ts";
 import { UNKNOWN_EPOCH } from "./message.ts";
-import { Messages, MessagesWriter } from "./messages.ts";
-import { readRecords } from "./records.ts";
+import { type Messages, MessagesWriter } from "./messages.ts";
+import { NO_HEADERS, readRecords, type RecordsHeader } from "./records.ts";
 import { UnreadableError } from "./unreadable.ts";
 
 /** Most bytes that one batch may become. Brokers take 1 MiB by default, compressed. */
@@ -50,6 +50,7 @@ const LAST_OFFSET_DELTA_AT = 23;
 const FIRST_TIMESTAMP_AT = 27;
 const MAX_TIMESTAMP_AT = 35;
 const PRODUCER_ID_AT = 43;
+const COUNT_AT = 57;
 /** The format since Kafka 0.11. */
 const MAGIC = 2;
 
@@ -67,38 +68,16 @@ type KafkajsDecoder = InstanceType<typeof Decoder>;
  * data for markers, and step over a fetch without messages before anybody has seen it. It is shown
  * one record that stands in the last place of the fetch, and passes it on whatever is in it.
  */
-interface Parcel extends Fetched {
+export interface Parcel extends Pick<FetchedBatch, "firstEpoch" | "lastEpoch" | "messages"> {
   /** The last offset that the fetch covers, with or without a message there. */
   readonly offset: string;
 }
 
-/** What is in a parcel beside its place. */
-export type Fetched = Pick<FetchedBatch, "firstEpoch" | "lastEpoch" | "messages">;
-
-/**
- * Takes out what kafkajs hands on as the messages of a batch.
- *
- * @param parcels what {@linkcode decodeFetchAnswer} made
- * @param fetchedOffset the offset that was asked for: a batch can begin before it
- */
-export function unpack(parcels: readonly object[], fetchedOffset: number): Fetched {
-  const [{ firstEpoch, lastEpoch, messages } = NOTHING] = parcels as readonly Parcel[];
+/** The messages of a parcel from an offset on: a fetch that asks for one can begin before it. */
+export function messagesFrom({ messages }: Parcel, offset: number): Messages {
   let start = 0;
-  while (messages.offsets[start]! < fetchedOffset) start++;
-  return { firstEpoch, lastEpoch, messages: messages.slice(start) };
-}
-
-const NOTHING: Fetched = {
-  firstEpoch: UNKNOWN_EPOCH,
-  lastEpoch: UNKNOWN_EPOCH,
-  messages: Messages.of([]),
-};
-
-/** What the header of a batch says. */
-interface BatchHeader extends BatchInTransaction {
-  /** Epoch of the leader that wrote it. */
-  readonly leaderEpoch: number;
-  readonly firstOffset: bigint;
+  while (messages.offsets[start]! < offset) start++;
+  return messages.slice(start);
 }
 
 /** The answer as kafkajs hands it on. */
@@ -156,7 +135,7 @@ function decodePartition(decoder: KafkajsDecoder, allowance: Allowance): object 
   };
   const aborted = decoder.readArray((transaction: KafkajsDecoder): AbortedTransaction => ({
     producerId: BigInt(transaction.readInt64().toString()),
-    firstOffset: BigInt(transaction.readInt64().toString()),
+    firstOffset: Number(transaction.readInt64()),
   }));
   const preferredReadReplica = decoder.readInt32();
   const bytes = decoder.readBytes() ?? Buffer.alloc(0);
@@ -176,26 +155,33 @@ function decodeBatches(
   allowance: Allowance,
 ): readonly Parcel[] {
   const parts = { bytes, aborted, allowance, writer: new MessagesWriter(bytes) };
-  let first: BatchEnd | undefined;
-  let last: BatchEnd | undefined;
+  let first: BatchHeader | undefined;
+  let last: BatchHeader | undefined;
   for (let from = 0; from + COMMON_HEADER_BYTES <= bytes.length;) {
     const end = from + LENGTH_END + bytes.readInt32BE(from + 8);
     if (end > bytes.length || allowance.cost <= 0) break;
-    last = decodeBatch({ from, end }, parts);
+    last = readHeader(bytes.subarray(from, end));
     first ??= last;
+    decodeBatch({ ...last, from, end }, parts);
     from = end;
   }
   if (first === undefined || last === undefined) return [];
+  // The last record can have been compacted away, and whoever asks for its place gets the batch again.
+  const offset = String(last.lastOffset);
   const [firstEpoch, lastEpoch] = [first.leaderEpoch, last.leaderEpoch];
-  const messages = parts.writer.finish();
-  return [{ offset: String(last.lastOffset), firstEpoch, lastEpoch, messages }];
+  return [{ offset, firstEpoch, lastEpoch, messages: parts.writer.finish() }];
 }
 
-/** Where a batch ends, and in whose time. */
-type BatchEnd = Pick<BatchHeader, "lastOffset" | "leaderEpoch">;
+/** What is said of a batch before its records. */
+interface BatchHeader extends BatchInTransaction, RecordsHeader {
+  /** Number of the codec; 0: none. */
+  readonly codec: number;
+  /** Why nothing more is known of it. */
+  readonly fault?: string;
+}
 
-/** Positions in the bytes of a partition. */
-interface Span {
+/** A batch, and where it lies in the bytes of its partition. */
+interface LocatedBatch extends BatchHeader {
   readonly from: number;
   readonly end: number;
 }
@@ -209,89 +195,84 @@ interface DecodingParts {
   readonly writer: MessagesWriter;
 }
 
-/**
- * Decodes one batch.
- *
- * @returns its end as its header says. The record there can have been compacted away, and a
- * fetch that asked for that place would get this batch again.
- */
-function decodeBatch({ from, end }: Span, parts: DecodingParts): BatchEnd {
-  const { bytes, aborted, writer } = parts;
-  const batch = bytes.subarray(from, end);
+function readHeader(batch: Buffer): BatchHeader {
+  const firstOffset = Number(batch.readBigInt64BE(0));
   const magic = batch.readInt8(COMMON_HEADER_BYTES - 1);
   if (magic !== MAGIC || batch.length < HEADER_BYTES) {
-    const firstOffset = batch.readBigInt64BE(0);
     const fault = magic === MAGIC ? "a batch without a header" : `message format ${magic}`;
-    const place = { firstOffset, lastOffset: firstOffset, leaderEpoch: UNKNOWN_EPOCH };
-    addUnreadable(writer, { ...place, timestampMs: 0, from, end, fault });
-    return place;
+    return { ...NO_HEADER, firstOffset, lastOffset: firstOffset, fault };
   }
-  const header = readHeader(batch);
-  // Before its records are looked at: an aborted one need not be readable.
-  if (aborted.leavesOut(header)) return header;
-  const { length } = writer;
-  try {
-    if (!header.isControl) decodeMessages({ from, end }, header, parts);
-    else if (isAbortMarker({ from, end }, header, parts)) aborted.end(header.producerId);
-  } catch (error) {
-    if (!(error instanceof UnreadableError)) throw error;
-    writer.length = length;
-    const timestampMs = Number(batch.readBigInt64BE(MAX_TIMESTAMP_AT));
-    const fault = describeError(error);
-    addUnreadable(writer, { ...header, timestampMs, from: from + HEADER_BYTES, end, fault });
-  }
-  return header;
-}
-
-function readHeader(batch: Buffer): BatchHeader {
   const attributes = batch.readInt16BE(ATTRIBUTES_AT);
-  const firstOffset = batch.readBigInt64BE(0);
+  const isOwnTime = (attributes & LOG_APPEND_TIME) === 0;
   return {
     firstOffset,
-    lastOffset: firstOffset + BigInt(batch.readInt32BE(LAST_OFFSET_DELTA_AT)),
+    lastOffset: firstOffset + batch.readInt32BE(LAST_OFFSET_DELTA_AT),
     leaderEpoch: batch.readInt32BE(LEADER_EPOCH_AT),
     producerId: batch.readBigInt64BE(PRODUCER_ID_AT),
     isTransactional: (attributes & TRANSACTIONAL) !== 0,
     isControl: (attributes & CONTROL) !== 0,
+    codec: attributes & CODEC_MASK,
+    count: batch.readInt32BE(COUNT_AT),
+    firstTimestamp: isOwnTime ? Number(batch.readBigInt64BE(FIRST_TIMESTAMP_AT)) : undefined,
+    maxTimestamp: Number(batch.readBigInt64BE(MAX_TIMESTAMP_AT)),
   };
 }
 
+const NO_HEADER = {
+  leaderEpoch: UNKNOWN_EPOCH,
+  producerId: -1n,
+  isTransactional: false,
+  isControl: false,
+  codec: 0,
+  count: 0,
+  firstTimestamp: undefined,
+  maxTimestamp: 0,
+};
+
+/** Adds the messages of a batch, or one that says why there are none. */
+function decodeBatch(batch: LocatedBatch, parts: DecodingParts): void {
+  const { aborted, writer } = parts;
+  // Before its records are looked at: an aborted one need not be readable.
+  if (aborted.leavesOut(batch)) return;
+  const { length } = writer;
+  try {
+    if (!batch.isControl) decodeMessages(batch, parts);
+    else if (isAbortMarker(batch, parts)) aborted.end(batch.producerId);
+  } catch (error) {
+    if (!(error instanceof UnreadableError)) throw error;
+    // Stands for the whole batch, in the place of its last record: no fetch begins behind that.
+    const { firstOffset, lastOffset: offset, maxTimestamp: timestampMs, leaderEpoch } = batch;
+    const recordsAt = batch.fault === undefined ? batch.from + HEADER_BYTES : batch.from;
+    const value = parts.bytes.subarray(recordsAt, batch.end);
+    const unreadable = `offsets ${firstOffset} to ${offset}: ${describeError(error)}`;
+    writer.length = length;
+    const message = { offset, timestampMs, leaderEpoch, key: null, value, headers: NO_HEADERS };
+    writer.add({ ...message, unreadable });
+  }
+}
+
 /** The key of a control record is a version and a type, two bytes each; type 0: abort. */
-function isAbortMarker(span: Span, header: BatchHeader, parts: DecodingParts): boolean {
+function isAbortMarker(batch: LocatedBatch, parts: DecodingParts): boolean {
   const writer = new MessagesWriter(parts.bytes);
-  decodeMessages(span, header, { ...parts, writer });
+  decodeMessages(batch, { ...parts, writer });
   const [marker] = writer.finish();
   return marker?.key?.[2] === 0 && marker.key[3] === 0;
 }
 
-function decodeMessages(
-  { from, end }: Span,
-  { firstOffset, leaderEpoch }: BatchHeader,
-  { bytes, allowance, writer }: DecodingParts,
-): void {
-  const batch = bytes.subarray(from, end);
-  const count = batch.readInt32BE(HEADER_BYTES - 4);
+function decodeMessages(batch: LocatedBatch, { bytes, allowance, writer }: DecodingParts): void {
+  const { count, fault, codec } = batch;
+  if (fault !== undefined) throw new UnreadableError(fault);
   if (count < 0 || count > BATCH_RECORDS_MAX) {
     throw new UnreadableError(`${count} records; at most ${BATCH_RECORDS_MAX} are read`);
   }
-  const attributes = batch.readInt16BE(ATTRIBUTES_AT);
-  const data = decompress(batch, attributes & CODEC_MASK);
+  const recordsAt = batch.from + HEADER_BYTES;
+  const data = decompress(bytes.subarray(recordsAt, batch.end), codec);
   allowance.cost -= data.length + count * RECORD_COST;
-  const isCompressed = (attributes & CODEC_MASK) !== 0;
-  const dataAt = isCompressed ? writer.append(data) : from + HEADER_BYTES;
-  const isOwnTime = (attributes & LOG_APPEND_TIME) === 0;
-  readRecords({ data, dataAt, writer }, {
-    count,
-    firstOffset: Number(firstOffset),
-    leaderEpoch,
-    lastOffsetDelta: batch.readInt32BE(LAST_OFFSET_DELTA_AT),
-    firstTimestamp: isOwnTime ? Number(batch.readBigInt64BE(FIRST_TIMESTAMP_AT)) : undefined,
-    maxTimestamp: Number(batch.readBigInt64BE(MAX_TIMESTAMP_AT)),
-  });
+  const dataAt = codec === 0 ? recordsAt : writer.append(data);
+  readRecords({ data, dataAt, writer }, batch);
 }
 
-function decompress(batch: Buffer, codecNumber: number): Buffer {
-  const data = batch.subarray(HEADER_BYTES);
+function decompress(data: Buffer, codecNumber: number): Buffer {
   if (codecNumber === 0) return data;
   const codec = CODECS.get(codecNumber);
   if (codec === undefined) throw new UnreadableError(`codec ${codecNumber} is unknown`);
@@ -302,25 +283,4 @@ function decompress(batch: Buffer, codecNumber: number): Buffer {
     if (!(error instanceof UnreadableError)) throw error;
     throw new UnreadableError(`${codec.name}, at most ${BATCH_BYTES_MAX} bytes`, { cause: error });
   }
-}
-
-/** Stands for a whole batch, in the place of its last record: no fetch begins behind that. */
-function addUnreadable(
-  writer: MessagesWriter,
-  { firstOffset, lastOffset, leaderEpoch, timestampMs, from, end, fault }: BatchEnd & Span & {
-    readonly firstOffset: bigint;
-    readonly timestampMs: number;
-    readonly fault: string;
-  },
-): void {
-  const columns = writer.reserve(1);
-  const row = writer.length++;
-  columns.offsets[row] = Number(lastOffset);
-  columns.timestampsMs[row] = timestampMs;
-  columns.leaderEpochs[row] = leaderEpoch;
-  columns.valuesFrom[row] = from;
-  columns.valuesTo[row] = end;
-  columns.keysFrom[row] = -1;
-  columns.headersAt[row] = -1;
-  writer.faults.set(Number(lastOffset), `offsets ${firstOffset} to ${lastOffset}: ${fault}`);
 }

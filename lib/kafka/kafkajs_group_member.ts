@@ -16,7 +16,7 @@ import {
   KAFKAJS_RETRY,
   openKafka,
 } from "./connection.ts";
-import { unpack } from "./fetch_answer.ts";
+import { messagesFrom, type Parcel } from "./fetch_answer.ts";
 import type {
   FetchedBatch,
   GroupAdmin,
@@ -269,12 +269,16 @@ class KafkajsGroupMember implements GroupMemberClient {
 
   #fetchedBatch(payload: kafkajs.EachBatchPayload): FetchedBatch {
     // Not in kafkajs's types: the offset that this fetch asked for.
-    const { fetchedOffset } = payload.batch as unknown as { fetchedOffset: string };
+    const batch = payload.batch as unknown as { fetchedOffset: string; messages: [Parcel] };
+    const [parcel] = batch.messages;
+    const fetchedOffset = offsetOf(batch.fetchedOffset);
     return {
       partition: payload.batch.partition,
-      fetchedOffset: offsetOf(fetchedOffset),
+      fetchedOffset,
       nextOffset: offsetOf(payload.batch.lastOffset()) + 1,
-      ...unpack(payload.batch.messages, offsetOf(fetchedOffset)),
+      firstEpoch: parcel.firstEpoch,
+      lastEpoch: parcel.lastEpoch,
+      messages: messagesFrom(parcel, fetchedOffset),
       isCurrent: () => payload.isRunning() && !payload.isStale(),
       // kafkajs wants the last offset done and adds one itself.
       resolve: (nextOffset) => payload.resolveOffset(String(nextOffset - 1)),

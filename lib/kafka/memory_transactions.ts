@@ -65,11 +65,7 @@ export class LogTransactions {
     const firstOffset = this.#open.get(producerId);
     this.#open.delete(producerId);
     if (outcome === "abort" && firstOffset !== undefined) {
-      this.#aborted.push({
-        producerId,
-        firstOffset: BigInt(firstOffset),
-        lastOffset: record.offset,
-      });
+      this.#aborted.push({ producerId, firstOffset, lastOffset: record.offset });
     }
   }
 
@@ -90,7 +86,7 @@ export class LogTransactions {
     return records.filter((record): record is Message => {
       const isControl = "control" in record;
       const producerId = (isControl ? record.ends?.producerId : record.producerId) ?? -1n;
-      const batch = { lastOffset: BigInt(record.offset), producerId, isControl };
+      const batch = { lastOffset: record.offset, producerId, isControl };
       const isLeftOut = aborted.leavesOut({ ...batch, isTransactional: producerId >= 0n });
       if (isControl && record.ends?.outcome === "abort") aborted.end(producerId);
       return !isControl && !isLeftOut;

@@ -27,7 +27,7 @@ export interface Message {
   readonly key: Uint8Array | null;
   /** Null: a tombstone. */
   readonly value: Uint8Array | null;
-  /** Empty if there are none. Decoded again at each look, where they come from a broker. */
+  /** Empty if there are none. */
   readonly headers: MessageHeaders;
   /** The record's own time (log append or create time, as the topic is set), ms since 1970. */
   readonly timestampMs: number;

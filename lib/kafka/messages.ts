@@ -6,10 +6,18 @@
  */
 import { Buffer } from "node:buffer";
 import type { Message } from "./message.ts";
-import { NO_HEADERS, readHeaders, writeHeaders } from "./records.ts";
+import { headersBytes, readHeaders } from "./records.ts";
+
+type Column = Float64Array | Int32Array;
+
+/** Makes a column of a kind, or takes the one of that name from elsewhere. */
+type MakeColumn = <C extends Column>(
+  Kind: new (length: number) => C,
+  name: keyof MessageColumns,
+) => C;
 
 /** What is known of messages beside their bytes. Positions count from the beginning of these. */
-export interface MessageColumns {
+export class MessageColumns {
   /** Their places in the partition, ascending. */
   readonly offsets: Float64Array;
   /** As `Message.timestampMs`. */
@@ -24,74 +32,40 @@ export interface MessageColumns {
   readonly keysFrom: Int32Array;
   /** One past their last bytes. */
   readonly keysTo: Int32Array;
-  /** Where the number of headers stands, and behind it the headers; -1: there are none. */
+  /** Where the number of headers stands, and behind it the headers. */
   readonly headersAt: Int32Array;
-}
 
-type Column = Float64Array | Int32Array;
-
-/** Makes other columns of all. */
-function eachColumn(
-  columns: MessageColumns,
-  change: <C extends Column>(column: C) => C,
-): MessageColumns {
-  return {
-    offsets: change(columns.offsets),
-    timestampsMs: change(columns.timestampsMs),
-    leaderEpochs: change(columns.leaderEpochs),
-    valuesFrom: change(columns.valuesFrom),
-    valuesTo: change(columns.valuesTo),
-    keysFrom: change(columns.keysFrom),
-    keysTo: change(columns.keysTo),
-    headersAt: change(columns.headersAt),
-  };
+  /** Asks for one column after the other. */
+  constructor(make: MakeColumn) {
+    this.offsets = make(Float64Array, "offsets");
+    this.timestampsMs = make(Float64Array, "timestampsMs");
+    this.leaderEpochs = make(Int32Array, "leaderEpochs");
+    this.valuesFrom = make(Int32Array, "valuesFrom");
+    this.valuesTo = make(Int32Array, "valuesTo");
+    this.keysFrom = make(Int32Array, "keysFrom");
+    this.keysTo = make(Int32Array, "keysTo");
+    this.headersAt = make(Int32Array, "headersAt");
+  }
 }
 
 /** Consecutive messages of one partition, as columns over the bytes that they came in. */
-export class Messages implements MessageColumns {
+export class Messages extends MessageColumns {
   /** One memory for all of them, and perhaps for others. */
   readonly bytes: Buffer;
-  readonly offsets: Float64Array;
-  readonly timestampsMs: Float64Array;
-  readonly leaderEpochs: Int32Array;
-  readonly valuesFrom: Int32Array;
-  readonly valuesTo: Int32Array;
-  readonly keysFrom: Int32Array;
-  readonly keysTo: Int32Array;
-  readonly headersAt: Int32Array;
   /** By offset: slices share them. */
   readonly #faults: ReadonlyMap<number, string>;
 
-  /** Made by {@linkcode MessagesWriter} and {@linkcode Messages.of}. */
-  constructor(bytes: Buffer, columns: MessageColumns, faults: ReadonlyMap<number, string>) {
+  /** Made by {@linkcode MessagesWriter}. */
+  constructor(make: MakeColumn, bytes: Buffer, faults: ReadonlyMap<number, string>) {
+    super(make);
     this.bytes = bytes;
-    this.offsets = columns.offsets;
-    this.timestampsMs = columns.timestampsMs;
-    this.leaderEpochs = columns.leaderEpochs;
-    this.valuesFrom = columns.valuesFrom;
-    this.valuesTo = columns.valuesTo;
-    this.keysFrom = columns.keysFrom;
-    this.keysTo = columns.keysTo;
-    this.headersAt = columns.headersAt;
     this.#faults = faults;
   }
 
   /** The same as objects, in the same layout; for fakes and tests. */
   static of(messages: readonly Message[]): Messages {
     const writer = new MessagesWriter(new Uint8Array());
-    const columns = writer.reserve(messages.length);
-    for (const message of messages) {
-      const row = writer.length++;
-      columns.offsets[row] = message.offset;
-      columns.timestampsMs[row] = message.timestampMs;
-      columns.leaderEpochs[row] = message.leaderEpoch;
-      columns.valuesFrom[row] = writer.append(message.value);
-      columns.valuesTo[row] = writer.bytesLength;
-      columns.keysFrom[row] = writer.append(message.key);
-      columns.keysTo[row] = writer.bytesLength;
-      columns.headersAt[row] = writer.append(writeHeaders(message.headers));
-      if (message.unreadable !== undefined) writer.faults.set(message.offset, message.unreadable);
-    }
+    for (const message of messages) writer.add(message);
     return writer.finish();
   }
 
@@ -108,15 +82,11 @@ export class Messages implements MessageColumns {
   /** One message as an object, for dead letters and tests. Its parts lie in the same memory. */
   at(index: number): Message {
     const unreadable = this.unreadable(index);
-    const headersAt = this.headersAt[index]!;
-    const { bytes } = this;
     return {
       offset: this.offsets[index]!,
       key: this.#part(this.keysFrom[index]!, this.keysTo[index]!),
       value: this.#part(this.valuesFrom[index]!, this.valuesTo[index]!),
-      get headers() {
-        return headersAt < 0 ? NO_HEADERS : readHeaders(bytes, headersAt);
-      },
+      headers: readHeaders(this.bytes, this.headersAt[index]!),
       timestampMs: this.timestampsMs[index]!,
       leaderEpoch: this.leaderEpochs[index]!,
       ...unreadable !== undefined && { unreadable },
@@ -134,30 +104,23 @@ export class Messages implements MessageColumns {
 
   /** Some of them. Nothing is copied. */
   slice(from: number, to?: number): Messages {
-    const columns = eachColumn(this, (column) => column.subarray(from, to) as typeof column);
-    return new Messages(this.bytes, columns, this.#faults);
+    return new Messages(viewsOf(this, from, to), this.bytes, this.#faults);
   }
+}
+
+function viewsOf(columns: MessageColumns, from: number, to: number | undefined): MakeColumn {
+  return <C extends Column>(_: unknown, name: keyof MessageColumns) =>
+    columns[name].subarray(from, to) as C;
 }
 
 /** Makes messages whose number and size are not known before. */
 export class MessagesWriter {
   /** How many there are so far. Set back, it takes the last ones out again. */
   length = 0;
-  /** Size of the memory so far. */
-  bytesLength = 0;
-  /** By offset, see {@linkcode Messages.unreadable}. */
-  readonly faults: Map<number, string> = new Map();
+  #columns = new MessageColumns((Kind) => new Kind(0));
   readonly #pieces: Uint8Array[] = [];
-  #columns: MessageColumns = {
-    offsets: new Float64Array(),
-    timestampsMs: new Float64Array(),
-    leaderEpochs: new Int32Array(),
-    valuesFrom: new Int32Array(),
-    valuesTo: new Int32Array(),
-    keysFrom: new Int32Array(),
-    keysTo: new Int32Array(),
-    headersAt: new Int32Array(),
-  };
+  #bytesLength = 0;
+  readonly #faults = new Map<number, string>();
 
   /**
    * No message yet.
@@ -171,25 +134,37 @@ export class MessagesWriter {
   /** Adds to the memory of the messages, and returns where that begins; -1 for null. */
   append(piece: Uint8Array | null): number {
     if (piece === null) return -1;
-    const from = this.bytesLength;
     this.#pieces.push(piece);
-    this.bytesLength += piece.length;
-    return from;
+    this.#bytesLength += piece.length;
+    return this.#bytesLength - piece.length;
   }
 
   /** Columns with room for so many more, to be written from row `length` on. */
   reserve(count: number): MessageColumns {
-    const needed = this.length + count;
-    const { length } = this.#columns.offsets;
-    if (needed <= length) return this.#columns;
-    this.#columns = eachColumn(this.#columns, (column) => {
-      const larger = new (column.constructor as new (length: number) => typeof column)(
-        Math.max(needed, 2 * length),
-      );
-      larger.set(column);
+    const columns = this.#columns;
+    const room = columns.offsets.length;
+    if (this.length + count <= room) return columns;
+    this.#columns = new MessageColumns((Kind, name) => {
+      const larger = new Kind(Math.max(this.length + count, 2 * room));
+      larger.set(columns[name]);
       return larger;
     });
     return this.#columns;
+  }
+
+  /** Adds a message that is an object, with all its bytes. */
+  add({ unreadable, ...message }: Message): void {
+    const columns = this.reserve(1);
+    const row = this.length++;
+    columns.offsets[row] = message.offset;
+    columns.timestampsMs[row] = message.timestampMs;
+    columns.leaderEpochs[row] = message.leaderEpoch;
+    columns.valuesFrom[row] = this.append(message.value);
+    columns.valuesTo[row] = this.#bytesLength;
+    columns.keysFrom[row] = this.append(message.key);
+    columns.keysTo[row] = this.#bytesLength;
+    columns.headersAt[row] = this.append(headersBytes(message.headers));
+    if (unreadable !== undefined) this.#faults.set(message.offset, unreadable);
   }
 
   /** The messages. Nothing is copied unless something was added to the memory. */
@@ -198,6 +173,6 @@ export class MessagesWriter {
       ? this.#pieces[0]!
       : Buffer.concat(this.#pieces);
     const bytes = Buffer.from(buffer, byteOffset, byteLength);
-    return new Messages(bytes, this.#columns, this.faults).slice(0, this.length);
+    return new Messages(viewsOf(this.#columns, 0, this.length), bytes, this.#faults);
   }
 }

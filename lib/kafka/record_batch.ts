@@ -118,8 +118,15 @@ function writeText(
   return from + bytes;
 }
 
-/** Writes a signed 32-bit number: signs interleaved, seven bits a byte, the lowest first. */
-function writeNumber(buffer: Buffer, from: number, value: number): number {
+/** Most bytes of a number. */
+export const NUMBER_BYTES_MAX = 5;
+
+/**
+ * Writes a signed 32-bit number: signs interleaved, seven bits a byte, the lowest first.
+ *
+ * @returns one past its last byte
+ */
+export function writeNumber(buffer: Buffer, from: number, value: number): number {
   let at = from;
   let rest = (value << 1 ^ value >> 31) >>> 0;
   for (; rest > 0x7f; rest >>>= 7) buffer[at++] = rest & 0x7f | 0x80;

@@ -13,18 +13,19 @@
 import { Buffer } from "node:buffer";
 import type { MessageHeaders } from "./message.ts";
 import type { MessagesWriter } from "./messages.ts";
+import { NUMBER_BYTES_MAX, writeNumber } from "./record_batch.ts";
 import { UnreadableError } from "./unreadable.ts";
 
-/** What the header of the batch says. */
+/** What the header of the batch says of them. */
 export interface RecordsHeader {
   /** How many records follow. */
   readonly count: number;
   /** Offset of the batch's beginning. */
   readonly firstOffset: number;
+  /** No record lies behind it. */
+  readonly lastOffset: number;
   /** Epoch of the leader that wrote the batch. */
   readonly leaderEpoch: number;
-  /** No record lies further behind the beginning. */
-  readonly lastOffsetDelta: number;
   /** To which the records' own times are added; undefined: all have `maxTimestamp`. */
   readonly firstTimestamp: number | undefined;
   /** The latest time in the batch, ms since 1970. */
@@ -58,19 +59,19 @@ export function readRecords({ data, dataAt, writer }: RecordsParts, header: Reco
   if (count * RECORD_BYTES_MIN > data.length) throw new UnreadableError("a record is cut off");
   const columns = writer.reserve(count);
   const reader = new RecordReader(data, 0);
-  let previousDelta = -1;
+  let previous = firstOffset - 1;
   for (let index = 0; index < count; index++) {
     const end = reader.readNumber() + reader.at;
     // One byte of attributes, which mean nothing yet.
     reader.at++;
     const timestampDelta = reader.readNumber();
-    const offsetDelta = reader.readNumber();
-    if (offsetDelta <= previousDelta || offsetDelta > header.lastOffsetDelta) {
+    const offset = firstOffset + reader.readNumber();
+    if (offset <= previous || offset > header.lastOffset) {
       throw new UnreadableError("the offsets of its records are out of order");
     }
-    previousDelta = offsetDelta;
+    previous = offset;
     const row = writer.length++;
-    columns.offsets[row] = firstOffset + offsetDelta;
+    columns.offsets[row] = offset;
     columns.timestampsMs[row] = firstTimestamp === undefined
       ? maxTimestamp
       : firstTimestamp + timestampDelta;
@@ -101,23 +102,19 @@ export function readHeaders(data: Buffer, headersAt: number): MessageHeaders {
 }
 
 /** Encodes headers as they stand in a record. */
-export function writeHeaders(headers: MessageHeaders): Uint8Array {
+export function headersBytes(headers: MessageHeaders): Uint8Array {
   const pairs = Object.entries(headers).flatMap(([name, values]) =>
-    values.map((value) => [Buffer.from(name), value] as const)
+    values.map((value) => [Buffer.from(name), value])
   );
-  return Buffer.concat([numberBytes(pairs.length), ...pairs.flat().flatMap(sized)]);
+  const sized = pairs.flat().flatMap((part) => [numberBytes(part?.length ?? -1), part ?? EMPTY]);
+  return Buffer.concat([numberBytes(pairs.length), ...sized]);
 }
 
-function sized(bytes: Uint8Array | null): Uint8Array[] {
-  return bytes === null ? [numberBytes(-1)] : [numberBytes(bytes.length), bytes];
-}
+const EMPTY = new Uint8Array();
 
-/** See {@linkcode RecordReader.readNumber}. */
 function numberBytes(value: number): Uint8Array {
-  const bytes: number[] = [];
-  let rest = value < 0 ? -2 * value - 1 : 2 * value;
-  for (; rest > 127; rest = Math.floor(rest / 128)) bytes.push(rest % 128 + 128);
-  return Uint8Array.from([...bytes, rest]);
+  const bytes = Buffer.alloc(NUMBER_BYTES_MAX);
+  return bytes.subarray(0, writeNumber(bytes, 0, value));
 }
 
 class RecordReader {
