@@ -256,8 +256,19 @@ Deno.test("decodeFetchAnswer() leaves the rest of an answer that becomes too lar
   const records = [{ delta: 0, value: "x".repeat(30 * 1_048_576) }];
   const data = gzipSync(recordsBytes(records), { level: 1 });
   const large = (first: number): Buffer => batchBytes({ first, records, attributes: GZIP, data });
-  const read = await decode(Buffer.concat([large(0), large(1), large(2)]), large(3), large(4));
+  const read = await decode(large(0), large(1), large(2), large(3));
   // The third one goes over the bound; what comes behind it is fetched again.
-  assert.deepEqual(read.map((each) => each.map(({ offset }) => offset)), [[0, 1, 2], [], []]);
+  assert.deepEqual(read.map((each) => each.map(({ offset }) => offset)), [[0], [1], [2], []]);
   assert(read.flat().every(({ unreadable }) => unreadable === undefined));
+});
+
+Deno.test("decodeFetchAnswer() leaves the rest of compressed batches that become too large", async () => {
+  const records = [{ delta: 0, value: "x".repeat(1_500_000) }];
+  const data = gzipSync(recordsBytes(records), { level: 1 });
+  const batches = Array.from({ length: 8 }, (_, first) => ({ first, records }));
+  const compressed = batches.map((batch) => batchBytes({ ...batch, attributes: GZIP, data }));
+  const plain = batches.map((batch) => batchBytes(batch));
+  const read = await decode(...[compressed, compressed, plain].map((each) => Buffer.concat(each)));
+  // Of 4 MiB the third one takes the rest; what is not compressed is in memory already.
+  assert.deepEqual(read.map(({ length }) => length), [3, 3, 8]);
 });

@@ -39,6 +39,14 @@ export const BATCH_RECORDS_MAX = 100_000;
 const ANSWER_COST_MAX = 64 * 1_048_576;
 const RECORD_COST = 256;
 
+/**
+ * Bytes, or a multiple of the fetched ones if that is more, that the compressed batches of a partition
+ * may become before the rest of them waits. A megabyte becomes five to eight, and of each partition
+ * two or three fetches are in memory.
+ */
+const DECOMPRESSED_BYTES_MAX = 4 * 1_048_576;
+const DECOMPRESSED_TIMES_MAX = 2;
+
 /** Offset, length, leader epoch and format of a batch: the part that all formats share. */
 const COMMON_HEADER_BYTES = 17;
 /** Where the length of a batch ends; the length counts what follows. */
@@ -155,11 +163,14 @@ function decodeBatches(
   allowance: Allowance,
 ): readonly Parcel[] {
   const parts = { bytes, aborted, allowance, writer: new MessagesWriter(bytes) };
+  const memoryMax = bytes.length +
+    Math.max(DECOMPRESSED_BYTES_MAX, DECOMPRESSED_TIMES_MAX * bytes.length);
   let first: BatchHeader | undefined;
   let last: BatchHeader | undefined;
   for (let from = 0; from + COMMON_HEADER_BYTES <= bytes.length;) {
     const end = from + LENGTH_END + bytes.readInt32BE(from + 8);
     if (end > bytes.length || allowance.cost <= 0) break;
+    if (parts.writer.bytesLength >= memoryMax) break;
     last = readHeader(bytes.subarray(from, end));
     first ??= last;
     decodeBatch({ ...last, from, end }, parts);

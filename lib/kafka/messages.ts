@@ -117,9 +117,10 @@ function viewsOf(columns: MessageColumns, from: number, to: number | undefined):
 export class MessagesWriter {
   /** How many there are so far. Set back, it takes the last ones out again. */
   length = 0;
+  /** Size of their memory so far. */
+  bytesLength = 0;
   #columns = new MessageColumns((Kind) => new Kind(0));
   readonly #pieces: Uint8Array[] = [];
-  #bytesLength = 0;
   readonly #faults = new Map<number, string>();
 
   /**
@@ -135,8 +136,8 @@ export class MessagesWriter {
   append(piece: Uint8Array | null): number {
     if (piece === null) return -1;
     this.#pieces.push(piece);
-    this.#bytesLength += piece.length;
-    return this.#bytesLength - piece.length;
+    this.bytesLength += piece.length;
+    return this.bytesLength - piece.length;
   }
 
   /** Columns with room for so many more, to be written from row `length` on. */
@@ -160,9 +161,9 @@ export class MessagesWriter {
     columns.timestampsMs[row] = message.timestampMs;
     columns.leaderEpochs[row] = message.leaderEpoch;
     columns.valuesFrom[row] = this.append(message.value);
-    columns.valuesTo[row] = this.#bytesLength;
+    columns.valuesTo[row] = this.bytesLength;
     columns.keysFrom[row] = this.append(message.key);
-    columns.keysTo[row] = this.#bytesLength;
+    columns.keysTo[row] = this.bytesLength;
     columns.headersAt[row] = this.append(headersBytes(message.headers));
     if (unreadable !== undefined) this.#faults.set(message.offset, unreadable);
   }
