@@ -38,8 +38,6 @@ const utf8 = new TextEncoder();
 
 /** Nobody can choose texts that all have the same hash. */
 const hashSeed = crypto.getRandomValues(new Int32Array(1))[0]!;
-/** Of Fowler, Noll and Vo's hash of 32 bits. */
-const FNV_PRIME = 0x01000193;
 
 /** Readings by row. */
 export class ReadingColumns {
@@ -213,13 +211,10 @@ export class ReadingColumns {
 
   /** A number for a table of texts, 0 or more; another one in each process. */
   hashText(row: number, field: number): number {
-    const bytes = this.textBytes(row);
-    const to = this.textsTo[field]![row]!;
-    let hash = hashSeed;
-    for (let at = this.textsFrom[field]![row]!; at < to; at++) {
-      hash = Math.imul(hash ^ bytes[at]!, FNV_PRIME);
-    }
-    return (hash ^ (hash >>> 15)) >>> 0;
+    digest.restart();
+    digest.number(hashSeed);
+    digest.text(this.textBytes(row), this.textsFrom[field]![row]!, this.textsTo[field]![row]!);
+    return (digest.first ^ (digest.first >>> 15)) >>> 0;
   }
 
   /** The id, lower case with dashes. */
