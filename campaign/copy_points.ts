@@ -1,7 +1,6 @@
 /**
- * Points inside a copy, at which a consumer ends itself: the whole transaction of a batch leaves in one
- * flight, so what lies between its parts is seen in the driver alone. A flight that nobody waits for
- * passes as it is.
+ * Points inside a copy, at which a consumer ends itself: the rows and all that follows them leave at once,
+ * so what lies between is seen in the driver alone. A copy that nobody waits for passes as it is.
  *
  * @module
  */
@@ -12,13 +11,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { COPY_KILL_POINTS, type KillSwitch, LEAVES_MS } from "./kill_points.ts";
 
-/** What the driver sends. */
+/** A transaction that the driver sends. */
 export interface Flight {
-  /** Writes it. */
-  submit(connection: FlightConnection): unknown;
+  /** The server asks for the rows of a copy: writes them and all that follows. */
+  handleCopyInResponse(connection: FlightConnection): void;
 }
 
-/** What it sends it over. */
+/** What it goes over. */
 export interface FlightConnection {
   /** The socket. */
   readonly stream: Duplex;
@@ -38,55 +37,49 @@ export function addCopyPoints(kill: KillSwitch): void {
 }
 
 function isFlight(given: unknown): given is Flight {
-  return typeof given === "object" && given !== null && "submit" in given &&
-    typeof given.submit === "function";
+  return typeof given === "object" && given !== null && "handleCopyInResponse" in given;
 }
 
 /** The same flight, with points if it is a copy. */
 export function withPoints<Any extends Flight>(flight: Any, kill: KillSwitch): Any {
-  const { submit } = flight;
-  flight.submit = (connection): unknown => {
-    if (!COPY_KILL_POINTS.some((point) => kill.isArmed(point))) return submit(connection);
+  const { handleCopyInResponse } = flight;
+  flight.handleCopyInResponse = (connection): void => {
+    const write = (): void => handleCopyInResponse.call(flight, connection);
+    if (!COPY_KILL_POINTS.some((point) => kill.isArmed(point))) return write();
     const { stream } = connection;
-    const { written, value } = heldBack(stream, () => submit(connection));
-    void send(stream, written, kill);
-    return value;
+    void send(stream, heldBack(stream, write), kill);
   };
   return flight;
 }
 
 /** What is written meanwhile, piece by piece; nothing of it is sent. */
-function heldBack<Value>(
-  stream: Duplex,
-  write: () => Value,
-): { readonly written: readonly Buffer[]; readonly value: Value } {
+function heldBack(stream: Duplex, write: () => void): readonly Buffer[] {
   const written: Buffer[] = [];
   Object.defineProperty(stream, "write", {
     configurable: true,
     value: (piece: Buffer) => written.push(piece) > 0,
   });
   try {
-    return { value: write(), written };
+    write();
+    return written;
   } finally {
     Reflect.deleteProperty(stream, "write");
   }
 }
 
-/** Each message of the protocol is a piece, and only the rows of a copy have their head apart. */
+/** The rows come first. Each message of the protocol begins with its code and its length. */
 async function send(stream: Duplex, pieces: readonly Buffer[], kill: KillSwitch): Promise<void> {
-  const head = pieces.findIndex((piece) => piece[0] === COPY_DATA && piece.length === HEAD_BYTES);
-  const rows = pieces[head + 1];
-  if (head === -1 || rows === undefined) return void stream.write(Buffer.concat(pieces));
-  const bytesBefore = Buffer.concat(pieces.slice(0, head + 1)).length;
-  const ends = new Map([
-    [HALF_SENT, bytesBefore + Math.ceil(rows.length / 2)],
-    // With the message that ends the rows.
-    [NOT_FINISHED, bytesBefore + rows.length + HEAD_BYTES],
-  ]);
+  if (pieces.length === 0) return;
   const bytes = Buffer.concat(pieces);
+  const rowsEnd = 1 + bytes.readInt32BE(1);
+  const ends = new Map([
+    [HALF_SENT, Math.ceil((HEAD_BYTES + rowsEnd) / 2)],
+    // With the message that ends the rows.
+    [NOT_FINISHED, rowsEnd + HEAD_BYTES],
+  ]);
   let sentBytes = 0;
   for (const [point, end] of ends) {
-    // A flight in pieces costs time, so only that which is to end is sent so.
+    // A copy in pieces takes longer, so only the one that is to end goes so.
     if (kill.isDue(point)) {
       await leave(stream, bytes.subarray(sentBytes, end));
       sentBytes = end;
@@ -117,7 +110,6 @@ function onCommitted(stream: Duplex, tell: () => void): void {
 
 /** Code and length of a message. */
 const HEAD_BYTES = 5;
-const COPY_DATA = "d".charCodeAt(0);
 /** The answer that ends every flight, without the state of its transaction. */
 const READY = Buffer.of("Z".charCodeAt(0), 0, 0, 0, 5);
 const OUTSIDE_A_TRANSACTION = "I".charCodeAt(0);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { Duplex } from "node:stream";
 import pg from "pg";
-import { withPoints } from "../../campaign/copy_points.ts";
+import { type Flight, withPoints } from "../../campaign/copy_points.ts";
 import { COPY_KILL_POINTS, KillSwitch } from "../../campaign/kill_points.ts";
 import { runTransactionQuery } from "../../lib/postgres/session.ts";
 
@@ -38,7 +38,8 @@ async function copyWith(
   const connection = new pg.Connection({ stream: server } as never);
   const flown = new Promise<void>((resolve) => {
     const query = (flight: { readonly submit: (connection: never) => void }): void => {
-      withPoints({ submit: flight.submit }, kill).submit(connection as never);
+      flight.submit(connection as never);
+      withPoints(flight as unknown as Flight, kill).handleCopyInResponse(connection as never);
       resolve();
     };
     void runTransactionQuery({ query }, {
