@@ -10,6 +10,7 @@ import { Command, Option } from "commander";
 import { runCommandLine, someOf, whole } from "../lib/command_line.ts";
 import { outputColumns, print, printText, tell } from "../lib/standard_streams.ts";
 import { type Bed, prepareBed } from "./bench/bed.ts";
+import { measureCompression } from "./bench/compression.ts";
 import { type Figure, figuresText, type Run, runsText } from "./bench/figures.ts";
 import { backlogOf, type FlowOptions, measureFlow, ratiosOf, RUNS, secured } from "./bench/flow.ts";
 import { growthFigures, measureGrowth } from "./bench/growth.ts";
@@ -74,6 +75,24 @@ async function growth(flags: GrowthFlags): Promise<void> {
   const machine = await describeMachine(bed, loadBefore);
   if (flags.json) await print(JSON.stringify({ machine, points }, null, 2));
   else await sayFigures(machine, growthFigures(points));
+}
+
+interface CompressionFlags {
+  readonly messages: number;
+  readonly sensors: number;
+  readonly rounds: number;
+  readonly json?: true;
+}
+
+async function compression(flags: CompressionFlags): Promise<void> {
+  const [loadBefore = 0] = Deno.loadavg();
+  const bed = await prepareBed();
+  const startMs = Date.now() - 3_600_000;
+  const work: WorkloadOptions = { ...flags, ids: "v4", repeats: REPEATS, startMs };
+  const { runs, figures } = await measureCompression(bed, { ...flags, work, report: tell });
+  const machine = await describeMachine(bed, loadBefore);
+  if (flags.json) await print(JSON.stringify({ machine, ...work, runs, figures }));
+  else await sayFigures(`${machine}\n${flags.messages} messages`, figures, runs);
 }
 
 interface ScalingFlags {
@@ -184,6 +203,9 @@ function commandLine(): Command {
     ])
     .option("--batches <n>", "batches of one run, 5,000 rows each", whole(2, 1_000), 40)
     .action(growth);
+  command("compression", "what each codec of the producer costs and saves")
+    .option("--messages <n>", "lines of the file", whole(10_000, 10_000_000), 500_000)
+    .action(compression);
   command("scaling", "how fast several consumers store one backlog")
     .option("--messages <n>", "backlog, messages", whole(10_000, 10_000_000), 1_000_000)
     .option("--consumers <n,…>", "how many at a time", wholes(1, PARTITIONS), [1, 2, 3])
