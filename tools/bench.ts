@@ -15,6 +15,7 @@ import { type Figure, figuresText, type Run, runsText } from "./bench/figures.ts
 import { backlogOf, type FlowOptions, measureFlow, ratiosOf, RUNS, secured } from "./bench/flow.ts";
 import { growthFigures, measureGrowth } from "./bench/growth.ts";
 import { measureCommit, measureLatency } from "./bench/latency.ts";
+import { measureStations, slowestLeg, stationFigures } from "./bench/stations.ts";
 import { measureScaling, scalingFigures } from "./bench/scaling.ts";
 import { measureSeen, seenFigures, type SeenResult } from "./bench/seen.ts";
 import { PARTITIONS, type WorkloadOptions } from "./bench/workload.ts";
@@ -49,9 +50,10 @@ async function bench(flags: Flags): Promise<void> {
   const runs = await measureFlow(bed, options);
   const figures: Figure[] = ratiosOf(runs);
   if (flags.only.includes("latency")) {
-    figures.push(...await latency(bed, flags));
+    const load = { ...flags, rates: LATENCY_RATES, seconds: LATENCY_SECONDS };
+    figures.push(...await latency(bed, load));
     if (flags.only.includes("tls")) {
-      figures.push(...await latency(await secured(bed), flags, "TLS, "));
+      figures.push(...await latency(await secured(bed), load, "TLS, "));
     }
   }
   if (flags.only.includes("seen")) figures.push(...await seen(bed, options));
@@ -75,6 +77,43 @@ async function growth(flags: GrowthFlags): Promise<void> {
   const machine = await describeMachine(bed, loadBefore);
   if (flags.json) await print(JSON.stringify({ machine, points }, null, 2));
   else await sayFigures(machine, growthFigures(points));
+}
+
+interface LatencyFlags {
+  readonly sensors: number;
+  readonly rates: readonly number[];
+  readonly seconds: number;
+  readonly stations?: true;
+  readonly json?: true;
+}
+
+async function latencyAlone(flags: LatencyFlags): Promise<void> {
+  const [loadBefore = 0] = Deno.loadavg();
+  const bed = await prepareBed();
+  const load = { ...flags, ids: "v4" } as const;
+  const figures = flags.stations ? await stations(bed, load) : await latency(bed, load);
+  const machine = await describeMachine(bed, loadBefore);
+  if (flags.json) await print(JSON.stringify({ machine, figures }));
+  else await sayFigures(machine, figures);
+}
+
+async function stations(bed: Bed, load: Load): Promise<Figure[]> {
+  const figures: Figure[] = [];
+  for (const perSecond of load.rates) {
+    const name = `bench_stations_${perSecond}`;
+    const { messages, blockedMs } = await measureStations(bed, { ...load, perSecond }, name);
+    const { leg, part, fromMs } = slowestLeg(messages);
+    tell(
+      `${perSecond}/s: the slowest hundredth took ${fromMs.toFixed(1)} ms and more; ` +
+        `${(part * 100).toFixed(0)} % of it from ${leg}`,
+    );
+    figures.push(...stationFigures(messages, perSecond), {
+      name: "  consumer's event loop held up, longest of a second, ms",
+      rounds: blockedMs.map((each) => Math.round(each * 10) / 10),
+      digits: 1,
+    });
+  }
+  return figures;
 }
 
 interface CompressionFlags {
@@ -126,15 +165,21 @@ async function seen(bed: Bed, options: FlowOptions): Promise<Figure[]> {
   return seenFigures(results);
 }
 
-async function latency(bed: Bed, flags: Flags, way: "" | "TLS, " = ""): Promise<Figure[]> {
+interface Load {
+  readonly sensors: number;
+  readonly ids: "v4" | "v7";
+  readonly rates: readonly number[];
+  readonly seconds: number;
+}
+
+async function latency(bed: Bed, load: Load, way: "" | "TLS, " = ""): Promise<Figure[]> {
   const id = way === "" ? "bench_latency" : "bench_latency_tls";
   const commitMs = await measureCommit(bed, `${id}_commit`);
   const figures: Figure[] = [
     { name: `${way}commit of one row, ms`, rounds: [commitMs], digits: 2 },
   ];
-  for (const perSecond of LATENCY_RATES) {
-    const load = { ...flags, perSecond, seconds: LATENCY_SECONDS };
-    const result = await measureLatency(bed, load, `${id}_${perSecond}`);
+  for (const perSecond of load.rates) {
+    const result = await measureLatency(bed, { ...load, perSecond }, `${id}_${perSecond}`);
     tell(`${way}latency at ${perSecond}/s: p50 ${result.p50Ms} ms, p99 ${result.p99Ms} ms`);
     const at = `${way}latency at ${perSecond.toLocaleString("en-US")}/s`;
     figures.push(
@@ -179,11 +224,12 @@ do not.`;
 
 function commandLine(): Command {
   const cli = new Command("bench").description("Measure speed and cost on a stack of its own.");
-  const command = (name: string, description: string, isDefault = false): Command =>
+  const single = (name: string, description: string, isDefault = false): Command =>
     cli.command(name, { isDefault }).description(description)
       .option("--sensors <n>", "sensors behind the messages", whole(1, 100_000), 500)
-      .option("--rounds <n>", "rounds of each measurement", whole(1, 20), 3)
       .option("--json", "print JSON");
+  const command = (...words: Parameters<typeof single>): Command =>
+    single(...words).option("--rounds <n>", "rounds of each measurement", whole(1, 20), 3);
   command("flow", "throughput, cost and latency (the default)", true)
     .option("--messages <n>", "backlog and file, messages", whole(10_000, 10_000_000), 500_000)
     .addOption(
@@ -203,6 +249,11 @@ function commandLine(): Command {
     ])
     .option("--batches <n>", "batches of one run, 5,000 rows each", whole(2, 1_000), 40)
     .action(growth);
+  single("latency", "from a reading's timestamp to COMMIT at a steady rate")
+    .option("--rates <n,…>", "messages per second", wholes(1, 100_000), LATENCY_RATES)
+    .option("--seconds <n>", "how long each is measured", whole(1, 3_600), LATENCY_SECONDS)
+    .option("--stations", "trace each message, and name the leg that makes the slowest slow")
+    .action(latencyAlone);
   command("compression", "what each codec of the producer costs and saves")
     .option("--messages <n>", "lines of the file", whole(10_000, 10_000_000), 500_000)
     .action(compression);

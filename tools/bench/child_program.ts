@@ -50,14 +50,28 @@ export interface ChildOptions {
  *
  * @param args What follows the task's own arguments.
  */
-export async function startProgram(
+export function startProgram(
   task: "consume" | "produce",
+  args: readonly string[],
+  options: ChildOptions,
+): Promise<ChildProgram> {
+  return start(task, [...taskArguments(task), ...args], options);
+}
+
+/** Starts a script of the bench's own, with the flags of the consumer's engine. */
+export function startScript(path: string, options: ChildOptions): Promise<ChildProgram> {
+  const flags = taskArguments("consume").filter((word) => word.startsWith("--v8-flags"));
+  return start(path, ["run", "-q", "-A", ...flags, path], options);
+}
+
+async function start(
+  what: string,
   args: readonly string[],
   options: ChildOptions,
 ): Promise<ChildProgram> {
   const log = await Deno.open(options.logFile, { write: true, create: true, truncate: true });
   const child = new Deno.Command(Deno.execPath(), {
-    args: [...taskArguments(task), ...args],
+    args: [...args],
     cwd: PROJECT_DIR,
     env: options.env,
     stdin: "null",
@@ -98,7 +112,7 @@ export async function startProgram(
     succeeded: async () => {
       await ended;
       if (exitCode !== 0) {
-        throw new Error(`Cannot measure ${task}: exit code ${exitCode}, see ${options.logFile}`);
+        throw new Error(`Cannot measure ${what}: exit code ${exitCode}, see ${options.logFile}`);
       }
     },
   };

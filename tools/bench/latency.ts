@@ -28,7 +28,7 @@ import { median } from "./figures.ts";
 import { createSource, PARTITIONS, type WorkloadOptions } from "./workload.ts";
 
 /** What goes before the measured seconds, and is left out: both programs get warm. */
-const WARM_UP_SECONDS = 3;
+export const WARM_UP_SECONDS = 3;
 
 const WAIT_MS_MAX = 30_000;
 const POLL_MS = 50;
@@ -97,8 +97,14 @@ export async function measureCommit(bed: Bed, name: string): Promise<number> {
   return median(times);
 }
 
-/** Returns how many messages were sent. */
-async function sendSteadily(
+/** A message, and when it was made: ms since 1970, with fractions. */
+export interface LiveMessage extends MessageToSend {
+  /** The time in the message. */
+  readonly madeMs: number;
+}
+
+/** Sends at the asked rate; returns how many messages were sent. */
+export async function sendSteadily(
   bed: Bed,
   writer: TopicWriter,
   options: LatencyOptions,
@@ -120,10 +126,13 @@ async function sendSteadily(
   return acknowledged;
 }
 
-function* liveMessages(options: LatencyOptions): Generator<MessageToSend, never, void> {
+function* liveMessages(options: LatencyOptions): Generator<LiveMessage, never, void> {
   const nextMessage = createSource(options);
   const nowUs = createMicrosecondClock();
-  while (true) yield nextMessage(nowUs());
+  while (true) {
+    const madeUs = nowUs();
+    yield { ...nextMessage(madeUs), madeMs: madeUs / 1_000 };
+  }
 }
 
 /**
@@ -138,7 +147,8 @@ function createMicrosecondClock(): () => number {
   return () => Math.floor((offsetMs + performance.now()) * 1_000);
 }
 
-async function openLines(pool: SqlPool): Promise<number> {
+/** How many partitions the consumer has placed. */
+export async function openLines(pool: SqlPool): Promise<number> {
   const { rows } = await pool.query({
     action: "count the ledger's lines",
     text: "SELECT count(*) AS lines FROM ledger",
@@ -146,7 +156,15 @@ async function openLines(pool: SqlPool): Promise<number> {
   return Number(rows[0]?.lines);
 }
 
-async function waitFor(consumer: ChildProgram, condition: () => Promise<boolean>): Promise<void> {
+/**
+ * Waits until the condition holds.
+ *
+ * @throws {Error} If the consumer ends before, or time is up.
+ */
+export async function waitFor(
+  consumer: ChildProgram,
+  condition: () => Promise<boolean>,
+): Promise<void> {
   const startMs = performance.now();
   while (!await condition()) {
     if (consumer.exitCode !== undefined) await consumer.succeeded();

@@ -1,0 +1,178 @@
+/**
+ * Where a reading's time goes at a steady rate: when each message passes its stations, from the
+ * producer to PostgreSQL's answer, and which leg makes the slowest ones slow.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { PARTITIONS } from "./workload.ts";
+import type { TopicWriter } from "../../lib/kafka/topic_writer.ts";
+import {
+  type Bed,
+  consumerEnv,
+  createDatabase,
+  emptyRedis,
+  offsetsPassed,
+  openTopic,
+} from "./bed.ts";
+import { startScript } from "./child_program.ts";
+import type { Figure } from "./figures.ts";
+import {
+  type LatencyOptions,
+  type LiveMessage,
+  openLines,
+  sendSteadily,
+  waitFor,
+  WARM_UP_SECONDS,
+} from "./latency.ts";
+import { nowMs, type StationNote, type StationNotes } from "./stations_program.ts";
+
+/** When a message passed each station, ms since 1970. */
+export interface Stations {
+  /** The time in the message. */
+  made: number;
+  /** The producer sends its batch. */
+  sent: number;
+  /** The broker has acknowledged it. */
+  acknowledged: number;
+  /** The consumer has the answer to its fetch. */
+  fetched: number;
+  /** The batch begins: the one before it in its partition is done. */
+  begun: number;
+  /** Parsed and looked up: the statement goes to PostgreSQL. */
+  stored: number;
+  /** PostgreSQL has answered. */
+  answered: number;
+}
+
+type Station = keyof Stations;
+
+/** The legs of the way. That to the acknowledgement runs beside the others. */
+export const LEGS: readonly (readonly [from: Station, to: Station, what: string])[] = [
+  ["made", "sent", "waits for the batch before it in the producer"],
+  ["sent", "fetched", "is written by the broker and fetched"],
+  ["fetched", "begun", "waits for the batch before it in its partition"],
+  ["begun", "stored", "waits for a slot, is parsed and looked up"],
+  ["stored", "answered", "is committed"],
+];
+
+/** The part of all messages that are called slow. */
+const SLOW_PART = 0.01;
+
+/** Runs the consumer with notes, sends at the asked rate, and joins what both have noted. */
+export async function measureStations(
+  bed: Bed,
+  options: LatencyOptions,
+  name: string,
+): Promise<{ readonly messages: readonly Stations[]; readonly blockedMs: readonly number[] }> {
+  await using database = await createDatabase(bed, name);
+  await emptyRedis(bed);
+  await using writer = await openTopic(bed, name);
+  await using consumer = await startScript(join(import.meta.dirname!, "stations_program.ts"), {
+    env: consumerEnv(bed, name, database.settings),
+    logFile: join(bed.dir, `${name}.log`),
+  });
+  await waitFor(consumer, async () => await openLines(database.pool) === PARTITIONS);
+  const lanes = Array.from({ length: PARTITIONS }, (): Stations[] => []);
+  const sent = await sendSteadily(bed, noting(writer, lanes), options);
+  await waitFor(consumer, async () => await offsetsPassed(database.pool) === sent);
+  await consumer.stop();
+  await consumer.succeeded();
+  const notes: StationNotes = JSON.parse(consumer.output);
+  const all = joinNotes(lanes, notes);
+  const warmMs = Math.min(...lanes.map(([first]) => first?.made ?? Infinity)) +
+    WARM_UP_SECONDS * 1_000;
+  return {
+    messages: all.filter(({ made }) => made >= warmMs),
+    blockedMs: notes.blockedMs.slice(WARM_UP_SECONDS),
+  };
+}
+
+/** A writer that notes when it sends. In a new topic the n-th message of a partition has offset n. */
+function noting(writer: TopicWriter, lanes: readonly Stations[][]): TopicWriter {
+  return {
+    partitions: writer.partitions,
+    send: async (partition, messages) => {
+      const sent = nowMs();
+      const noted = messages.map((message): Stations => ({
+        made: (message as LiveMessage).madeMs,
+        sent,
+        acknowledged: NaN,
+        fetched: NaN,
+        begun: NaN,
+        stored: NaN,
+        answered: NaN,
+      }));
+      lanes[partition]!.push(...noted);
+      await writer.send(partition, messages);
+      const acknowledged = nowMs();
+      for (const each of noted) each.acknowledged = acknowledged;
+    },
+    close: () => writer.close(),
+  };
+}
+
+/** Adds what the consumer has noted. Of several statements for one message the last one counts. */
+export function joinNotes(
+  lanes: readonly (readonly Stations[])[],
+  notes: Pick<StationNotes, "fetched" | "begun" | "stored" | "answered">,
+): readonly Stations[] {
+  const add = (station: Station, list: readonly StationNote[]): void => {
+    for (const [partition, from, next, atMs] of list) {
+      for (let offset = from; offset < next; offset++) lanes[partition]![offset]![station] = atMs;
+    }
+  };
+  add("fetched", notes.fetched);
+  add("begun", notes.begun);
+  add("stored", notes.stored);
+  add("answered", notes.answered);
+  return lanes.flat();
+}
+
+/** The leg that has the largest part in the slowest messages. */
+export interface SlowestLeg {
+  /** Its name, and what happens in it. */
+  readonly leg: string;
+  /** Its part of their time, 0 to 1. */
+  readonly part: number;
+  /** They took at least this long, ms. */
+  readonly fromMs: number;
+}
+
+/** Percentiles of each leg, as figures. */
+export function stationFigures(messages: readonly Stations[], perSecond: number): Figure[] {
+  const figuresOf = (name: string, values: readonly number[]): Figure[] => {
+    const sorted = Float64Array.from(values).sort();
+    return [
+      { name: `${name}, p50 ms`, rounds: [percentile(sorted, 0.5)], digits: 1 },
+      { name: "  p99 ms", rounds: [percentile(sorted, 0.99)], digits: 1 },
+    ];
+  };
+  return [
+    ...figuresOf(
+      `${perSecond.toLocaleString("en-US")}/s, made to answered`,
+      messages.map(({ made, answered }) => answered - made),
+    ),
+    ...[...LEGS, ["sent", "acknowledged", ""] as const].flatMap(([from, to]) =>
+      figuresOf(`  ${from} to ${to}`, messages.map((each) => each[to] - each[from]))
+    ),
+  ];
+}
+
+/** Which leg makes the slowest hundredth slow. */
+export function slowestLeg(messages: readonly Stations[]): SlowestLeg {
+  const total = ({ made, answered }: Stations): number => answered - made;
+  const slow = messages.toSorted((a, b) => total(b) - total(a))
+    .slice(0, Math.max(1, Math.ceil(messages.length * SLOW_PART)));
+  const all = slow.reduce((sum, each) => sum + total(each), 0);
+  const parts = LEGS.map(([from, to, what]) => ({
+    leg: `${from} to ${to}: it ${what}`,
+    part: slow.reduce((sum, each) => sum + each[to] - each[from], 0) / all,
+    fromMs: total(slow.at(-1)!),
+  }));
+  return parts.reduce((a, b) => b.part > a.part ? b : a);
+}
+
+function percentile(sorted: Float64Array, part: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? NaN;
+}
