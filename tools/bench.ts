@@ -101,7 +101,8 @@ async function stations(bed: Bed, load: Load): Promise<Figure[]> {
   const figures: Figure[] = [];
   for (const perSecond of load.rates) {
     const name = `bench_stations_${perSecond}`;
-    const { messages, blockedMs } = await measureStations(bed, { ...load, perSecond }, name);
+    const result = await measureStations(bed, { ...load, perSecond }, name);
+    const { messages, blockedMs, notFetchingPart } = result;
     const { leg, part, fromMs } = slowestLeg(messages);
     tell(
       `${perSecond}/s: the slowest hundredth took ${fromMs.toFixed(1)} ms and more; ` +
@@ -111,6 +112,10 @@ async function stations(bed: Bed, load: Load): Promise<Figure[]> {
       name: "  consumer's event loop held up, longest of a second, ms",
       rounds: blockedMs.map((each) => Math.round(each * 10) / 10),
       digits: 1,
+    }, {
+      name: "  part of the time without a fetch under way, %",
+      rounds: [notFetchingPart * 100],
+      digits: 0,
     });
   }
   return figures;

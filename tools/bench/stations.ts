@@ -59,12 +59,22 @@ export const LEGS: readonly (readonly [from: Station, to: Station, what: string]
 /** The part of all messages that are called slow. */
 const SLOW_PART = 0.01;
 
+/** What {@linkcode measureStations} found. */
+export interface StationsResult {
+  /** Those after the warm-up. */
+  readonly messages: readonly Stations[];
+  /** Longest that the consumer's event loop did not turn, ms, in each second. */
+  readonly blockedMs: readonly number[];
+  /** Part of the time in which no fetch is under way, because a handler waits; 0 to 1. */
+  readonly notFetchingPart: number;
+}
+
 /** Runs the consumer with notes, sends at the asked rate, and joins what both have noted. */
 export async function measureStations(
   bed: Bed,
   options: LatencyOptions,
   name: string,
-): Promise<{ readonly messages: readonly Stations[]; readonly blockedMs: readonly number[] }> {
+): Promise<StationsResult> {
   await using database = await createDatabase(bed, name);
   await emptyRedis(bed);
   await using writer = await openTopic(bed, name);
@@ -85,7 +95,25 @@ export async function measureStations(
   return {
     messages: all.filter(({ made }) => made >= warmMs),
     blockedMs: notes.blockedMs.slice(WARM_UP_SECONDS),
+    notFetchingPart: notFetchingPart(notes),
   };
+}
+
+/** The union of all times from a fetch's answer to the end of its last handler. */
+function notFetchingPart({ fetched, handedOver }: StationNotes): number {
+  let beganMs = 0;
+  let open = 0;
+  let sumMs = 0;
+  const events = [
+    ...fetched.map(([, , , atMs]) => ({ atMs, by: 1 })),
+    ...handedOver.map(([, , , atMs]) => ({ atMs, by: -1 })),
+  ].toSorted((a, b) => a.atMs - b.atMs || b.by - a.by);
+  for (const { atMs, by } of events) {
+    if (open === 0) beganMs = atMs;
+    open += by;
+    if (open === 0) sumMs += atMs - beganMs;
+  }
+  return sumMs / ((events.at(-1)?.atMs ?? NaN) - (events[0]?.atMs ?? NaN));
 }
 
 /** A writer that notes when it sends. In a new topic the n-th message of a partition has offset n. */

@@ -18,6 +18,8 @@ export type StationNote = readonly [partition: number, from: number, next: numbe
 export interface StationNotes {
   /** The answer to the fetch was decoded. */
   readonly fetched: readonly StationNote[];
+  /** The handler is done: once all of an answer are, the next fetch goes out. */
+  readonly handedOver: readonly StationNote[];
   /** The intake has taken the fetch over: its batch begins. */
   readonly begun: readonly StationNote[];
   /** The statement goes to PostgreSQL. */
@@ -51,12 +53,15 @@ function noteMember(member: GroupMember, notes: MutableNotes): GroupMember {
           notes.begun.push([partition, fetchedOffset, nextOffset, nowMs()]);
           fetched.resolve(next);
         };
-        return handlers.batch({
+        const noted = {
           ...fetched,
           resolve,
           isCurrent: () => fetched.isCurrent(),
           heartbeat: () => fetched.heartbeat(),
-        });
+        };
+        return handlers.batch(noted).finally(() =>
+          notes.handedOver.push([partition, fetchedOffset, nextOffset, nowMs()])
+        );
       },
     });
   return new Proxy(member, {
@@ -102,7 +107,14 @@ function watchTurns(notes: MutableNotes): () => void {
 }
 
 if (import.meta.main) {
-  const notes: MutableNotes = { fetched: [], begun: [], stored: [], answered: [], blockedMs: [] };
+  const notes: MutableNotes = {
+    fetched: [],
+    handedOver: [],
+    begun: [],
+    stored: [],
+    answered: [],
+    blockedMs: [],
+  };
   const stopWatching = watchTurns(notes);
   await runConsumer({}, {
     migrations: join(import.meta.dirname!, "..", "..", "migrations"),
