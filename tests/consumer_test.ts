@@ -359,6 +359,33 @@ Deno.test("consume() keeps the columns of a batch that was given up while its st
   assert.deepEqual(pipeline.logged, []);
 });
 
+Deno.test("consume() with a batch that takes long stores the others', and then what came as one", async () => {
+  const pipeline = new MemoryPipeline(2);
+  const { store } = pipeline;
+  const { storeBatch } = store;
+  const batches: number[] = [];
+  const slow = Promise.withResolvers<void>();
+  store.storeBatch = async (batch, way) => {
+    if (batch.partition === 0 && way === "copy") batches.push(batch.readings.rows.length);
+    if (batch.partition === 0 && batches.length === 1) await slow.promise;
+    return await storeBatch(batch, way);
+  };
+  pipeline.append(0, messageTexts(1, 1));
+  const consumer = pipeline.start();
+  await pipeline.until("the first batch is under way", () => batches.length === 1);
+  for (let number = 2; number <= 4; number++) {
+    pipeline.append(0, messageTexts(number, 1));
+    await pipeline.clock.advance(500);
+  }
+  pipeline.append(1, messageTexts(101, 3));
+  await untilStored(pipeline, 3);
+  slow.resolve();
+  await untilStored(pipeline, 7);
+  await pipeline.stop(consumer);
+  assert.deepEqual(storedByPartition(pipeline), new Map([[1, ids(101, 3)], [0, ids(1, 4)]]));
+  assert.deepEqual(batches, [1, 3]);
+});
+
 Deno.test("consume() takes a wrong schema for something that a person mends, and waits", async () => {
   const pipeline = new MemoryPipeline(1);
   pipeline.append(0, messageTexts(1, 3));

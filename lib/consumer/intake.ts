@@ -118,8 +118,9 @@ export class Intake {
   }
 
   /**
-   * Returns before the fetch is stored, so that the next one is under way meanwhile. Of each
-   * partition one fetch is worked on and one waits; then its handler waits, and fetching stops.
+   * Returns before the fetch is stored, so that the next one is under way meanwhile. Of each partition
+   * one batch is worked on. What comes meanwhile waits and will be one batch, as long as it is small: a
+   * handler that waits stops the fetching of all partitions. A large fetch waits in its handler.
    */
   async #take(fetched: FetchedBatch): Promise<void> {
     const { placer, signal, clock } = this.#parts;
@@ -128,7 +129,7 @@ export class Intake {
     // Not placed, or stopping: nothing is resolved, so the fetch will come again.
     if (place === undefined || signal.aborted || !fetched.isCurrent()) return;
     if (fetched.fetchedOffset !== place.fetchPosition) return placer.placeAnew([partition]);
-    while (place.working !== undefined) {
+    while (!place.hasRoomFor(fetched)) {
       const waited = new AbortController();
       const beat = clock.sleep(HEARTBEAT_MS, waited.signal);
       await Promise.race([place.working, beat]);
@@ -139,23 +140,35 @@ export class Intake {
     }
     if (!fetched.isCurrent()) return;
     fetched.resolve(fetched.nextOffset);
-    place.takeOver(fetched.nextOffset, this.#track(this.#workThrough(fetched, place)));
+    place.takeOver(fetched, () => this.#track(this.#workThrough(partition, place)));
     await fetched.heartbeat();
   }
 
-  async #workThrough(fetched: FetchedBatch, place: Place): Promise<void> {
+  async #workThrough(partition: number, place: Place): Promise<void> {
     const { placer, signal } = this.#parts;
-    const { partition, firstEpoch } = fetched;
-    if (!placer.goesOn(partition, place, firstEpoch)) return;
-    const cutter = new Cutter(fetched, place, this.#sizeOf(partition));
-    for (let batch = cutter.next(); batch !== undefined; batch = cutter.next()) {
-      const present = batch;
-      const next = await this.#slots.use(async (columns) => {
-        // The wait for a slot can have been long.
-        if (signal.aborted || !placer.stands(partition, place)) return "stop";
-        return await this.#process(present, place, { cutter, columns });
-      });
-      if (next === "stop") return;
+    let cutter: Cutter | undefined;
+    let batch: Batch | undefined;
+    try {
+      do {
+        const next = await this.#slots.use(async (columns) => {
+          // The wait for a slot can have been long.
+          if (signal.aborted || !placer.stands(partition, place)) return "stop";
+          if (batch === undefined || cutter === undefined) {
+            // Only now: what has come during the wait belongs to the batch.
+            const fetched = place.takeWaiting();
+            if (fetched === undefined || !placer.goesOn(partition, place, fetched.firstEpoch)) {
+              return "stop";
+            }
+            cutter = new Cutter(fetched, place, this.#sizeOf(partition));
+            batch = cutter.next()!;
+          }
+          return await this.#process(batch, place, { cutter, columns });
+        });
+        if (next === "stop") return;
+        batch = cutter?.next();
+      } while (batch !== undefined || place.hasWaiting);
+    } finally {
+      place.workEnded();
     }
   }
 

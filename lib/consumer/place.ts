@@ -3,9 +3,17 @@
  *
  * @module
  */
+import type { FetchedBatch } from "../kafka/group_member.ts";
 import type { TopicIdentity } from "../kafka/message.ts";
+import { Messages } from "../kafka/messages.ts";
 import type { LedgerLine } from "../postgres/store.ts";
 import type { Batch } from "./batch.ts";
+
+/** Most fetches that wait for the one that is worked on, if they are small. */
+const WAITING_FETCHES_MAX = 16;
+
+/** A small fetch: it and all that came in the same answer, bytes. A backlog comes in larger ones. */
+const SMALL_FETCH_BYTES = 128 * 1_024;
 
 /** For which life of the topic and of the database a partition is read. */
 export interface PlaceScope {
@@ -33,6 +41,7 @@ export class Place {
   #leaderEpoch: number;
   #fetchPosition: number;
   #working: Promise<void> | undefined;
+  #waiting: FetchedBatch[] = [];
 
   /**
    * Nothing is under way.
@@ -71,12 +80,51 @@ export class Place {
     return this.#working;
   }
 
-  /** A fetch up to `nextOffset` was taken over, and `work` on it, which never rejects, is under way. */
-  takeOver(nextOffset: number, work: Promise<void>): void {
-    this.#fetchPosition = nextOffset;
-    this.#working = work.finally(() => {
-      this.#working = undefined;
-    });
+  /**
+   * Whether a fetch can be taken over now. While one is worked on, only small ones can: they will be
+   * one batch, and until then nothing else has to wait for them.
+   */
+  hasRoomFor({ messages, firstEpoch }: FetchedBatch): boolean {
+    if (this.#working === undefined) return true;
+    const last = this.#waiting.at(-1);
+    return messages.bytes.length <= SMALL_FETCH_BYTES &&
+      this.#waiting.length < WAITING_FETCHES_MAX &&
+      // Where the epoch changes, the brokers may have to be asked between the two.
+      (last === undefined || last.lastEpoch === firstEpoch);
+  }
+
+  /**
+   * Takes a fetch over. If nothing is worked on, `work` begins, which never rejects and says when it
+   * ends, see {@linkcode workEnded}.
+   */
+  takeOver(fetched: FetchedBatch, work: () => Promise<void>): void {
+    this.#fetchPosition = fetched.nextOffset;
+    this.#waiting.push(fetched);
+    this.#working ??= work();
+  }
+
+  /** Whether something waits. */
+  get hasWaiting(): boolean {
+    return this.#waiting.length > 0;
+  }
+
+  /**
+   * The work ends. To be called in the step that has found nothing waiting: what was taken over in
+   * between would wait for ever.
+   */
+  workEnded(): void {
+    this.#working = undefined;
+  }
+
+  /** All that waits, as one fetch; undefined if nothing does. */
+  takeWaiting(): FetchedBatch | undefined {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    const [first, last] = [waiting[0], waiting.at(-1)];
+    if (first === undefined || last === undefined || first === last) return first;
+    const messages = Messages.joined(waiting.map((fetched) => fetched.messages));
+    const { fetchedOffset, firstEpoch } = first;
+    return { ...last, fetchedOffset, firstEpoch, messages };
   }
 
   /** A batch is stored: the ledger stands at its end. */
