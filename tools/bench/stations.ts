@@ -45,7 +45,8 @@ export interface Stations {
   answered: number;
 }
 
-type Station = keyof Stations;
+/** One of them. */
+export type Station = keyof Stations;
 
 /** The legs of the way. That to the acknowledgement runs beside the others. */
 export const LEGS: readonly (readonly [from: Station, to: Station, what: string])[] = [
