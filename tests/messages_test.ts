@@ -60,11 +60,3 @@ Deno.test("Messages.slice() is another view of the same memory", async (t) => {
     });
   }
 });
-
-Deno.test("Messages.joined() has all of them in one memory", () => {
-  const later = MESSAGES.map((message) => ({ ...message, offset: message.offset + 10 }));
-  const parts = [Messages.of(MESSAGES).slice(1), Messages.of([]), Messages.of(later)];
-  const joined = Messages.joined(parts);
-  assert.deepEqual(plain(joined), plain([...MESSAGES.slice(1), ...later]));
-  assert.deepEqual(plain(joined.slice(3)), plain(later.slice(1)));
-});

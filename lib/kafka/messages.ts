@@ -69,28 +69,6 @@ export class Messages extends MessageColumns {
     return writer.finish();
   }
 
-  /** Some after others, in one memory: the bytes are copied. */
-  static joined(parts: readonly Messages[]): Messages {
-    const writer = new MessagesWriter(new Uint8Array());
-    for (const part of parts) {
-      const base = writer.append(part.bytes);
-      const columns = writer.reserve(part.length);
-      const moved = (positions: Int32Array): Int32Array =>
-        positions.map((position) => position < 0 ? position : position + base);
-      columns.offsets.set(part.offsets, writer.length);
-      columns.timestampsMs.set(part.timestampsMs, writer.length);
-      columns.leaderEpochs.set(part.leaderEpochs, writer.length);
-      columns.valuesFrom.set(moved(part.valuesFrom), writer.length);
-      columns.valuesTo.set(moved(part.valuesTo), writer.length);
-      columns.keysFrom.set(moved(part.keysFrom), writer.length);
-      columns.keysTo.set(moved(part.keysTo), writer.length);
-      columns.headersAt.set(moved(part.headersAt), writer.length);
-      for (const [offset, fault] of part.#faults) writer.faults.set(offset, fault);
-      writer.length += part.length;
-    }
-    return writer.finish();
-  }
-
   /** How many there are. */
   get length(): number {
     return this.offsets.length;
