@@ -1,5 +1,5 @@
 /**
- * What grows with the rows: how fast the consumer's own statement stores batches in a table of one
+ * What grows with the rows: how fast the consumer's own COPY stores batches in a table of one
  * million rows or of thirty, whose ids are random (v4) or rise with time (v7).
  *
  * All tables are filled first. Then each round measures each of them in turn, so that whatever else
@@ -10,7 +10,11 @@
  */
 import { type TopicIdentity, UNKNOWN_EPOCH } from "../../lib/kafka/message.ts";
 import { openStore, type PostgresStore } from "../../lib/postgres/client.ts";
-import { type ReadingAt, readingRows } from "../../lib/reading/reading_columns.ts";
+import {
+  type ReadingAt,
+  type ReadingRows,
+  readingRows,
+} from "../../lib/reading/reading_columns.ts";
 import { type Bed, type BenchDatabase, createDatabase } from "./bed.ts";
 import type { Figure } from "./figures.ts";
 import { createSource, type WorkloadMessage, type WorkloadOptions } from "./workload.ts";
@@ -206,19 +210,19 @@ async function fill(
 async function measureRun(bed: Bed, table: Growing, runBatches: number): Promise<void> {
   await using store = openStore(table.database.settings);
   const lines = await openLines(store);
-  await storeAll(store, lines, batchesOf(table, WARM_UP_BATCHES));
-  const batches = batchesOf(table, runBatches);
+  await storeAll(store, batchesOf(table, lines, WARM_UP_BATCHES));
+  const batches = batchesOf(table, lines, runBatches);
   await bed.servers.postgres.asSuperuser("postgres", (session) => session.query("CHECKPOINT"));
   const walBefore = await walBytes(bed);
   const startMs = performance.now();
-  await storeAll(store, lines, batches);
+  await storeAll(store, batches);
   const seconds = (performance.now() - startMs) / 1_000;
   const rows = runBatches * BATCH_ROWS;
   table.rowsPerSecond.push(Math.round(rows / seconds));
   table.walBytesPerRow.push(Math.round((await walBytes(bed) - walBefore) / rows));
 }
 
-/** A partition's place in the ledger. */
+/** A partition's place in the ledger, when all that was prepared is stored. */
 interface Line {
   readonly dataSetId: string;
   readonly partition: number;
@@ -232,49 +236,58 @@ async function openLines(store: PostgresStore): Promise<readonly Line[]> {
   }));
 }
 
-function batchesOf(table: Growing, batches: number): NewReading[][] {
-  return Array.from(
-    { length: batches },
-    () => Array.from({ length: BATCH_ROWS }, table.nextReading),
-  );
+/** A batch that needs only be sent. */
+interface PreparedBatch {
+  readonly line: Line;
+  readonly fromOffset: number;
+  readonly readings: ReadingRows;
 }
 
-/** One iterator for all lines: each takes the next batch that nobody has taken. */
-async function storeAll(
-  store: PostgresStore,
-  lines: readonly Line[],
-  batches: readonly NewReading[][],
-): Promise<void> {
-  const queue = batches.values();
-  await Promise.all(lines.map(async (line) => {
-    for (const readings of queue) await storeBatch(store, line, readings);
+/** Made beforehand, in turns for each line: only the storing is measured. */
+function batchesOf(table: Growing, lines: readonly Line[], batches: number): PreparedBatch[] {
+  return Array.from({ length: batches }, (_, number) => {
+    const line = lines[number % lines.length]!;
+    const fromOffset = line.next;
+    line.next += BATCH_ROWS;
+    const readings = Array.from(
+      { length: BATCH_ROWS },
+      (_, index) => ({ ...table.nextReading(), offset: fromOffset + index }),
+    );
+    return { line, fromOffset, readings: readingRows(readings) };
+  });
+}
+
+/** The batches of a line one after the other, the lines at the same time. */
+async function storeAll(store: PostgresStore, batches: readonly PreparedBatch[]): Promise<void> {
+  const lines = [...Map.groupBy(batches, ({ line }) => line).values()];
+  await Promise.all(lines.map(async (ofLine) => {
+    for (const batch of ofLine) await storeBatch(store, batch);
   }));
 }
 
+/** As the consumer stores a batch in which nothing repeats: by COPY. */
 async function storeBatch(
   store: PostgresStore,
-  line: Line,
-  readings: readonly NewReading[],
+  { line, fromOffset, readings }: PreparedBatch,
 ): Promise<void> {
-  const { dataSetId, partition, next } = line;
+  const { dataSetId, partition } = line;
   const outcome = await store.storeBatch({
     dataSetId,
     topic: TOPIC,
     partition,
-    fromOffset: next,
-    nextOffset: next + readings.length,
+    fromOffset,
+    nextOffset: fromOffset + BATCH_ROWS,
     fromEpoch: UNKNOWN_EPOCH,
     nextEpoch: UNKNOWN_EPOCH,
-    readings: readingRows(readings.map((each, index) => ({ ...each, offset: next + index }))),
+    readings,
     duplicates: 0,
     skipped: 0,
     deadLetters: [],
     suspects: [],
-  }, "compare");
-  if (outcome.kind !== "stored" || outcome.inserted !== readings.length) {
+  }, "copy");
+  if (outcome.kind !== "stored" || outcome.inserted !== BATCH_ROWS) {
     throw new Error(`Cannot measure: a batch came out as ${JSON.stringify(outcome)}`);
   }
-  line.next += readings.length;
 }
 
 async function configure(bed: Bed, settings: Readonly<Record<string, string>>): Promise<void> {
