@@ -163,6 +163,7 @@ export class Watchdog {
   #behind: ReadonlyMap<number, Behind> = new Map();
   #seen: ReadonlyMap<number, Seen> = new Map();
   #signMs = 0;
+  #signOfAllMs = 0;
   #answeredSinceMs = 0;
   /** When the last look ended, with an answer or without. */
   #lookedMs = 0;
@@ -175,16 +176,17 @@ export class Watchdog {
     this.#checkedMs = parts.clock.elapsedMs();
   }
 
-  /** Something has happened. */
+  /** Something has happened to all partitions. */
   sign(): void {
     this.#signMs = this.#nowMs();
+    this.#signOfAllMs = this.#signMs;
   }
 
   /** Work begins that must come to an end. */
   watch(on: WorkPlace): WatchedWork {
     const work = { on, signMs: 0 };
     const goesOn = (): void => {
-      this.sign();
+      this.#signMs = this.#nowMs();
       work.signMs = this.#signMs;
       this.#workSigns.set(on, this.#signMs);
     };
@@ -263,6 +265,7 @@ export class Watchdog {
       // The first one came at some time after the look before.
       const sinceMs = this.#behind.get(partition)?.sinceMs ?? this.#lookedMs;
       const signMs = Math.max(
+        this.#signOfAllMs,
         this.#seen.get(partition)?.sinceMs ?? 0,
         this.#workSigns.get(partition) ?? 0,
         position === undefined ? this.#workSigns.get("placing") ?? 0 : 0,
