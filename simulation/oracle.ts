@@ -388,6 +388,19 @@ export class Oracle {
     return this.#scene.letters().some((letter) =>
       letter.offset === entry.offset && letter.partition === entry.partition &&
       this.#bytesOf(letter) === entry.bytes
+    ) || this.#repeatsLetter(entry);
+  }
+
+  /**
+   * A database that lost commits can store an id's other content first, and the message that it had
+   * stored becomes a dead letter. If Redis does not hear of that, its mark from before counts the
+   * repeats as duplicates: of a message that is kept, though not as a row.
+   */
+  #repeatsLetter({ claim, life, partition, offset, bytes }: Entry): boolean {
+    if (this.#databaseLost === "nothing" || claim.kind === "bad") return false;
+    return this.#scene.letters().some((letter) =>
+      letter.topic.topicId === life && letter.partition === partition && letter.offset < offset &&
+      this.#bytesOf(letter) === bytes
     );
   }
 
