@@ -6,22 +6,13 @@
  */
 import type { RowDataError } from "../errors.ts";
 import type { Messages } from "../kafka/messages.ts";
+import type { LedgerStep } from "../postgres/store.ts";
 import { ID_BYTES, type ReadingColumns, sortById } from "../reading/reading_columns.ts";
 import { SENSOR_ID } from "../reading/reading_schema.ts";
 import type { PlaceScope } from "./place.ts";
 
 /** Consecutive messages of one partition, stored in one transaction. */
-export interface Batch extends PlaceScope {
-  /** The partition of all messages. */
-  readonly partition: number;
-  /** Where the ledger stands, and thus the first offset of this batch. */
-  readonly fromOffset: number;
-  /** Where the ledger goes: one past the last offset covered. */
-  readonly nextOffset: number;
-  /** The leader epoch that the ledger has, see `LedgerLine.leaderEpoch`. */
-  readonly fromEpoch: number;
-  /** The leader epoch that the ledger gets. */
-  readonly nextEpoch: number;
+export interface Batch extends PlaceScope, LedgerStep {
   /** Ascending by offset; offsets without a message are counted as skipped. */
   readonly messages: Messages;
   /** Why PostgreSQL refused the data of the batch's one message, which becomes a dead letter. */

@@ -6,7 +6,7 @@
  */
 import type { FetchedBatch } from "../kafka/group_member.ts";
 import type { Log } from "../log.ts";
-import type { Store } from "../postgres/store.ts";
+import type { LedgerLine, Store } from "../postgres/store.ts";
 import { TooMuchError } from "../errors.ts";
 import { BatchSize } from "./batch_size.ts";
 import type { PendingCommits } from "./commits.ts";
@@ -57,16 +57,10 @@ export interface IntakeParts extends Omit<ProcessorParts, "store" | "columns" | 
 }
 
 /** Messages and offsets by what became of them. */
-export interface FlowCounts {
-  /** Readings that became rows. */
-  readonly inserted: number;
-  /** Readings that were stored already. */
-  readonly duplicates: number;
-  /** Messages that became dead letters. */
-  readonly deadLetters: number;
-  /** Offsets without a message. */
-  readonly skipped: number;
-}
+export type FlowCounts = Pick<
+  LedgerLine,
+  "inserted" | "duplicates" | "deadLetters" | "skipped"
+>;
 
 /** How often a handler that waits for the batch before it shows that it lives, ms. */
 const HEARTBEAT_MS = 1_000;
@@ -220,19 +214,12 @@ export class Intake {
   }
 
   #copyChoiceOf(partition: number): CopyChoice {
-    const known = this.#copyChoices.get(partition);
-    if (known !== undefined) return known;
-    const choice = new CopyChoice();
-    this.#copyChoices.set(partition, choice);
-    return choice;
+    return this.#copyChoices.getOrInsertComputed(partition, () => new CopyChoice());
   }
 
   #sizeOf(partition: number): BatchSize {
-    const known = this.#sizes.get(partition);
-    if (known !== undefined) return known;
-    const size = new BatchSize(this.#parts.batchMessagesMax);
-    this.#sizes.set(partition, size);
-    return size;
+    const { batchMessagesMax } = this.#parts;
+    return this.#sizes.getOrInsertComputed(partition, () => new BatchSize(batchMessagesMax));
   }
 
   /** As it was, the next try would end as this one. */
@@ -260,27 +247,15 @@ export class Intake {
   /** Counts a stored batch, whoever has its partition now. */
   #account(batch: Batch, outcome: StoredBatch): void {
     const { upkeep, observer } = this.#parts;
-    const { inserted, duplicates, rejections, lastValues, stageMs, storedAtMs } = outcome;
-    const { partition, nextOffset, messages } = batch;
+    const { partition, nextOffset, messages: { length: messages, timestampsMs } } = batch;
     const skipped = skippedIn(batch);
     const totals = this.#totals;
-    totals.inserted += inserted;
-    totals.duplicates += duplicates;
+    totals.inserted += outcome.inserted;
+    totals.duplicates += outcome.duplicates;
     totals.skipped += skipped;
-    for (const count of rejections.values()) totals.deadLetters += count;
-    upkeep.note(lastValues, batch.dataSetId);
-    observer.stored({
-      partition,
-      nextOffset,
-      messages: messages.length,
-      timestampsMs: messages.timestampsMs,
-      inserted,
-      duplicates,
-      rejections,
-      skipped,
-      stageMs,
-      storedAtMs,
-    });
+    for (const count of outcome.rejections.values()) totals.deadLetters += count;
+    upkeep.note(outcome.lastValues, batch.dataSetId);
+    observer.stored({ ...outcome, partition, nextOffset, messages, timestampsMs, skipped });
   }
 
   /** Moves the partition on to where the ledger stands after a batch, or has it placed again. */

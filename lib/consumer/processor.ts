@@ -27,7 +27,7 @@ import type { CopyChoice } from "./copy_choice.ts";
 import { deadLetterOf } from "./dead_letter.ts";
 import { describeError, RowDataError, TransientError } from "../errors.ts";
 import { judgeMark, MarkWriter } from "./mark.ts";
-import type { Stage } from "./observer.ts";
+import type { BatchReport, Stage } from "./observer.ts";
 import type { BatchToStore, DeadLetter, Store, StoreOutcome } from "../postgres/store.ts";
 import { messageText, type ParseLimits, parseReading } from "../reading/reading.ts";
 import type { ReadingColumns } from "../reading/reading_columns.ts";
@@ -39,21 +39,15 @@ import { INDEX_NAME } from "../redis/scripts.ts";
 import { reject, type Rejection, type RejectionReason } from "../reading/rejection.ts";
 
 /** A batch whose transaction has been committed. */
-export interface StoredBatch {
+export interface StoredBatch extends
+  Pick<
+    BatchReport,
+    "inserted" | "duplicates" | "rejections" | "stageMs" | "storedAtMs"
+  > {
   /** Tells it from the other outcomes. */
   readonly kind: "stored";
-  /** Readings that became rows. */
-  readonly inserted: number;
-  /** Readings that were stored already. */
-  readonly duplicates: number;
-  /** How many messages became dead letters, by reason. */
-  readonly rejections: ReadonlyMap<RejectionReason, number>;
   /** How the data set's last values stand in Redis; undefined: it did not take those of this batch. */
   readonly lastValues: Remembered["lastValues"] | undefined;
-  /** Duration of each stage, ms. */
-  readonly stageMs: Readonly<Record<Stage, number>>;
-  /** When the transaction had been committed, ms since 1970. */
-  readonly storedAtMs: number;
 }
 
 /** What became of a batch. Only `stored` changed anything. */

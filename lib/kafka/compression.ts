@@ -28,16 +28,10 @@ export interface Codec {
 
 /** Codecs by their number in a batch's attributes. Number 0, no compression, is not among them. */
 export const CODECS: ReadonlyMap<number, Codec> = new Map([
-  [1, {
-    name: "gzip",
-    decompress: withZlib(gunzipSync),
-  }],
+  [1, { name: "gzip", decompress: withZlib(gunzipSync) }],
   [2, { name: "snappy", decompress: decompressSnappy }],
   [3, { name: "lz4", decompress: decompressLz4 }],
-  [4, {
-    name: "zstd",
-    decompress: withZlib(zstdDecompressSync),
-  }],
+  [4, { name: "zstd", decompress: withZlib(zstdDecompressSync) }],
 ]);
 
 /** How many times their bytes most batches become. */

@@ -23,6 +23,7 @@ import { CODECS } from "./compression.ts";
 import type { FetchedBatch } from "./group_member.ts";
 import { UNKNOWN_EPOCH } from "./message.ts";
 import { type Messages, MessagesWriter } from "./messages.ts";
+import { AT, MAGIC } from "./record_batch.ts";
 import { NO_HEADERS, readRecords, type RecordsHeader } from "./records.ts";
 import { UnreadableError } from "./unreadable.ts";
 
@@ -48,19 +49,9 @@ const DECOMPRESSED_BYTES_MAX = 4 * 1_048_576;
 const DECOMPRESSED_TIMES_MAX = 2;
 
 /** Offset, length, leader epoch and format of a batch: the part that all formats share. */
-const COMMON_HEADER_BYTES = 17;
+const COMMON_HEADER_BYTES = AT.magic + 1;
 /** Where the length of a batch ends; the length counts what follows. */
-const LENGTH_END = 12;
-const HEADER_BYTES = 61;
-const LEADER_EPOCH_AT = 12;
-const ATTRIBUTES_AT = 21;
-const LAST_OFFSET_DELTA_AT = 23;
-const FIRST_TIMESTAMP_AT = 27;
-const MAX_TIMESTAMP_AT = 35;
-const PRODUCER_ID_AT = 43;
-const COUNT_AT = 57;
-/** The format since Kafka 0.11. */
-const MAGIC = 2;
+const LENGTH_END = AT.leaderEpoch;
 
 const CODEC_MASK = 0x07;
 const LOG_APPEND_TIME = 0x08;
@@ -168,7 +159,7 @@ function decodeBatches(
   let first: BatchHeader | undefined;
   let last: BatchHeader | undefined;
   for (let from = 0; from + COMMON_HEADER_BYTES <= bytes.length;) {
-    const end = from + LENGTH_END + bytes.readInt32BE(from + 8);
+    const end = from + LENGTH_END + bytes.readInt32BE(from + AT.length);
     if (end > bytes.length || allowance.cost <= 0) break;
     if (parts.writer.bytesLength >= memoryMax) break;
     last = readHeader(bytes.subarray(from, end));
@@ -208,24 +199,24 @@ interface DecodingParts {
 
 function readHeader(batch: Buffer): BatchHeader {
   const firstOffset = Number(batch.readBigInt64BE(0));
-  const magic = batch.readInt8(COMMON_HEADER_BYTES - 1);
-  if (magic !== MAGIC || batch.length < HEADER_BYTES) {
+  const magic = batch.readInt8(AT.magic);
+  if (magic !== MAGIC || batch.length < AT.records) {
     const fault = magic === MAGIC ? "a batch without a header" : `message format ${magic}`;
     return { ...NO_HEADER, firstOffset, lastOffset: firstOffset, fault };
   }
-  const attributes = batch.readInt16BE(ATTRIBUTES_AT);
+  const attributes = batch.readInt16BE(AT.attributes);
   const isOwnTime = (attributes & LOG_APPEND_TIME) === 0;
   return {
     firstOffset,
-    lastOffset: firstOffset + batch.readInt32BE(LAST_OFFSET_DELTA_AT),
-    leaderEpoch: batch.readInt32BE(LEADER_EPOCH_AT),
-    producerId: batch.readBigInt64BE(PRODUCER_ID_AT),
+    lastOffset: firstOffset + batch.readInt32BE(AT.lastOffsetDelta),
+    leaderEpoch: batch.readInt32BE(AT.leaderEpoch),
+    producerId: batch.readBigInt64BE(AT.producerId),
     isTransactional: (attributes & TRANSACTIONAL) !== 0,
     isControl: (attributes & CONTROL) !== 0,
     codec: attributes & CODEC_MASK,
-    count: batch.readInt32BE(COUNT_AT),
-    firstTimestamp: isOwnTime ? Number(batch.readBigInt64BE(FIRST_TIMESTAMP_AT)) : undefined,
-    maxTimestamp: Number(batch.readBigInt64BE(MAX_TIMESTAMP_AT)),
+    count: batch.readInt32BE(AT.count),
+    firstTimestamp: isOwnTime ? Number(batch.readBigInt64BE(AT.firstTimestamp)) : undefined,
+    maxTimestamp: Number(batch.readBigInt64BE(AT.maxTimestamp)),
   };
 }
 
@@ -253,7 +244,7 @@ function decodeBatch(batch: LocatedBatch, parts: DecodingParts): void {
     if (!(error instanceof UnreadableError)) throw error;
     // Stands for the whole batch, in the place of its last record: no fetch begins behind that.
     const { firstOffset, lastOffset: offset, maxTimestamp: timestampMs, leaderEpoch } = batch;
-    const recordsAt = batch.fault === undefined ? batch.from + HEADER_BYTES : batch.from;
+    const recordsAt = batch.fault === undefined ? batch.from + AT.records : batch.from;
     const value = parts.bytes.subarray(recordsAt, batch.end);
     const unreadable = `offsets ${firstOffset} to ${offset}: ${describeError(error)}`;
     writer.length = length;
@@ -276,7 +267,7 @@ function decodeMessages(batch: LocatedBatch, { bytes, allowance, writer }: Decod
   if (count < 0 || count > BATCH_RECORDS_MAX) {
     throw new UnreadableError(`${count} records; at most ${BATCH_RECORDS_MAX} are read`);
   }
-  const recordsAt = batch.from + HEADER_BYTES;
+  const recordsAt = batch.from + AT.records;
   const data = decompress(bytes.subarray(recordsAt, batch.end), codec);
   allowance.cost -= data.length + count * RECORD_COST;
   const dataAt = codec === 0 ? recordsAt : writer.append(data);

@@ -14,23 +14,26 @@ import { type Compression, COMPRESSORS } from "./compression.ts";
 import { crc32c } from "./crc32c.ts";
 import type { MessageToSend } from "./message.ts";
 
-/** Where the fields of the header stand. */
-const LENGTH_AT = 8;
-const LEADER_EPOCH_AT = 12;
-const MAGIC_AT = 16;
-const CRC_AT = 17;
-const ATTRIBUTES_AT = 21;
-const LAST_OFFSET_DELTA_AT = 23;
-const FIRST_TIMESTAMP_AT = 27;
-const MAX_TIMESTAMP_AT = 35;
-const PRODUCER_ID_AT = 43;
-const COUNT_AT = 57;
-const RECORDS_AT = 61;
+/** Where the fields of a batch's header stand, and behind them the records. */
+export const AT = {
+  length: 8,
+  leaderEpoch: 12,
+  magic: 16,
+  crc: 17,
+  attributes: 21,
+  lastOffsetDelta: 23,
+  firstTimestamp: 27,
+  maxTimestamp: 35,
+  producerId: 43,
+  count: 57,
+  records: 61,
+} as const;
 
-const MAGIC = 2;
+/** The format since Kafka 0.11. */
+export const MAGIC = 2;
 
 /** Producer id, epoch and first sequence number of a producer that has none: -1 each. */
-const NO_PRODUCER_BYTES = COUNT_AT - PRODUCER_ID_AT;
+const NO_PRODUCER_BYTES = AT.count - AT.producerId;
 
 /** Most bytes of a record beside its key and value: five numbers of at most five bytes each. */
 const FRAMING_BYTES_MAX = 32;
@@ -59,31 +62,31 @@ export async function encodeRecordBatch(
 ): Promise<Buffer> {
   const plain = encodeRecords(messages);
   const compressor = plain.length < COMPRESS_BYTES_MIN ? undefined : COMPRESSORS[compression];
-  const records = await compressor?.compress(plain.subarray(RECORDS_AT));
-  const isSmaller = records !== undefined && records.length < plain.length - RECORDS_AT;
-  const batch = isSmaller ? Buffer.concat([plain.subarray(0, RECORDS_AT), records]) : plain;
+  const records = await compressor?.compress(plain.subarray(AT.records));
+  const isSmaller = records !== undefined && records.length < plain.length - AT.records;
+  const batch = isSmaller ? Buffer.concat([plain.subarray(0, AT.records), records]) : plain;
   batch.writeBigInt64BE(0n, 0);
-  batch.writeInt32BE(batch.length - LEADER_EPOCH_AT, LENGTH_AT);
-  batch.writeInt32BE(-1, LEADER_EPOCH_AT);
-  batch.writeInt8(MAGIC, MAGIC_AT);
-  batch.writeInt16BE(isSmaller ? compressor!.number : 0, ATTRIBUTES_AT);
-  batch.writeInt32BE(messages.length - 1, LAST_OFFSET_DELTA_AT);
-  batch.writeBigInt64BE(BigInt(timestampMs), FIRST_TIMESTAMP_AT);
-  batch.writeBigInt64BE(BigInt(timestampMs), MAX_TIMESTAMP_AT);
-  batch.fill(0xff, PRODUCER_ID_AT, PRODUCER_ID_AT + NO_PRODUCER_BYTES);
-  batch.writeInt32BE(messages.length, COUNT_AT);
-  batch.writeUInt32BE(crc32c(batch, ATTRIBUTES_AT), CRC_AT);
+  batch.writeInt32BE(batch.length - AT.leaderEpoch, AT.length);
+  batch.writeInt32BE(-1, AT.leaderEpoch);
+  batch.writeInt8(MAGIC, AT.magic);
+  batch.writeInt16BE(isSmaller ? compressor!.number : 0, AT.attributes);
+  batch.writeInt32BE(messages.length - 1, AT.lastOffsetDelta);
+  batch.writeBigInt64BE(BigInt(timestampMs), AT.firstTimestamp);
+  batch.writeBigInt64BE(BigInt(timestampMs), AT.maxTimestamp);
+  batch.fill(0xff, AT.producerId, AT.producerId + NO_PRODUCER_BYTES);
+  batch.writeInt32BE(messages.length, AT.count);
+  batch.writeUInt32BE(crc32c(batch, AT.attributes), AT.crc);
   return batch;
 }
 
 /** The records, behind room for the header. */
 function encodeRecords(messages: readonly MessageToSend[]): Buffer {
-  let bytesMax = RECORDS_AT;
+  let bytesMax = AT.records;
   for (const { key, value } of messages) {
     bytesMax += (key?.length ?? 0) * UNIT_BYTES_MAX + (value?.length ?? 0) + FRAMING_BYTES_MAX;
   }
   const buffer = Buffer.allocUnsafe(bytesMax);
-  let at = RECORDS_AT;
+  let at: number = AT.records;
   for (let index = 0; index < messages.length; index++) {
     const { key, value } = messages[index]!;
     const keyBytes = key === null ? -1 : Buffer.byteLength(key);

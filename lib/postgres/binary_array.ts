@@ -26,11 +26,8 @@ export const OID = {
   jsonb: 3802,
 } as const;
 
-/** Bytes before the first element of an array. */
-export const ARRAY_HEADER_BYTES = 20;
-
-const LENGTH_BYTES = 4;
 const NULL_LENGTH = -1;
+const NOTHING = new Uint8Array();
 /** Version of jsonb's binary form, which precedes the text. */
 const JSONB_VERSION = 1;
 
@@ -45,14 +42,7 @@ export function booleanArray(values: readonly boolean[]): Buffer {
  * @throws {RowDataError} if a value is not an integer of 32 bits.
  */
 export function integerArray(values: readonly number[]): Buffer {
-  return arrayOf(
-    OID.integer,
-    values.map((value) => {
-      const bytes = Buffer.allocUnsafe(4);
-      bytes.writeInt32BE(exactInteger(value), 0);
-      return bytes;
-    }),
-  );
+  return arrayOf(OID.integer, values.map((value) => int32(exactInteger(value))));
 }
 
 /**
@@ -88,17 +78,16 @@ export function jsonbArray(values: readonly string[]): Buffer {
 }
 
 function arrayOf(oid: number, elements: readonly (Uint8Array | null)[]): Buffer {
-  let size = ARRAY_HEADER_BYTES;
-  for (const element of elements) size += LENGTH_BYTES + (element?.length ?? 0);
-  const bytes = Buffer.allocUnsafe(size);
   const nulls = elements.includes(null) ? "nulls" : "no nulls";
-  let at = writeArrayHeader(bytes, { oid, length: elements.length, nulls });
-  for (const element of elements) {
-    at = bytes.writeInt32BE(element?.length ?? NULL_LENGTH, at);
-    if (element === null) continue;
-    bytes.set(element, at);
-    at += element.length;
-  }
+  const parts = elements.flatMap((
+    bytes,
+  ) => [int32(bytes?.length ?? NULL_LENGTH), bytes ?? NOTHING]);
+  return Buffer.concat([arrayHeader({ oid, length: elements.length, nulls }), ...parts]);
+}
+
+function int32(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(4);
+  bytes.writeInt32BE(value, 0);
   return bytes;
 }
 
@@ -112,13 +101,9 @@ export interface ArrayHeader {
   readonly nulls: "nulls" | "no nulls";
 }
 
-/** Returns where the first element goes. */
-export function writeArrayHeader(bytes: Buffer, { oid, length, nulls }: ArrayHeader): number {
-  let at = bytes.writeInt32BE(1, 0);
-  at = bytes.writeInt32BE(nulls === "nulls" ? 1 : 0, at);
-  at = bytes.writeInt32BE(oid, at);
-  at = bytes.writeInt32BE(length, at);
-  return bytes.writeInt32BE(1, at);
+/** The bytes before the first element. */
+export function arrayHeader({ oid, length, nulls }: ArrayHeader): Buffer {
+  return Buffer.concat([1, nulls === "nulls" ? 1 : 0, oid, length, 1].map(int32));
 }
 
 /**

@@ -11,13 +11,7 @@
 import { Buffer } from "node:buffer";
 import { ID_BYTES, type ReadingColumns, type ReadingRows } from "../reading/reading_columns.ts";
 import { READING_FIELDS } from "../reading/reading_schema.ts";
-import {
-  ARRAY_HEADER_BYTES,
-  exactBigint,
-  exactInteger,
-  OID,
-  writeArrayHeader,
-} from "./binary_array.ts";
+import { arrayHeader, bigintArray, exactBigint, exactInteger, OID } from "./binary_array.ts";
 
 /** How a field of each kind is written; a text has no width of its own. */
 const FORMS = {
@@ -79,14 +73,11 @@ export function copyRows(readings: ReadingRows, partition: number): Buffer {
  */
 export function fieldArray(readings: ReadingRows, field: number): Buffer {
   const { columns, rows } = readings;
-  const writer = new FieldWriter(
-    Buffer.allocUnsafe(ARRAY_HEADER_BYTES + bytesMaxOf(readings, field)),
-  );
+  const writer = new FieldWriter(Buffer.allocUnsafe(bytesMaxOf(readings, field)));
   const nulls = rows.some((row) => columns.isNull(row, field)) ? "nulls" : "no nulls";
   const { oid } = FORMS[READING_FIELDS[field]!.kind];
-  writer.putArrayHeader({ oid, length: rows.length, nulls });
   for (const row of rows) writer.putField(columns, field, row);
-  return writer.written();
+  return Buffer.concat([arrayHeader({ oid, length: rows.length, nulls }), writer.written()]);
 }
 
 /**
@@ -95,11 +86,7 @@ export function fieldArray(readings: ReadingRows, field: number): Buffer {
  * @throws {RowDataError} if one is not an integer within 2^53.
  */
 export function offsetArray({ columns, rows }: ReadingRows): Buffer {
-  const size = ARRAY_HEADER_BYTES + rows.length * (LENGTH_BYTES + 8);
-  const writer = new FieldWriter(Buffer.allocUnsafe(size));
-  writer.putArrayHeader({ oid: OID.bigint, length: rows.length, nulls: "no nulls" });
-  for (const row of rows) writer.putBigint(columns.offsets[row]!, UNIX_EPOCH);
-  return writer.written();
+  return bigintArray(Array.from(rows, (row) => columns.offsets[row]!));
 }
 
 /** Most bytes that a field takes in all rows. */
@@ -180,10 +167,6 @@ class FieldWriter {
   putBytes(bytes: Uint8Array): void {
     this.#bytes.set(bytes, this.#at);
     this.#at += bytes.length;
-  }
-
-  putArrayHeader(header: Parameters<typeof writeArrayHeader>[1]): void {
-    this.#at = writeArrayHeader(this.#bytes, header);
   }
 
   written(): Buffer {

@@ -34,8 +34,8 @@ export interface DeadLetter {
   readonly headersJson: string;
 }
 
-/** One batch for one transaction: the ledger of `partition` goes from `fromOffset` to `nextOffset`. */
-export interface BatchToStore {
+/** A step of a line of the ledger, over messages. */
+export interface LedgerStep {
   /** The data set that marks were trusted for. Another one in the database refuses the batch. */
   readonly dataSetId: string;
   /** The life of the topic that the messages are from. */
@@ -50,6 +50,10 @@ export interface BatchToStore {
   readonly fromEpoch: number;
   /** The leader epoch that the line gets. */
   readonly nextEpoch: number;
+}
+
+/** One batch for one transaction. */
+export interface BatchToStore extends LedgerStep {
   /**
    * Readings to insert. An id can be there more than once: the first is inserted unless the id is
    * stored already, and each of the others is compared with what then is stored. The store has read

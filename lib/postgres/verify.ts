@@ -11,29 +11,19 @@ import { table } from "../table.ts";
 import { counted } from "../quantities.ts";
 
 /** One line of the ledger. Offsets are texts, for JSON readers whose numbers are narrower. */
-export interface VerifiedPartition {
+export interface VerifiedPartition extends
+  Pick<
+    LedgerLine,
+    "partition" | "inserted" | "duplicates" | "deadLetters" | "skipped" | "gaps" | "rewound"
+  > {
   /** Name of the topic. */
   readonly topic: string;
   /** UUID of this life of the topic. */
   readonly topicId: string;
-  /** Number of the partition. */
-  readonly partition: number;
   /** Offset at which the line was opened. */
   readonly first: string;
   /** One past the last offset that is stored. */
   readonly next: string;
-  /** Readings that became rows. */
-  readonly inserted: number;
-  /** Readings that were stored already. */
-  readonly duplicates: number;
-  /** Messages that became dead letters. */
-  readonly deadLetters: number;
-  /** Offsets without a message. */
-  readonly skipped: number;
-  /** Offsets that were deleted before they were read. */
-  readonly gaps: number;
-  /** Offsets gone back over. */
-  readonly rewound: number;
 }
 
 /** What {@linkcode verifyLedger} found. */
