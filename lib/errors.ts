@@ -77,6 +77,11 @@ export class RowDataError extends Error {
   override name = "RowDataError";
 }
 
+/** Whatever was thrown, as an error. */
+export function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(describeError(error));
+}
+
 /** The text of any thrown value with its chain of causes, each once: `outer: inner`. */
 export function describeError(error: unknown): string {
   const texts: string[] = [];

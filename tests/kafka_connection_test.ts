@@ -56,12 +56,6 @@ Deno.test("classifyKafkaError() tells what passes from what a person mends", asy
       "ConfigurationError",
       /port that does not serve clients/,
     ],
-    [
-      "an unreadable codec",
-      fault("x", { name: "KafkaJSNotImplemented" }),
-      "ConfigurationError",
-      /codec that cannot be read/,
-    ],
   ];
   for (const [name, error, wantName, wantText] of rows) {
     await t.step(name, () => {

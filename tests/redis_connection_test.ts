@@ -31,8 +31,7 @@ class Script implements AsyncDisposable {
     const address = this.#server.address();
     assert(address !== null && typeof address === "object");
     const { port } = address;
-    const nobody = { tls: undefined, user: undefined, password: undefined, database: 0 };
-    return await openConnection({ host: "127.0.0.1", port, ...nobody }, signal);
+    return await openConnection({ host: "127.0.0.1", port, password: undefined }, signal);
   }
 
   say(text: string): void {

@@ -27,20 +27,12 @@ import type { LedgerLine } from "../postgres/store.ts";
 import { DIGEST_DIGITS } from "../reading/digest.ts";
 import { ID_BYTES, type ReadingColumns } from "../reading/reading_columns.ts";
 import type { Marks } from "../redis/marks.ts";
+import type { Batch } from "./batch.ts";
 
 const utf8 = new TextEncoder();
 
 /** Where a batch stands: what the marks that it believes must agree with. */
-export interface MarkScope {
-  /** See {@linkcode lineageOf}. */
-  readonly lineage: string;
-  /** The partition of the batch. */
-  readonly partition: number;
-  /** The first offset that the batch moves the ledger from. */
-  readonly fromOffset: number;
-  /** The leader epoch that the ledger has there. */
-  readonly fromEpoch: number;
-}
+export type MarkScope = Pick<Batch, "lineage" | "partition" | "fromOffset" | "fromEpoch">;
 
 /** Rises when digests change: older marks are then unknown, and not suspects with other content. */
 const DIGEST_VERSION = 2;

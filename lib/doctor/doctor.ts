@@ -7,7 +7,7 @@
  * @module
  */
 import type { Clock } from "../clock.ts";
-import { describeError } from "../errors.ts";
+import { asError } from "../errors.ts";
 import type { Answer, KafkaFacts } from "../kafka/kafka_facts.ts";
 import type { LedgerLine } from "../postgres/store.ts";
 import type { Pooler } from "../postgres/pooler.ts";
@@ -65,9 +65,7 @@ export async function examine(
 ): Promise<readonly Finding[]> {
   const { clock, signal } = parts;
   const within = <T>(question: () => Promise<T>): Promise<Answer<T>> =>
-    withTimeLimit(question, { clock, signal, limitMs: ANSWERS_MS_MAX }).catch((error) =>
-      error instanceof Error ? error : new Error(describeError(error))
-    );
+    withTimeLimit(question, { clock, signal, limitMs: ANSWERS_MS_MAX }).catch(asError);
   const [kafka, postgres, pooler, pending, read, dataSetId, ledger, redis] = await Promise.all([
     within(parts.kafka),
     within(parts.postgres),

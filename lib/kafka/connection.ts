@@ -186,11 +186,6 @@ const CURES_BY_NAME = new Map<string, string>([
     "KafkaJSServerDoesNotSupportApiKey",
     "KAFKA_BROKER names a port that does not serve clients, such as a controller's, or a broker older than 2.3",
   ],
-  [
-    "KafkaJSNotImplemented",
-    "a message is compressed with a codec that cannot be read; " +
-    "set the topic's compression.type to gzip, zstd, snappy, lz4 or uncompressed",
-  ],
 ]);
 
 /** What kafkajs raises where no broker said a word. */

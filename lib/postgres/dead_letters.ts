@@ -10,7 +10,7 @@ import { valueAt } from "../reading/reading_columns.ts";
 import { READING_FIELDS } from "../reading/reading_schema.ts";
 import { READING_COLUMNS, readingOf } from "./client.ts";
 import type { SqlPool, SqlRow, SqlValue } from "./pool.ts";
-import { DEAD_LETTER_PAYLOAD_BYTES_MAX } from "./store.ts";
+import { DEAD_LETTER_PAYLOAD_BYTES_MAX, type DeadLetter } from "./store.ts";
 
 /** What became of a dead letter. */
 export type Resolution =
@@ -22,27 +22,19 @@ export type Resolution =
   | "discarded";
 
 /** A row of `dead_letters`. Times are RFC 3339 in UTC. */
-export interface KeptDeadLetter {
+export interface KeptDeadLetter extends
+  Pick<
+    DeadLetter,
+    "offset" | "detail" | "payload" | "payloadBytes" | "payloadSha256" | "key"
+  > {
   /** Its number in this database; newer ones have larger numbers. */
   readonly id: number;
   /** The life of the topic that it came from. */
   readonly topic: TopicIdentity;
   /** Partition in which it was read. */
   readonly partition: number;
-  /** Offset of the message. */
-  readonly offset: number;
   /** The rule that the message broke. */
   readonly reason: string;
-  /** Where it broke the rule, printable. */
-  readonly detail: string;
-  /** The beginning of the message; null for a tombstone. */
-  readonly payload: Uint8Array | null;
-  /** Length of the whole message in bytes. */
-  readonly payloadBytes: number;
-  /** SHA-256 of the whole message, 64 hexadecimal digits. */
-  readonly payloadSha256: string;
-  /** The message's key, capped in length. */
-  readonly key: Uint8Array | null;
   /** Header names with their lists of texts. */
   readonly headers: unknown;
   /** When it was stored. */

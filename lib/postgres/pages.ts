@@ -5,7 +5,7 @@
  * @module
  */
 import { COUNT_OPEN, ledgerLineOf, openDeadLettersOf, SELECT_LEDGER } from "./client.ts";
-import { type Resolution, resolutionOf } from "./dead_letters.ts";
+import { type KeptDeadLetter, resolutionOf } from "./dead_letters.ts";
 import type { LedgerLine, OpenDeadLetters } from "./store.ts";
 import type { SqlPool, SqlQuery, SqlRow } from "./pool.ts";
 
@@ -64,27 +64,19 @@ export interface StoredRow {
 export type RowKey = Pick<StoredRow, "timestamp" | "id">;
 
 /** One row of `dead_letters`. */
-export interface DeadLetterRow {
+export interface DeadLetterRow extends
+  Pick<
+    KeptDeadLetter,
+    "partition" | "offset" | "reason" | "detail" | "payloadBytes" | "resolution"
+  > {
   /** Newer ones have larger ids. */
   readonly id: string;
   /** Name of the topic. */
   readonly topic: string;
-  /** Number of the partition. */
-  readonly partition: number;
-  /** Offset of the message. */
-  readonly offset: number;
-  /** The rule that it broke. */
-  readonly reason: string;
-  /** Where it broke the rule. */
-  readonly detail: string;
   /** The first {@linkcode PREVIEW_BYTES_MAX} bytes; null: the message had no value. */
   readonly payload: Uint8Array | null;
-  /** Length of the whole value, bytes. */
-  readonly payloadBytes: number;
   /** When it was stored, ms since 1970. */
   readonly createdAtMs: number;
-  /** Null: it is open. */
-  readonly resolution: Resolution | null;
   /** When it was resolved, ms since 1970; null: it is open. */
   readonly resolvedAtMs: number | null;
   /** What the person who resolved it said about it; null: nothing. */

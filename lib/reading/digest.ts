@@ -94,14 +94,6 @@ export function putDigest(
   }
 }
 
-const digits = new Uint8Array(DIGEST_DIGITS);
-
-/** The same as text. */
-export function digestText(first: number, second: number): string {
-  putDigest(first, second, { target: digits, at: 0 });
-  return String.fromCharCode(...digits);
-}
-
 function digitCode(bits: number, place: number): number {
   return DIGIT_CODES[(bits >>> (place * BITS_PER_DIGIT)) & 31]!;
 }

@@ -7,7 +7,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { Digest, digestText, putDigest } from "./digest.ts";
+import { Digest, DIGEST_DIGITS, putDigest } from "./digest.ts";
 import type { ParsedReading, Reading } from "./reading.ts";
 import { READING_FIELDS, type ReadingField } from "./reading_schema.ts";
 import { timestampText } from "./timestamp.ts";
@@ -34,6 +34,7 @@ const UTF8_BYTES_MAX = 3;
 
 const DIGEST_LANES = 2;
 const digest = new Digest();
+const digestDigits = Buffer.alloc(DIGEST_DIGITS);
 const utf8 = new TextEncoder();
 
 /** Nobody can choose texts that all have the same hash. */
@@ -157,7 +158,8 @@ export class ReadingColumns {
 
   /** The digest as 14 characters of `0-9a-v`. */
   digestText(row: number): string {
-    return digestText(this.digests[row * 2]!, this.digests[row * 2 + 1]!);
+    this.putDigest(row, digestDigits, 0);
+    return digestDigits.toString("latin1");
   }
 
   /** Writes the digest's {@linkcode DIGEST_DIGITS} characters. */
@@ -224,13 +226,9 @@ export class ReadingColumns {
 
   /** A text. */
   text(row: number, field: number): string {
-    return this.#textSlice(row, field).toString("utf8");
-  }
-
-  #textSlice(row: number, field: number): Buffer {
     const { buffer, byteOffset } = this.textBytes(row);
     const from = this.textsFrom[field]![row]!;
-    return Buffer.from(buffer, byteOffset + from, this.textsTo[field]![row]! - from);
+    return Buffer.from(buffer, byteOffset + from, this.textsTo[field]![row]! - from).toString();
   }
 
   /** A row as an object. Its timestamp is written in UTC. */

@@ -13,16 +13,15 @@
  */
 import { Buffer } from "node:buffer";
 import type { Clock } from "../clock.ts";
-import { ConfigurationError, describeError, TransientError } from "../errors.ts";
+import { asError, ConfigurationError, describeError, TransientError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { backoffMs } from "../retry.ts";
-import { type AddressSettings, redisPlace } from "../settings/server_place.ts";
-import { tlsOptions, type TlsSettings } from "../tls.ts";
+import { redisPlace } from "../settings/server_place.ts";
 import { tlsRefusal } from "../tls_sockets.ts";
 import { unreachable } from "../unreachable.ts";
 import { withTimeLimit } from "../time_limit.ts";
 import { askServerTime } from "../server_time.ts";
-import { openConnection, type RedisConnection } from "./connection.ts";
+import { type ConnectionSettings, openConnection, type RedisConnection } from "./connection.ts";
 import {
   type Cache,
   type Claim,
@@ -55,14 +54,8 @@ import {
 } from "./scripts.ts";
 import { counted } from "../quantities.ts";
 
-/** Where Redis is. */
-export interface RedisSettings extends TlsSettings, AddressSettings {
-  /** ACL user to log in as; undefined: the default one. */
-  readonly user?: string | undefined;
-  /** Undefined: log in without one. */
-  readonly password: string | undefined;
-  /** Number of the database. @default 0 */
-  readonly database?: number;
+/** Where Redis is, and how keys are kept there. */
+export interface RedisSettings extends ConnectionSettings {
   /** Stands before every key. @default "" */
   readonly prefix?: string | undefined;
   /** How long a mark lives, seconds. */
@@ -341,12 +334,9 @@ export class RedisCache implements Cache, LastValueReader {
 
   /** Connects, and resolves when that has failed (false) or the connection is lost again (true). */
   async #connectOnce(): Promise<boolean> {
-    const { host, port, user, password, database = 0 } = this.#settings;
-    const encryption = tlsOptions(this.#settings);
-    const options = { host, port, user, password, database, tls: encryption };
     let connection: RedisConnection;
     try {
-      connection = await withTimeLimit((signal) => openConnection(options, signal), {
+      connection = await withTimeLimit((signal) => openConnection(this.#settings, signal), {
         clock: this.#clock,
         limitMs: CONNECT_MS_MAX,
         signal: this.#closing.signal,
@@ -386,8 +376,4 @@ function withCure(error: unknown): unknown {
 function isReply(error: unknown, code: string): boolean {
   if (!(error instanceof Error)) return false;
   return error.message.startsWith(`${code} `) || isReply(error.cause, code);
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(describeError(error));
 }

@@ -10,25 +10,20 @@
 import type { Buffer } from "node:buffer";
 import net from "node:net";
 import tls from "node:tls";
-import { describeError } from "../errors.ts";
-import type { TlsOptions } from "../tls.ts";
+import { asError } from "../errors.ts";
+import type { AddressSettings } from "../settings/server_place.ts";
+import { tlsOptions, type TlsSettings } from "../tls.ts";
 import { requireOneServer } from "./redis_fault.ts";
 import { command, ErrorReply, type Reply, ReplyReader } from "./resp.ts";
 
 /** Where to connect, and as whom. */
-export interface ConnectionOptions {
-  /** Name or address. */
-  readonly host: string;
-  /** TCP port. */
-  readonly port: number;
-  /** Undefined: not encrypted. */
-  readonly tls: TlsOptions | undefined;
-  /** ACL user; undefined: the default one. */
-  readonly user: string | undefined;
-  /** Undefined: none. */
+export interface ConnectionSettings extends TlsSettings, AddressSettings {
+  /** ACL user to log in as; undefined: the default one. */
+  readonly user?: string | undefined;
+  /** Undefined: log in without one. */
   readonly password: string | undefined;
-  /** Number of the database. */
-  readonly database: number;
+  /** Number of the database. @default 0 */
+  readonly database?: number;
 }
 
 /** The system looks after this long without a packet whether the other side is still there, ms. */
@@ -114,7 +109,7 @@ export class RedisConnection {
       }
     } catch (error) {
       // From here on nobody knows which reply is whose.
-      this.end(error instanceof Error ? error : new Error(describeError(error)));
+      this.end(asError(error));
     }
   }
 
@@ -137,14 +132,14 @@ export class RedisConnection {
  * @throws {NotOneServerError} If it is a cluster or a Sentinel.
  */
 export async function openConnection(
-  options: ConnectionOptions,
+  settings: ConnectionSettings,
   signal: AbortSignal,
 ): Promise<RedisConnection> {
-  const connection = new RedisConnection(openSocket(options));
+  const connection = new RedisConnection(openSocket(settings));
   const giveUp = (): void => connection.end(new Error("connection closed"));
   signal.addEventListener("abort", giveUp, { once: true });
   try {
-    const { user, password, database } = options;
+    const { user, password, database = 0 } = settings;
     const login = user === undefined && password === undefined
       ? []
       : ["AUTH", user ?? "default", password ?? ""];
@@ -158,7 +153,8 @@ export async function openConnection(
   }
 }
 
-function openSocket({ host, port, tls: encryption }: ConnectionOptions): net.Socket {
+function openSocket({ host, port, ...settings }: ConnectionSettings): net.Socket {
+  const encryption = tlsOptions(settings);
   const socket = encryption === undefined
     ? net.connect({ host, port })
     : tls.connect({ host, port, ...encryption });
