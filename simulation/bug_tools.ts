@@ -3,11 +3,12 @@
  *
  * @module
  */
+import { readingRows } from "../fakes/reading_rows.ts";
 import type { FetchedBatch, GroupHandlers, GroupMember } from "../lib/kafka/group_member.ts";
 import { type TopicIdentity, UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
 import type { BatchToStore, Store, StoreOutcome, StoreWay } from "../lib/postgres/store.ts";
 import type { Cache, OwnLastValues } from "../lib/redis/cache.ts";
-import { type ReadingRows, readingRows } from "../lib/reading/reading_columns.ts";
+import type { ReadingRows } from "../lib/reading/reading_columns.ts";
 import { sentBatch } from "./faults.ts";
 import type { BugContext, ConsumerPorts, PlantedBug } from "./world.ts";
 

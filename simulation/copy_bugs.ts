@@ -3,9 +3,9 @@
  *
  * @module
  */
+import { marksOf } from "../fakes/mark_texts.ts";
+import { readingRows, readingsOf } from "../fakes/reading_rows.ts";
 import type { BatchToStore } from "../lib/postgres/store.ts";
-import { readingRows, readingsOf } from "../lib/reading/reading_columns.ts";
-import { marksOf } from "../lib/redis/marks.ts";
 import { emptied, idTextsOf, noneOf, storedAsIf, storeRowsApart, withStore } from "./bug_tools.ts";
 import type { Servers } from "./servers.ts";
 import type { PlantedBug } from "./world.ts";

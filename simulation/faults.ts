@@ -7,15 +7,15 @@
  *
  * @module
  */
+import type { MemoryMember } from "../fakes/group_member.ts";
+import { marksOf, markTexts } from "../fakes/mark_texts.ts";
+import { readingRows, readingsOf } from "../fakes/reading_rows.ts";
 import { TooMuchError, TransientError } from "../lib/errors.ts";
 import type { GroupMember } from "../lib/kafka/group_member.ts";
-import type { MemoryMember } from "../lib/kafka/memory.ts";
 import type { TopicWriter } from "../lib/kafka/topic_writer.ts";
 import type { BatchToStore, Store, StoreOutcome, StoreWay } from "../lib/postgres/store.ts";
-import { readingRows, readingsOf } from "../lib/reading/reading_columns.ts";
 import type { Random } from "../lib/producer/random.ts";
 import type { Cache } from "../lib/redis/cache.ts";
-import { marksOf, markTexts } from "../lib/redis/marks.ts";
 import type { VirtualProcess, VirtualTime } from "./virtual_time.ts";
 
 /** Who is at the other end of a wire. */

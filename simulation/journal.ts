@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { TransactionEnd } from "../lib/kafka/memory_transactions.ts";
+import type { TransactionEnd } from "../fakes/kafka_transactions.ts";
 
 /** What a message says, read by the oracle's own rules. */
 export type Claim =

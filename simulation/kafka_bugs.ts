@@ -3,9 +3,9 @@
  *
  * @module
  */
+import type { MemoryPartition } from "../fakes/kafka_topic.ts";
 import { TransientError } from "../lib/errors.ts";
 import type { FetchedBatch } from "../lib/kafka/group_member.ts";
-import type { MemoryPartition } from "../lib/kafka/memory.ts";
 import {
   type Message,
   type MessageToSend,
@@ -79,7 +79,7 @@ export const PLACE_BUGS: readonly PlantedBug[] = [
     consumer: withMember((member, _, { servers }) => ({
       committedByOthers: async () => {
         await member.committedByOthers();
-        return new Map(servers.kafka.committed.get(GROUP));
+        return new Map(servers.kafka.groups.committed.get(GROUP));
       },
     })),
   },
@@ -102,7 +102,7 @@ export const PLACE_BUGS: readonly PlantedBug[] = [
         committedByOthers: async () => {
           await ports.member.committedByOthers();
           const isKnown = servers.store.ledger.length > 0;
-          return new Map(isKnown ? servers.kafka.committed.get(GROUP) : []);
+          return new Map(isKnown ? servers.kafka.groups.committed.get(GROUP) : []);
         },
       },
     }),

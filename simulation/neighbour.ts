@@ -4,8 +4,8 @@
  *
  * @module
  */
+import type { MemoryCache } from "../fakes/cache.ts";
 import type { Clock } from "../lib/clock.ts";
-import type { MemoryCache } from "../lib/redis/memory.ts";
 import { NO_MARKS } from "../lib/redis/marks.ts";
 import type { Oracle } from "./oracle.ts";
 

@@ -3,9 +3,9 @@
  *
  * @module
  */
+import { markTexts } from "../fakes/mark_texts.ts";
 import type { FetchedBatch } from "../lib/kafka/group_member.ts";
 import type { Cache } from "../lib/redis/cache.ts";
-import { markTexts } from "../lib/redis/marks.ts";
 import { withBatches, withCache, withStore } from "./bug_tools.ts";
 import type { PlantedBug } from "./world.ts";
 

@@ -3,15 +3,17 @@
  *
  * @module
  */
+import { MemoryCache } from "../fakes/cache.ts";
+import { MemoryKafka } from "../fakes/kafka_cluster.ts";
+import type { MemoryTopicOptions, RecordToAppend } from "../fakes/kafka_topic.ts";
+import type { TransactionEnd } from "../fakes/kafka_transactions.ts";
+import { idTexts } from "../fakes/mark_texts.ts";
+import { readingsOf } from "../fakes/reading_rows.ts";
+import { createMemoryStore, type MemoryStore, type StoreBackup } from "../fakes/store.ts";
 import { RowDataError } from "../lib/errors.ts";
-import { MemoryKafka, type MemoryKafkaOptions, type RecordToAppend } from "../lib/kafka/memory.ts";
-import type { TransactionEnd } from "../lib/kafka/memory_transactions.ts";
-import { createMemoryStore, type MemoryStore, type StoreBackup } from "../lib/postgres/memory.ts";
 import type { BatchToStore, StoreOutcome, StoreWay } from "../lib/postgres/store.ts";
-import { readingsOf } from "../lib/reading/reading_columns.ts";
 import type { Cache, Claimant, OwnLastValues } from "../lib/redis/cache.ts";
-import { MemoryCache } from "../lib/redis/memory.ts";
-import { idTexts, type Marks } from "../lib/redis/marks.ts";
+import type { Marks } from "../lib/redis/marks.ts";
 import { Neighbour } from "./neighbour.ts";
 import { Oracle } from "./oracle.ts";
 import { UNSTORABLE_STATUS } from "./traffic.ts";
@@ -58,7 +60,7 @@ export class Servers {
       markedIds: () => this.redis.liveMarks().keys(),
       life: () => this.kafka.identity().topicId,
       ends: () => this.kafka.partitionNumbers().map((each) => this.kafka.partition(each).next),
-      committed: () => this.kafka.committed.get(GROUP) ?? new Map(),
+      committed: () => this.kafka.groups.committed.get(GROUP) ?? new Map(),
     });
     this.neighbour = new Neighbour(this.redis, clock, this.oracle);
     this.kafka = new WatchedKafka({ topic: "readings", partitions, clock }, this.oracle);
@@ -157,7 +159,7 @@ export class WatchedKafka extends MemoryKafka {
   readonly #oracle: Oracle;
 
   /** Starts empty. */
-  constructor(options: MemoryKafkaOptions, oracle: Oracle) {
+  constructor(options: MemoryTopicOptions, oracle: Oracle) {
     super(options);
     this.#oracle = oracle;
   }

@@ -3,11 +3,11 @@
  *
  * @module
  */
+import { idsOf, marksOf } from "../fakes/mark_texts.ts";
+import { readingRows, readingsOf } from "../fakes/reading_rows.ts";
 import { TooMuchError, TransientError } from "../lib/errors.ts";
 import { UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
 import { type DeadLetter, linesOf } from "../lib/postgres/store.ts";
-import { readingRows, readingsOf } from "../lib/reading/reading_columns.ts";
-import { idsOf, marksOf } from "../lib/redis/marks.ts";
 import {
   emptied,
   idTextsOf,

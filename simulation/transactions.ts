@@ -4,7 +4,8 @@
  *
  * @module
  */
-import type { MemoryTransactionalProducer, Outcome } from "../lib/kafka/memory_transactions.ts";
+import type { Outcome } from "../fakes/kafka_transactions.ts";
+import type { MemoryTransactionalProducer } from "../fakes/transactional_producer.ts";
 import type { Random } from "../lib/producer/random.ts";
 import { freshFields, type ReadingFields, type TrafficPlan, writeMessage } from "./traffic.ts";
 import type { PlannedMessage } from "./traffic.ts";

@@ -5,10 +5,10 @@
  *
  * @module
  */
+import type { MemoryMember } from "../fakes/group_member.ts";
 import { consume } from "../lib/consumer/consumer.ts";
 import { TransientError } from "../lib/errors.ts";
 import type { GroupMember } from "../lib/kafka/group_member.ts";
-import type { MemoryMember } from "../lib/kafka/memory.ts";
 import type { MessageToSend } from "../lib/kafka/message.ts";
 import type { TopicWriter } from "../lib/kafka/topic_writer.ts";
 import type { Log } from "../lib/log.ts";
@@ -386,7 +386,7 @@ class World {
     const partition = this.#random.uint32() % this.#weather.partitions;
     switch (kind) {
       case "group rebalances":
-        return kafka.rebalance(GROUP);
+        return kafka.groups.rebalance(GROUP);
       case "producer is killed":
         return this.#restartProducer(this.#between(100, 2_000));
       case "brokers away":

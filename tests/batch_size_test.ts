@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
+import type { MemoryMember } from "../fakes/group_member.ts";
 import { BatchSize } from "../lib/consumer/batch_size.ts";
 import type { ConsumerParts } from "../lib/consumer/consumer.ts";
 import { TooMuchError } from "../lib/errors.ts";
-import type { MemoryMember } from "../lib/kafka/memory.ts";
 import { MemoryPipeline, messageTexts } from "./memory_pipeline.ts";
 
 const LIMIT_MS = 8_000;

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readingColumns } from "../fakes/reading_rows.ts";
 import {
   firstOf,
   groupById,
@@ -15,7 +16,7 @@ import { SAMPLE_LIMITS, utf8 } from "./sample_message.ts";
 
 /** Columns of readings at the offsets from 4 on. */
 function columnsOf(texts: readonly string[]): ReadingColumns {
-  return ReadingColumns.of(texts.map((text, index) => {
+  return readingColumns(texts.map((text, index) => {
     const parsed = parseReading(utf8(text), SAMPLE_LIMITS);
     if (parsed.kind === "rejection") assert.fail(parsed.reason);
     return { offset: 4 + index, ...parsed };

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import { readingRows } from "../fakes/reading_rows.ts";
 import {
   bigintArray,
   booleanArray,
@@ -10,7 +11,7 @@ import {
 } from "../lib/postgres/binary_array.ts";
 import { COPIED_COLUMNS, copyRows, fieldArray, offsetArray } from "../lib/postgres/binary_rows.ts";
 import type { Reading } from "../lib/reading/reading.ts";
-import { type ReadingRows, readingRows } from "../lib/reading/reading_columns.ts";
+import type { ReadingRows } from "../lib/reading/reading_columns.ts";
 import { READING_FIELDS } from "../lib/reading/reading_schema.ts";
 import { readingAt } from "./contracts/store.ts";
 

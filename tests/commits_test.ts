@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
+import { MemoryKafka } from "../fakes/kafka_cluster.ts";
 import { PendingCommits } from "../lib/consumer/commits.ts";
 import { TransientError } from "../lib/errors.ts";
-import { MemoryKafka } from "../lib/kafka/memory.ts";
 import { FakeClock } from "./fake_clock.ts";
 
 function open(): { kafka: MemoryKafka; commits: PendingCommits } {
@@ -15,7 +15,7 @@ Deno.test("PendingCommits.flush() commits the newest offset of each partition", 
   commits.note(1, 7);
   commits.note(0, 9);
   await commits.flush();
-  assert.deepEqual(kafka.committed.get("g"), new Map([[0, 9], [1, 7]]));
+  assert.deepEqual(kafka.groups.committed.get("g"), new Map([[0, 9], [1, 7]]));
   assert.equal(commits.pending.size, 0);
 });
 
@@ -28,7 +28,7 @@ Deno.test("PendingCommits keeps what a failed commit held, merged with what is n
   assert.deepEqual(commits.pending, new Map([[0, 5], [1, 7]]));
   commits.note(1, 8);
   await commits.flush();
-  assert.deepEqual(kafka.committed.get("g"), new Map([[0, 5], [1, 8]]));
+  assert.deepEqual(kafka.groups.committed.get("g"), new Map([[0, 5], [1, 8]]));
 });
 
 Deno.test("PendingCommits keeps what was noted while a commit was under way", async () => {
@@ -39,7 +39,7 @@ Deno.test("PendingCommits keeps what was noted while a commit was under way", as
   await first;
   assert.deepEqual(commits.pending, new Map([[0, 6]]));
   await commits.flush();
-  assert.deepEqual(kafka.committed.get("g"), new Map([[0, 6]]));
+  assert.deepEqual(kafka.groups.committed.get("g"), new Map([[0, 6]]));
 });
 
 Deno.test("PendingCommits.forget() leaves a partition to whoever notes it next", async () => {
@@ -51,5 +51,5 @@ Deno.test("PendingCommits.forget() leaves a partition to whoever notes it next",
   commits.forget(1);
   commits.note(1, 4);
   await commits.flush();
-  assert.deepEqual(kafka.committed.get("g"), new Map([[1, 4], [2, 9]]));
+  assert.deepEqual(kafka.groups.committed.get("g"), new Map([[1, 4], [2, 9]]));
 });

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
+import { readingsOf } from "../fakes/reading_rows.ts";
+import type { MemoryTransactionalProducer } from "../fakes/transactional_producer.ts";
 import { ConfigurationError, RowDataError, TransientError } from "../lib/errors.ts";
 import { UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
-import type { MemoryTransactionalProducer } from "../lib/kafka/memory_transactions.ts";
 import { createLog } from "../lib/log.ts";
 import type { StoreOutcome } from "../lib/postgres/store.ts";
-import { readingsOf } from "../lib/reading/reading_columns.ts";
 import { batchOf } from "./contracts/store.ts";
 import {
   GROUP,
@@ -51,7 +51,7 @@ Deno.test("consume() stores every message of every partition and commits", async
     skipped: 0,
     ended: "cleanly",
   });
-  assert.deepEqual(pipeline.kafka.committed.get(GROUP), new Map([[0, 250], [1, 31]]));
+  assert.deepEqual(pipeline.kafka.groups.committed.get(GROUP), new Map([[0, 250], [1, 31]]));
   assert.deepEqual(pipeline.logged, []);
 });
 
@@ -145,7 +145,7 @@ Deno.test("consume() goes on before a transaction in which another program has r
   pipeline.append(0, messageTexts(1, 2));
   producer.append(0, [{ key: null, value: utf8(messageText(3)) }]);
   pipeline.append(0, messageTexts(4, 5));
-  pipeline.kafka.committed.set(GROUP, new Map([[0, 7]]));
+  pipeline.kafka.groups.committed.set(GROUP, new Map([[0, 7]]));
   const consumer = pipeline.start();
   await untilNext(pipeline, 2);
   producer.end("commit");
@@ -161,7 +161,7 @@ Deno.test("consume() starts where the ledger stands, whatever Kafka's commit say
       const pipeline = new MemoryPipeline(1);
       pipeline.append(0, messageTexts(1, 10));
       await pipeline.store.openLedgerLine(pipeline.kafka.identity(), 0, 4);
-      pipeline.kafka.committed.set(GROUP, new Map([[0, committed]]));
+      pipeline.kafka.groups.committed.set(GROUP, new Map([[0, committed]]));
       const consumer = pipeline.start();
       await untilNext(pipeline, 10);
       await pipeline.stop(consumer);
@@ -185,7 +185,7 @@ Deno.test("consume() begins a topic that the ledger does not know", async (t) =>
         timestampMs: index * 1_000,
       }));
       pipeline.append(0, timed);
-      pipeline.kafka.committed.set(GROUP, new Map([[0, 3]]));
+      pipeline.kafka.groups.committed.set(GROUP, new Map([[0, 3]]));
       const consumer = pipeline.start(options);
       await untilNext(pipeline, 10);
       await pipeline.stop(consumer);
@@ -294,7 +294,7 @@ Deno.test("consume() finds the one row that PostgreSQL refuses", async () => {
     store.deadLetters.map(({ offset, reason }) => `${offset} ${reason}`).sort(),
     ["3 json", "5 refused_by_database"],
   );
-  assert.deepEqual(pipeline.kafka.committed.get(GROUP), new Map([[0, 9]]));
+  assert.deepEqual(pipeline.kafka.groups.committed.get(GROUP), new Map([[0, 9]]));
   assert.equal(pipeline.cache.liveMarks().size, 6);
   assert.deepEqual(pipeline.logged, []);
 });
@@ -673,7 +673,7 @@ Deno.test("consume() reads a topic that was made again from its beginning", asyn
     await pipeline.stop(consumer);
     pipeline.kafka.recreateTopic();
     pipeline.append(0, messageTexts(11, 20));
-    pipeline.kafka.committed.set(GROUP, new Map([[0, 10]]));
+    pipeline.kafka.groups.committed.set(GROUP, new Map([[0, 10]]));
     const successor = pipeline.start();
     await untilStored(pipeline, 30);
     await pipeline.stop(successor);
@@ -714,7 +714,7 @@ Deno.test("consume() retries a refused Kafka commit on an idle topic", async () 
     pipeline.kafka.failNext("commit", new TransientError("ILLEGAL_GENERATION"));
   }
   const consumer = pipeline.start();
-  await pipeline.until("a commit", () => pipeline.kafka.committed.get(GROUP)?.get(0) === 10);
+  await pipeline.until("a commit", () => pipeline.kafka.groups.committed.get(GROUP)?.get(0) === 10);
   await pipeline.stop(consumer);
 });
 
@@ -735,7 +735,7 @@ Deno.test("consume() when stopped finishes the batch under way and no further", 
   slow.resolve();
   const summary = await pipeline.stop(consumer);
   assert.deepEqual([summary.inserted, summary.ended], [100, "cleanly"]);
-  assert.equal(pipeline.kafka.committed.get(GROUP)?.get(0), 100);
+  assert.equal(pipeline.kafka.groups.committed.get(GROUP)?.get(0), 100);
 });
 
 Deno.test("consume() when stopped leaves a hanging batch after its deadline", async () => {
@@ -775,9 +775,9 @@ Deno.test("consume() commits where it was placed, though nothing new comes", asy
   await untilNext(pipeline, 10);
   await pipeline.stop(first);
   // As if the member before had died between COMMIT and the Kafka commit.
-  pipeline.kafka.committed.set(GROUP, new Map([[0, 7]]));
+  pipeline.kafka.groups.committed.set(GROUP, new Map([[0, 7]]));
   const successor = pipeline.start();
-  await pipeline.until("a commit", () => pipeline.kafka.committed.get(GROUP)?.get(0) === 10);
+  await pipeline.until("a commit", () => pipeline.kafka.groups.committed.get(GROUP)?.get(0) === 10);
   await pipeline.stop(successor);
 });
 
@@ -816,7 +816,10 @@ Deno.test("consume() notices a database that went back, though nothing new comes
       pipeline.append(0, messageTexts(1, 10));
       const consumer = pipeline.start();
       await untilNext(pipeline, 10);
-      await pipeline.until("a commit", () => pipeline.kafka.committed.get(GROUP)?.get(0) === 10);
+      await pipeline.until(
+        "a commit",
+        () => pipeline.kafka.groups.committed.get(GROUP)?.get(0) === 10,
+      );
       pipeline.store.restore(backup);
       await untilStored(pipeline, 10);
       await pipeline.stop(consumer);
@@ -832,7 +835,7 @@ Deno.test("consume() with a database that lost its ledger reads from the beginni
   const consumer = pipeline.start();
   await untilNext(pipeline, 10);
   await pipeline.stop(consumer);
-  assert.equal(pipeline.kafka.committed.get(GROUP)?.get(0), 10);
+  assert.equal(pipeline.kafka.groups.committed.get(GROUP)?.get(0), 10);
   pipeline.store.restore(backup);
   const successor = pipeline.start();
   await untilStored(pipeline, 10);
@@ -843,7 +846,7 @@ Deno.test("consume() takes over another program's offsets, whoever placed the fi
   const pipeline = new MemoryPipeline(2);
   pipeline.append(0, messageTexts(1, 10));
   pipeline.append(1, messageTexts(11, 10));
-  pipeline.kafka.committed.set(GROUP, new Map([[0, 3], [1, 4]]));
+  pipeline.kafka.groups.committed.set(GROUP, new Map([[0, 3], [1, 4]]));
   await pipeline.store.openLedgerLine(pipeline.kafka.identity(), 0, 3);
   const consumer = pipeline.start();
   await untilStored(pipeline, 13);
@@ -893,13 +896,16 @@ Deno.test("consume() commits nothing for a partition that it lost while a batch 
   slow.member.evict();
   const successor = pipeline.start();
   pipeline.append(0, messageTexts(11, 5));
-  await pipeline.until("its commit", () => pipeline.kafka.committed.get(GROUP)?.get(0) === 15);
+  await pipeline.until(
+    "its commit",
+    () => pipeline.kafka.groups.committed.get(GROUP)?.get(0) === 15,
+  );
   // The group takes the member back, without partitions, and then its answer comes.
   slow.member.readmit();
   await pipeline.clock.advance(1_000);
   answer.resolve();
   await pipeline.clock.advance(2_000);
-  assert.equal(pipeline.kafka.committed.get(GROUP)?.get(0), 15);
+  assert.equal(pipeline.kafka.groups.committed.get(GROUP)?.get(0), 15);
   await pipeline.stop(successor);
   await pipeline.stop(slow);
 });
@@ -915,7 +921,7 @@ Deno.test("consume() commits an equal batch that somebody else has stored", asyn
     return await storeBatch(batch, way);
   };
   const consumer = pipeline.start();
-  await pipeline.until("a commit", () => pipeline.kafka.committed.get(GROUP)?.get(0) === 10);
+  await pipeline.until("a commit", () => pipeline.kafka.groups.committed.get(GROUP)?.get(0) === 10);
   await pipeline.stop(consumer);
 });
 

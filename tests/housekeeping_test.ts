@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
+import { MemoryCache } from "../fakes/cache.ts";
+import { MemoryKafka } from "../fakes/kafka_cluster.ts";
 import { consume } from "../lib/consumer/consumer.ts";
-import { MemoryKafka } from "../lib/kafka/memory.ts";
 import { createLog } from "../lib/log.ts";
 import { storeOn } from "../lib/postgres/client.ts";
 import { migrate } from "../lib/postgres/migrate.ts";
 import { type SqlPool } from "../lib/postgres/pool.ts";
 import { verifyLedger } from "../lib/postgres/verify.ts";
 import { Breaker } from "../lib/redis/breaker.ts";
-import { MemoryCache } from "../lib/redis/memory.ts";
 import { keepSmall, rowsKeptMs } from "../tools/demo/housekeeping.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { projectMigrations } from "./sql_store.ts";

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
+import { MemoryCache } from "../fakes/cache.ts";
+import { createMemoryStore, type MemoryStore } from "../fakes/store.ts";
 import { repairLastValues } from "../lib/consumer/last_values.ts";
 import { LastValuesUpkeep } from "../lib/consumer/last_values_upkeep.ts";
 import { TooMuchError } from "../lib/errors.ts";
 import { createLog } from "../lib/log.ts";
-import { createMemoryStore, type MemoryStore } from "../lib/postgres/memory.ts";
 import { Breaker } from "../lib/redis/breaker.ts";
 import { type LastValue, LEASE_MS } from "../lib/redis/cache.ts";
-import { MemoryCache } from "../lib/redis/memory.ts";
 import { NO_MARKS } from "../lib/redis/marks.ts";
 import { batchOf, readingAt, TOPIC } from "./contracts/store.ts";
 import { FakeClock } from "./fake_clock.ts";

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { markTexts } from "../fakes/mark_texts.ts";
+import { readingColumns } from "../fakes/reading_rows.ts";
 import {
   judgeMark,
   lineageOf,
@@ -8,7 +10,6 @@ import {
 } from "../lib/consumer/mark.ts";
 import { parseReading } from "../lib/reading/reading.ts";
 import { ReadingColumns } from "../lib/reading/reading_columns.ts";
-import { markTexts } from "../lib/redis/marks.ts";
 import { idOf, messageText } from "./memory_pipeline.ts";
 import { SAMPLE_LIMITS, utf8 } from "./sample_message.ts";
 
@@ -93,7 +94,7 @@ Deno.test("MarkWriter writes what judgeMark() reads", () => {
     [Number.MAX_SAFE_INTEGER, -1],
     [4_294_967_296, 0],
   ];
-  const columns = ReadingColumns.of(places.map(([offset], number) => {
+  const columns = readingColumns(places.map(([offset], number) => {
     const parsed = parseReading(utf8(messageText(number)), SAMPLE_LIMITS);
     if (parsed.kind === "rejection") assert.fail(parsed.reason);
     return { offset, ...parsed };

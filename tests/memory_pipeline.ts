@@ -5,18 +5,19 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { MemoryCache } from "../fakes/cache.ts";
+import type { MemoryMember } from "../fakes/group_member.ts";
+import { MemoryKafka } from "../fakes/kafka_cluster.ts";
+import type { RecordToAppend } from "../fakes/kafka_topic.ts";
+import { createMemoryStore, type MemoryStore } from "../fakes/store.ts";
 import {
   consume,
   type ConsumerOptions,
   type ConsumerParts,
   type ConsumeSummary,
 } from "../lib/consumer/consumer.ts";
-import type { RecordToAppend } from "../lib/kafka/memory.ts";
-import { MemoryKafka, type MemoryMember } from "../lib/kafka/memory.ts";
 import { createLog } from "../lib/log.ts";
-import { createMemoryStore, type MemoryStore } from "../lib/postgres/memory.ts";
 import { Breaker } from "../lib/redis/breaker.ts";
-import { MemoryCache } from "../lib/redis/memory.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { sampleText, utf8 } from "./sample_message.ts";
 

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
+import { MemoryCache } from "../fakes/cache.ts";
+import { MemoryKafka } from "../fakes/kafka_cluster.ts";
+import { createMemoryStore, type MemoryStore } from "../fakes/store.ts";
 import { ConsumerMetrics, ProducerMetrics, SERIES_MAX } from "../lib/metrics.ts";
 import { TransientError } from "../lib/errors.ts";
-import { MemoryKafka } from "../lib/kafka/memory.ts";
 import { Monitor } from "../lib/monitor/monitor.ts";
 import { FlowStatistics } from "../lib/monitor/statistics.ts";
-import { createMemoryStore, type MemoryStore } from "../lib/postgres/memory.ts";
 import { Breaker } from "../lib/redis/breaker.ts";
-import { MemoryCache } from "../lib/redis/memory.ts";
 import { FakeClock } from "./fake_clock.ts";
 
 const PARTITIONS = 100;

@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { MemoryCache } from "../fakes/cache.ts";
+import { MemoryKafka } from "../fakes/kafka_cluster.ts";
+import { createMemoryStore } from "../fakes/store.ts";
 import { NoAnswerError, TransientError } from "../lib/errors.ts";
 import { type TopicIdentity, UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
 import { liveness, readiness } from "../lib/monitor/health.ts";
@@ -16,9 +19,6 @@ import { Servers } from "../lib/monitor/servers.ts";
 import { FlowStatistics } from "../lib/monitor/statistics.ts";
 import type { BatchReport } from "../lib/consumer/observer.ts";
 import { Breaker } from "../lib/redis/breaker.ts";
-import { MemoryCache } from "../lib/redis/memory.ts";
-import { createMemoryStore } from "../lib/postgres/memory.ts";
-import { MemoryKafka } from "../lib/kafka/memory.ts";
 import { FakeClock } from "./fake_clock.ts";
 
 function near(actual: number | undefined, wanted: number, tolerance: number): void {

@@ -125,7 +125,7 @@ Deno.test("the loop notices a stranger in its group within 30 s, and that it has
   const statistics = new FlowStatistics({ clock: pipeline.clock });
   const consumer = start(pipeline, statistics);
   await pipeline.clock.advance(1_000);
-  pipeline.kafka.setStrangers(GROUP, ["rdkafka at h"]);
+  pipeline.kafka.groups.setStrangers(GROUP, ["rdkafka at h"]);
   await pipeline.clock.advance(30_000);
   assert.deepEqual(statistics.orphans, [1]);
   assert.match(statistics.notices[0]!.text, /rdkafka at h\)\. No consumer stores partitions 1/);
@@ -133,7 +133,7 @@ Deno.test("the loop notices a stranger in its group within 30 s, and that it has
     pipeline.logged.filter((line) => /another program is in the group/.test(line)).length,
     1,
   );
-  pipeline.kafka.setStrangers(GROUP, []);
+  pipeline.kafka.groups.setStrangers(GROUP, []);
   await pipeline.clock.advance(30_000);
   assert.deepEqual([statistics.orphans, statistics.notices], [[], []]);
   await pipeline.stop(consumer);
@@ -145,16 +145,16 @@ Deno.test("the loop tells of offsets that were set while it was stopped, and goe
   const first = pipeline.start();
   await pipeline.clock.advance(2_000);
   await pipeline.stop(first);
-  assert.equal(pipeline.kafka.committed.get(GROUP)?.get(0), 5);
-  pipeline.kafka.committed.set(GROUP, new Map([[0, 0], [1, 0]]));
-  pipeline.kafka.committedByMembers.clear();
+  assert.equal(pipeline.kafka.groups.committed.get(GROUP)?.get(0), 5);
+  pipeline.kafka.groups.committed.set(GROUP, new Map([[0, 0], [1, 0]]));
+  pipeline.kafka.groups.committedByMembers.clear();
   const statistics = new FlowStatistics({ clock: pipeline.clock });
   const second = start(pipeline, statistics);
   await pipeline.clock.advance(2_000);
   assert.match(statistics.notices[0]!.text, /set the group's offsets \(partition 0 to 0\).*rewind/);
   assert.equal(statistics.totals.messages, 0, "nothing is read again");
   assert.equal(
-    pipeline.kafka.committed.get(GROUP)?.get(0),
+    pipeline.kafka.groups.committed.get(GROUP)?.get(0),
     5,
     "and the ledger's offset is committed",
   );

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { MemoryCache } from "../fakes/cache.ts";
 import { createLog } from "../lib/log.ts";
 import {
   deadLetterPages,
@@ -20,7 +21,6 @@ import { migrate } from "../lib/postgres/migrate.ts";
 import type { SqlPool } from "../lib/postgres/pool.ts";
 import type { DeadLetter } from "../lib/postgres/store.ts";
 import { verifyLedger } from "../lib/postgres/verify.ts";
-import { MemoryCache } from "../lib/redis/memory.ts";
 import { batchOf, deadLetterAt, readingAt, TOPIC } from "./contracts/store.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { withPglite } from "./pglite_pool.ts";

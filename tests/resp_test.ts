@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import { idsOf, marksOf } from "../fakes/mark_texts.ts";
 import { lookUpCommand, setCommands } from "../lib/redis/mark_commands.ts";
-import { idsOf, marksOf } from "../lib/redis/marks.ts";
 import { command, ErrorReply, type Reply, ReplyReader } from "../lib/redis/resp.ts";
 
 function readAll(...pieces: readonly Uint8Array[]): readonly Reply[] {

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
+import { MemoryCache } from "../fakes/cache.ts";
 import { TransientError } from "../lib/errors.ts";
 import { SensorDirectory } from "../lib/monitor/sensor_directory.ts";
 import type { SensorQuery } from "../lib/monitor/sensor_pages.ts";
 import type { Reading } from "../lib/reading/reading.ts";
 import type { LastValue } from "../lib/redis/cache.ts";
-import { MemoryCache } from "../lib/redis/memory.ts";
 import { NO_MARKS } from "../lib/redis/marks.ts";
 import { ours } from "./contracts/cache.ts";
 import { FakeClock } from "./fake_clock.ts";

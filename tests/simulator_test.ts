@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
+import { readingColumns } from "../fakes/reading_rows.ts";
 import { BROKEN_MESSAGES } from "../lib/producer/broken_messages.ts";
 import type { ParsedReading } from "../lib/reading/reading.ts";
 import { parseReading } from "../lib/reading/reading.ts";
-import { ReadingColumns } from "../lib/reading/reading_columns.ts";
 import type { Rejection } from "../lib/reading/rejection.ts";
 import {
   simulate,
@@ -196,7 +196,7 @@ Deno.test("simulate() labels every message with what it is", () => {
       assert.equal(message.key, earlier!.message.key);
     } else if (message.kind === "conflict") {
       const both = [reading, earlier!.reading].map((one) => ({ offset: 0, ...one }));
-      assert(!ReadingColumns.of(both).hasSameContent(0, 1));
+      assert(!readingColumns(both).hasSameContent(0, 1));
       // The same partition, so that the original comes first.
       assert.equal(message.key, earlier!.message.key);
     } else {

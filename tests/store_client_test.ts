@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
+import { readingRows } from "../fakes/reading_rows.ts";
 import { TransientError } from "../lib/errors.ts";
 import { storeOn } from "../lib/postgres/client.ts";
 import type { SqlPool } from "../lib/postgres/pool.ts";
 import type { BatchToStore } from "../lib/postgres/store.ts";
-import { readingRows } from "../lib/reading/reading_columns.ts";
 
 /** A pool on which every statement fails. */
 function failingPool(error: Error): SqlPool {

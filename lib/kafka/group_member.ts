@@ -1,7 +1,8 @@
 /**
  * The port through which the consumer loop reads: one member of a consumer group on one topic.
  *
- * Two implementations: `kafkajs_group_member.ts` translates kafkajs, `memory.ts` keeps a cluster in memory.
+ * Two implementations: `kafkajs_group_member.ts` translates kafkajs, `fakes/group_member.ts` reads a
+ * cluster in memory.
  * `tests/contracts/group_member.ts` states the laws and runs on both.
  *
  * @module

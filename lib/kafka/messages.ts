@@ -62,7 +62,7 @@ export class Messages extends MessageColumns {
     this.#faults = faults;
   }
 
-  /** The same as objects, in the same layout; for fakes and tests. */
+  /** The same as objects, in the same layout; for few of them, and for tests. */
   static of(messages: readonly Message[]): Messages {
     const writer = new MessagesWriter(new Uint8Array());
     for (const message of messages) writer.add(message);
@@ -97,7 +97,7 @@ export class Messages extends MessageColumns {
     return from < 0 ? null : this.bytes.subarray(from, to);
   }
 
-  /** All of them as objects, for tests. */
+  /** All of them as objects; for few of them, and for tests. */
   *[Symbol.iterator](): Generator<Message> {
     for (let index = 0; index < this.length; index++) yield this.at(index);
   }

@@ -1,7 +1,8 @@
 /**
  * The port through which the producer writes: one topic, one partition per send.
  *
- * Two implementations: `kafkajs_topic_writer.ts` translates kafkajs, `memory.ts` keeps a cluster in memory.
+ * Two implementations: `kafkajs_topic_writer.ts` translates kafkajs, `fakes/topic_writer.ts` writes to a
+ * cluster in memory.
  * `tests/contracts/topic_writer.ts` states the laws and runs on both.
  *
  * @module

@@ -1,7 +1,7 @@
 /**
  * The port to the truth: readings, dead letters and the ledger, moved together or not at all.
  *
- * Two implementations: `client.ts` speaks to PostgreSQL, `memory.ts` keeps tables in memory.
+ * Two implementations: `client.ts` speaks to PostgreSQL, `fakes/store.ts` keeps tables in memory.
  * `tests/contracts/store.ts` states the laws and runs on both.
  *
  * @module

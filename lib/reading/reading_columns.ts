@@ -10,21 +10,10 @@ import { Buffer } from "node:buffer";
 import { Digest, DIGEST_DIGITS, putDigest } from "./digest.ts";
 import type { ParsedReading, Reading } from "./reading.ts";
 import { READING_FIELDS, type ReadingField } from "./reading_schema.ts";
-import { timestampText } from "./timestamp.ts";
 import { putUuid, uuidText } from "./uuid.ts";
 
 /** Bytes of an id. */
 export const ID_BYTES = 16;
-
-/** A reading together with where it stands in its partition. */
-export interface ReadingAt {
-  /** Offset of its message. */
-  readonly offset: number;
-  /** The reading itself. */
-  readonly reading: Reading;
-  /** Event time in microseconds since 1970: what `reading.timestamp` says, as an exact integer. */
-  readonly eventTimeUs: number;
-}
 
 /** Bytes for texts that do not stand in a message as they are. They grow when needed. */
 const DECODED_BYTES_FIRST = 4_096;
@@ -84,17 +73,6 @@ export class ReadingColumns {
     this.nulls = new Uint32Array(rowsMax);
     this.digests = new Int32Array(rowsMax * DIGEST_LANES);
     this.isDecoded = new Uint8Array(rowsMax);
-  }
-
-  /** Columns of these readings, in their order. */
-  static of(readings: readonly ReadingAt[]): ReadingColumns {
-    const columns = new ReadingColumns(readings.length);
-    columns.begin(new Uint8Array());
-    for (const [row, { offset, ...parsed }] of readings.entries()) {
-      columns.offsets[row] = offset;
-      columns.put(row, parsed);
-    }
-    return columns;
   }
 
   /** Begins with other readings, whose texts stand in these bytes. */
@@ -230,16 +208,6 @@ export class ReadingColumns {
     const from = this.textsFrom[field]![row]!;
     return Buffer.from(buffer, byteOffset + from, this.textsTo[field]![row]! - from).toString();
   }
-
-  /** A row as an object. Its timestamp is written in UTC. */
-  readingAt(row: number): Reading {
-    return readingFrom(({ kind }, index) => {
-      if (this.isNull(row, index)) return undefined;
-      if (kind === "id") return this.idText(row);
-      if (kind === "text") return this.text(row, index);
-      return kind === "time" ? timestampText(this.eventTimesUs[row]!) : this.numbers[index]![row]!;
-    });
-  }
 }
 
 /** A value of a field as an object has it; undefined: it has no such field. */
@@ -313,19 +281,4 @@ export function sortById(columns: ReadingColumns, rows: Uint32Array): Uint32Arra
     if (to - from > 1) rows.subarray(from, to).sort(compare);
   }
   return rows;
-}
-
-/** Readings that exist as objects, as sorted rows. */
-export function readingRows(readings: readonly ReadingAt[]): ReadingRows {
-  const columns = ReadingColumns.of(readings);
-  return { columns, rows: sortById(columns, Uint32Array.from(readings.keys())) };
-}
-
-/** The same as objects, in their order: what outlives the columns. */
-export function readingsOf({ columns, rows }: ReadingRows): readonly ReadingAt[] {
-  return Array.from(rows, (row) => ({
-    offset: columns.offsets[row]!,
-    reading: columns.readingAt(row),
-    eventTimeUs: columns.eventTimesUs[row]!,
-  }));
 }

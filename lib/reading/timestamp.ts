@@ -157,10 +157,3 @@ function daysSince1970(year: number, month: number, day: number): number {
   const dayOfYear = Math.floor((153 * monthsSinceMarch + 2) / 5) + day - 1;
   return marchYear * 365 + leapDays + dayOfYear - 719_468;
 }
-
-/** Writes an instant in UTC with six digits of a second, as `2026-11-24T10:00:00.123456+00:00`. */
-export function timestampText(us: number): string {
-  const ms = Math.floor(us / 1_000);
-  const rest = String(us - ms * 1_000).padStart(3, "0");
-  return new Date(ms).toISOString().replace("Z", `${rest}+00:00`);
-}

@@ -2,7 +2,7 @@
  * The port to the accelerator: marks of processed readings and each sensor's last value.
  * Nothing here decides anything; losing all of it costs work and no reading.
  *
- * Two implementations: `client.ts` speaks to Redis, `memory.ts` keeps keys in memory.
+ * Two implementations: `client.ts` speaks to Redis, `fakes/cache.ts` keeps keys in memory.
  * `tests/contracts/cache.ts` states the laws and runs on both.
  *
  * @module

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { MemoryKafka } from "../../fakes/kafka_cluster.ts";
 import {
   cacheWithPoints,
   CONSUMER_KILL_POINTS,
@@ -10,7 +11,6 @@ import {
   storeWithPoints,
   writerWithPoints,
 } from "../../campaign/kill_points.ts";
-import { MemoryKafka } from "../../lib/kafka/memory.ts";
 import { FakeClock } from "../fake_clock.ts";
 import { MemoryPipeline, messageTexts } from "../memory_pipeline.ts";
 

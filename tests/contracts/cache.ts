@@ -5,6 +5,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { idsOf, marksOf } from "../../fakes/mark_texts.ts";
 import { NoAnswerError } from "../../lib/errors.ts";
 import {
   type Cache,
@@ -14,7 +15,7 @@ import {
   type OwnLastValues,
   type Remembered,
 } from "../../lib/redis/cache.ts";
-import { idsOf, marksOf, NO_MARKS } from "../../lib/redis/marks.ts";
+import { NO_MARKS } from "../../lib/redis/marks.ts";
 
 /** A cache, and the ways to look behind it and to do it harm. */
 export interface CacheUnderTest {

@@ -6,6 +6,7 @@
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { type ReadingAt, readingRows } from "../../fakes/reading_rows.ts";
 import { ConfigurationError, RowDataError, TransientError } from "../../lib/errors.ts";
 import { type TopicIdentity, UNKNOWN_EPOCH } from "../../lib/kafka/message.ts";
 import type {
@@ -16,7 +17,6 @@ import type {
   StoreOutcome,
 } from "../../lib/postgres/store.ts";
 import type { Reading } from "../../lib/reading/reading.ts";
-import { type ReadingAt, readingRows } from "../../lib/reading/reading_columns.ts";
 import { parseTimestamp } from "../../lib/reading/timestamp.ts";
 
 /** A row of `sensor_events`; the time as microseconds since 1970. */

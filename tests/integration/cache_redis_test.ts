@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
+import { idsOf, marksOf } from "../../fakes/mark_texts.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { describeError, NoAnswerError, TransientError } from "../../lib/errors.ts";
 import { createLog, type Log } from "../../lib/log.ts";
 import { Breaker } from "../../lib/redis/breaker.ts";
 import { LEASE_MS } from "../../lib/redis/cache.ts";
 import { openCache, type RedisCache, type RedisSettings } from "../../lib/redis/client.ts";
-import { idsOf, marksOf, NO_MARKS } from "../../lib/redis/marks.ts";
+import { NO_MARKS } from "../../lib/redis/marks.ts";
 import { LAST_SCRIPT, scriptName } from "../../lib/redis/scripts.ts";
 import { cacheContract, DATA_SET, lastValueAt, ours } from "../contracts/cache.ts";
 import { PrivateRedis, until } from "./private_redis.ts";

@@ -1,11 +1,11 @@
 /** Redis servers that are not one primary server, or do not do all that is asked of them. */
 import assert from "node:assert/strict";
 import { connect, createServer, type Socket } from "node:net";
+import { idsOf, marksOf } from "../../fakes/mark_texts.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { describeError } from "../../lib/errors.ts";
 import { createLog } from "../../lib/log.ts";
 import { openCache, type RedisCache } from "../../lib/redis/client.ts";
-import { idsOf, marksOf } from "../../lib/redis/marks.ts";
 import { ours } from "../contracts/cache.ts";
 import { PrivateRedis, until } from "./private_redis.ts";
 

@@ -8,13 +8,10 @@
  *
  * @module
  */
+import { type ReadingAt, readingRows } from "../../fakes/reading_rows.ts";
 import { type TopicIdentity, UNKNOWN_EPOCH } from "../../lib/kafka/message.ts";
 import { openStore, type PostgresStore } from "../../lib/postgres/client.ts";
-import {
-  type ReadingAt,
-  type ReadingRows,
-  readingRows,
-} from "../../lib/reading/reading_columns.ts";
+import type { ReadingRows } from "../../lib/reading/reading_columns.ts";
 import { type Bed, type BenchDatabase, createDatabase } from "./bed.ts";
 import type { Figure } from "./figures.ts";
 import { createSource, type WorkloadMessage, type WorkloadOptions } from "./workload.ts";

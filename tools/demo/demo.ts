@@ -6,6 +6,8 @@
  */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { MemoryCache } from "../../fakes/cache.ts";
+import { MemoryKafka } from "../../fakes/kafka_cluster.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { consume } from "../../lib/consumer/consumer.ts";
 import { ConfigurationError, describeError } from "../../lib/errors.ts";
@@ -15,7 +17,6 @@ import {
   type ConsumerSiteSettings,
   openConsumerSite,
 } from "../../lib/http/consumer_site.ts";
-import { MemoryKafka } from "../../lib/kafka/memory.ts";
 import type { TopicWriter } from "../../lib/kafka/topic_writer.ts";
 import type { Log } from "../../lib/log.ts";
 import { storeOn } from "../../lib/postgres/client.ts";
@@ -24,7 +25,6 @@ import { openPool, type SqlPool } from "../../lib/postgres/pool.ts";
 import { verifyLedger, type VerifyReport } from "../../lib/postgres/verify.ts";
 import { produce, type ProduceObserver } from "../../lib/producer/producer.ts";
 import { Breaker } from "../../lib/redis/breaker.ts";
-import { MemoryCache } from "../../lib/redis/memory.ts";
 import { simulate } from "../../lib/producer/simulator.ts";
 import { keepSmall, rowsKeptMs } from "./housekeeping.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "./embedded_postgres.ts";
@@ -194,7 +194,7 @@ async function run(parts: FlowParts, options: RunOptions): Promise<VerifyReport>
 function patientWriter(kafka: MemoryKafka, clock: Clock): TopicWriter {
   const writer = kafka.writer();
   const isFull = (number: number): boolean =>
-    kafka.partition(number).next - (kafka.committed.get(GROUP)?.get(number) ?? 0) >
+    kafka.partition(number).next - (kafka.groups.committed.get(GROUP)?.get(number) ?? 0) >
       BACKLOG_MESSAGES_MAX;
   return {
     partitions: writer.partitions,
@@ -208,7 +208,7 @@ function patientWriter(kafka: MemoryKafka, clock: Clock): TopicWriter {
 
 /** Whether the group has committed everything that is in the topic. */
 function isStored(kafka: MemoryKafka): boolean {
-  const committed = kafka.committed.get(GROUP);
+  const committed = kafka.groups.committed.get(GROUP);
   return kafka.partitionNumbers().every((number) =>
     (committed?.get(number) ?? 0) >= kafka.partition(number).next
   );

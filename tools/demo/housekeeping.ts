@@ -5,9 +5,9 @@
  *
  * @module
  */
+import type { MemoryKafka } from "../../fakes/kafka_cluster.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { TransientError } from "../../lib/errors.ts";
-import type { MemoryKafka } from "../../lib/kafka/memory.ts";
 import { retain } from "../../lib/operations/retain.ts";
 import { discardDeadLetters, readDeadLetters } from "../../lib/postgres/dead_letters.ts";
 import type { SqlPool } from "../../lib/postgres/pool.ts";
@@ -62,7 +62,7 @@ export async function keepSmall(
   let deletedAtMs = clock.elapsedMs();
   while (!signal.aborted) {
     await clock.sleep(ROUND_MS, signal);
-    for (const [number, nextOffset] of kafka.committed.get(group) ?? []) {
+    for (const [number, nextOffset] of kafka.groups.committed.get(group) ?? []) {
       kafka.deleteRecords(number, nextOffset - MESSAGES_KEPT);
     }
     try {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type EpochEnd, UNKNOWN_EPOCH } from "./message.ts";
+import { type EpochEnd, UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
 
 /** The leaders that wrote what a log keeps, one epoch each. */
 export class LogLeaders {

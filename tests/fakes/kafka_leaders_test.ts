@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { LogLeaders } from "../lib/kafka/memory_leaders.ts";
-import { UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
+import { LogLeaders } from "../../fakes/kafka_leaders.ts";
+import { UNKNOWN_EPOCH } from "../../lib/kafka/message.ts";
 
 Deno.test("LogLeaders answers as brokers do", async (t) => {
   // Epoch 1 wrote nothing, 3 lost all it wrote.

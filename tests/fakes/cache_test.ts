@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { TransientError } from "../lib/errors.ts";
-import { LEASE_MS } from "../lib/redis/cache.ts";
-import { MemoryCache } from "../lib/redis/memory.ts";
-import { idsOf, marksOf } from "../lib/redis/marks.ts";
-import { cacheContract, ours } from "./contracts/cache.ts";
-import { FakeClock } from "./fake_clock.ts";
+import { MemoryCache } from "../../fakes/cache.ts";
+import { idsOf, marksOf } from "../../fakes/mark_texts.ts";
+import { TransientError } from "../../lib/errors.ts";
+import { LEASE_MS } from "../../lib/redis/cache.ts";
+import { cacheContract, ours } from "../contracts/cache.ts";
+import { FakeClock } from "../fake_clock.ts";
 
 const TTL_SECONDS = 3_600;
 const ID = "0a000000-0000-4000-8000-000000000000";

@@ -4,11 +4,11 @@
  *
  * @module
  */
-import { type Clock, systemClock } from "../clock.ts";
-import { NoAnswerError, RowDataError, TransientError } from "../errors.ts";
-import { type TopicIdentity, UNKNOWN_EPOCH } from "../kafka/message.ts";
-import type { Reading } from "../reading/reading.ts";
-import { type ReadingAt, ReadingColumns, readingsOf } from "../reading/reading_columns.ts";
+import { type Clock, systemClock } from "../lib/clock.ts";
+import { NoAnswerError, RowDataError, TransientError } from "../lib/errors.ts";
+import { type TopicIdentity, UNKNOWN_EPOCH } from "../lib/kafka/message.ts";
+import type { Reading } from "../lib/reading/reading.ts";
+import { type ReadingAt, readingColumns, readingsOf, timestampText } from "./reading_rows.ts";
 import {
   type BatchToStore,
   type DeadLetter,
@@ -18,7 +18,7 @@ import {
   type Store,
   type StoreOutcome,
   type StoreWay,
-} from "./store.ts";
+} from "../lib/postgres/store.ts";
 
 /** A row of `sensor_events`. */
 export interface StoredReading extends ReadingAt {
@@ -311,7 +311,7 @@ function compareReadings(
     refuseUnstorable(row);
     const present = tables.readings.get(id) ?? inserted.get(id);
     if (present === undefined) inserted.set(id, row);
-    else if (!ReadingColumns.of([present, row]).hasSameContent(0, 1)) {
+    else if (!readingColumns([present, row]).hasSameContent(0, 1)) {
       conflictOffsets.push(row.offset);
     }
   }
@@ -340,7 +340,10 @@ function keepDeadLetter(
   if (!deadLetters.has(key)) deadLetters.set(key, { ...letter, topic: { ...topic }, partition });
 }
 
-/** Sensor ids are ASCII, so the order of `<` is the byte order. */
+/**
+ * Sensor ids are ASCII, so the order of `<` is the byte order. The database keeps an instant and not its
+ * zone; it gives it back in UTC.
+ */
 function lastReadings(
   { readings }: Tables,
   afterSensorId: string,
@@ -355,17 +358,10 @@ function lastReadings(
   }
   return [...newest.keys()].toSorted((a, b) => a < b ? -1 : 1).slice(0, limit)
     .flatMap((sensorId) => newest.get(sensorId) ?? [])
-    .map((row) => ({ ...row.reading, timestamp: utcText(row.eventTimeUs) }));
+    .map((row) => ({ ...row.reading, timestamp: timestampText(row.eventTimeUs) }));
 }
 
 function isNewer(one: ReadingAt, other: ReadingAt): boolean {
   if (one.eventTimeUs !== other.eventTimeUs) return one.eventTimeUs > other.eventTimeUs;
   return one.reading.unique_reading_id > other.reading.unique_reading_id;
-}
-
-/** The database keeps an instant and not its zone; it gives it back in UTC. */
-function utcText(us: number): string {
-  const ms = Math.floor(us / 1_000);
-  const microseconds = String(us - ms * 1_000).padStart(3, "0");
-  return new Date(ms).toISOString().replace("Z", `${microseconds}+00:00`);
 }

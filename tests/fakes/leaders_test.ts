@@ -1,7 +1,7 @@
 /** The laws of partitions without a leader in memory. */
-import { MemoryKafka } from "../lib/kafka/memory.ts";
-import { leaderContract, LOST } from "./contracts/leaders.ts";
-import { FakeClock } from "./fake_clock.ts";
+import { MemoryKafka } from "../../fakes/kafka_cluster.ts";
+import { leaderContract, LOST } from "../contracts/leaders.ts";
+import { FakeClock } from "../fake_clock.ts";
 
 leaderContract("MemoryKafka", () => {
   const clock = new FakeClock();

@@ -1,12 +1,10 @@
 /**
- * Transactions of the Kafka in memory: producers that have them, and what a partition's leader knows of
- * them.
+ * Transactions of the Kafka in memory, as a partition's leader knows of them.
  *
  * @module
  */
-import { type AbortedTransaction, AbortedTransactions } from "./aborted_transactions.ts";
-import type { MemoryKafka, MemoryPartition, RecordToAppend } from "./memory.ts";
-import type { Message } from "./message.ts";
+import { type AbortedTransaction, AbortedTransactions } from "../lib/kafka/aborted_transactions.ts";
+import type { Message } from "../lib/kafka/message.ts";
 
 /** How a transaction ends. */
 export type Outcome = "commit" | "abort";
@@ -91,41 +89,5 @@ export class LogTransactions {
       if (isControl && record.ends?.outcome === "abort") aborted.end(producerId);
       return !isControl && !isLeftOut;
     });
-  }
-}
-
-/** A producer with a transactional id, whose transactions come one after the other. */
-export class MemoryTransactionalProducer {
-  /** Names it in the log. */
-  readonly producerId: bigint;
-  readonly #kafka: MemoryKafka;
-  /** What the transaction has written to. */
-  readonly #touched = new Map<number, MemoryPartition>();
-
-  /** Made by {@linkcode MemoryKafka.transactionalProducer}. */
-  constructor(kafka: MemoryKafka, producerId: bigint) {
-    this.#kafka = kafka;
-    this.producerId = producerId;
-  }
-
-  /** Whether its transaction has written to a partition and not ended. */
-  isIn(partition: number): boolean {
-    return this.#touched.get(partition) === this.#kafka.partition(partition);
-  }
-
-  /** Appends messages in its transaction, and returns their offsets. */
-  append(partition: number, messages: readonly RecordToAppend[]): number[] {
-    const offsets = this.#kafka.append(partition, messages, this.producerId);
-    this.#touched.set(partition, this.#kafka.partition(partition));
-    return offsets;
-  }
-
-  /** Ends the transaction in all partitions that it has written to and that are still there. */
-  end(outcome: Outcome): void {
-    const partitions = [...this.#touched.keys()].filter((partition) => this.isIn(partition));
-    this.#touched.clear();
-    for (const partition of partitions) {
-      this.#kafka.endTransaction(partition, { producerId: this.producerId, outcome });
-    }
   }
 }

@@ -1,10 +1,14 @@
 /** The laws of a topic writer in memory. */
 import assert from "node:assert/strict";
-import { TransientError } from "../lib/errors.ts";
-import { MemoryKafka } from "../lib/kafka/memory.ts";
-import type { Message } from "../lib/kafka/message.ts";
-import { PARTITIONS, topicWriterContract, type WriterUnderTest } from "./contracts/topic_writer.ts";
-import { FakeClock } from "./fake_clock.ts";
+import { MemoryKafka } from "../../fakes/kafka_cluster.ts";
+import { TransientError } from "../../lib/errors.ts";
+import type { Message } from "../../lib/kafka/message.ts";
+import {
+  PARTITIONS,
+  topicWriterContract,
+  type WriterUnderTest,
+} from "../contracts/topic_writer.ts";
+import { FakeClock } from "../fake_clock.ts";
 
 function openKafka(): MemoryKafka {
   return new MemoryKafka({ topic: "t", partitions: PARTITIONS, clock: new FakeClock() });

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import type { Clock } from "../clock.ts";
-import { NoAnswerError, TransientError } from "../errors.ts";
+import type { Clock } from "../lib/clock.ts";
+import { NoAnswerError, TransientError } from "../lib/errors.ts";
 import {
   type Cache,
   type Claim,
@@ -16,8 +16,9 @@ import {
   LEASE_MS,
   type OwnLastValues,
   type Remembered,
-} from "./cache.ts";
-import { idTexts, type Marks, type MarkText, markTexts } from "./marks.ts";
+} from "../lib/redis/cache.ts";
+import type { Marks } from "../lib/redis/marks.ts";
+import { idTexts, type MarkText, markTexts } from "./mark_texts.ts";
 import {
   INDEX_KEY,
   INDEX_NAME,
@@ -26,7 +27,7 @@ import {
   LEASE_KEY,
   MARK_PREFIX,
   OWNER_KEY,
-} from "./scripts.ts";
+} from "../lib/redis/scripts.ts";
 
 /** Sensors that one step of clearing deletes at most, as many as in Redis. */
 const CLEAR_SENSORS_MAX = 1_000;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { TransientError } from "../lib/errors.ts";
-import { createMemoryStore } from "../lib/postgres/memory.ts";
-import { batchOf, deadLetterAt, readingAt, storeContract, TOPIC } from "./contracts/store.ts";
-import { FakeClock } from "./fake_clock.ts";
+import { createMemoryStore } from "../../fakes/store.ts";
+import { TransientError } from "../../lib/errors.ts";
+import { batchOf, deadLetterAt, readingAt, storeContract, TOPIC } from "../contracts/store.ts";
+import { FakeClock } from "../fake_clock.ts";
 
 storeContract("createMemoryStore()", async (use) => {
   let store = createMemoryStore();
