@@ -68,9 +68,9 @@ Deno.test("redisFault() says what an answer means and what to do", async (t) => 
 });
 
 Deno.test("requireOneServer() refuses what is no single server", () => {
-  for (const mode of ["standalone", undefined]) requireOneServer({ mode });
+  for (const mode of ["standalone", undefined]) requireOneServer(mode);
   for (const mode of ["cluster", "sentinel"]) {
-    assert.throws(() => requireOneServer({ mode }), (error: Error) => {
+    assert.throws(() => requireOneServer(mode), (error: Error) => {
       assert.match(redisFault(error)?.cure ?? "", /not supported: use a single server/);
       return error instanceof NotOneServerError;
     });

@@ -5,17 +5,14 @@
  * @module
  */
 import type { FetchedBatch } from "../kafka/group_member.ts";
-import type { Log } from "../log.ts";
 import type { LedgerLine, Store } from "../postgres/store.ts";
 import { TooMuchError } from "../errors.ts";
 import { BatchSize } from "./batch_size.ts";
-import type { PendingCommits } from "./commits.ts";
-import type { LastValuesUpkeep } from "./last_values_upkeep.ts";
 import type { FlowObserver } from "./observer.ts";
 import { type Batch, skippedIn } from "./batch.ts";
 import { Cutter } from "./cutter.ts";
 import type { Place } from "./place.ts";
-import type { Placer } from "./placer.ts";
+import type { Placer, SharedParts } from "./placer.ts";
 import {
   type BatchOutcome,
   processBatch,
@@ -25,33 +22,18 @@ import {
 import { CopyChoice } from "./copy_choice.ts";
 import { ReadingColumns } from "../reading/reading_columns.ts";
 import { Slots } from "./slots.ts";
-import type { Trouble } from "./trouble.ts";
-import type { Watchdog } from "./watchdog.ts";
 
 /** What the intake works with. */
-export interface IntakeParts extends Omit<ProcessorParts, "store" | "columns" | "copyChoice"> {
-  /** Decides and keeps. */
-  readonly store: Store;
-  /** Hears of refused batches. */
-  readonly log: Log;
+export interface IntakeParts
+  extends SharedParts, Omit<ProcessorParts, "store" | "columns" | "copyChoice"> {
   /** Is notified of each batch. */
   readonly observer: FlowObserver;
   /** Knows where partitions are read from, and is told when one is in doubt. */
   readonly placer: Placer;
-  /** Takes note of what may be committed. */
-  readonly commits: PendingCommits;
-  /** Takes note of last values that may be missing. */
-  readonly upkeep: LastValuesUpkeep;
-  /** Hears of failures. */
-  readonly trouble: Trouble;
-  /** Expects each batch to come to an end. */
-  readonly watchdog: Watchdog;
   /** Most messages in one transaction. */
   readonly batchMessagesMax: number;
   /** Most transactions at the same time, each of another partition. */
   readonly batchesConcurrent: number;
-  /** Ends the work after the batch under way. */
-  readonly signal: AbortSignal;
   /** Is called after each batch that moved its partition on. */
   readonly onAdvance: () => void;
 }

@@ -26,7 +26,7 @@ import { createHash } from "node:crypto";
 import type { LedgerLine } from "../postgres/store.ts";
 import { DIGEST_DIGITS } from "../reading/digest.ts";
 import { ID_BYTES, type ReadingColumns } from "../reading/reading_columns.ts";
-import type { Marks } from "../redis/marks.ts";
+import { type Marks, putDecimal } from "../redis/marks.ts";
 import type { Batch } from "./batch.ts";
 
 const utf8 = new TextEncoder();
@@ -54,7 +54,6 @@ const PREFIX_BYTES_MAX = 64;
 const OFFSET_DIGITS_MAX = 16;
 const VALUE_BYTES_MAX = PREFIX_BYTES_MAX + OFFSET_DIGITS_MAX + 1 + DIGEST_DIGITS;
 
-const ZERO = "0".charCodeAt(0);
 const COLON = ":".charCodeAt(0);
 
 /**
@@ -99,7 +98,7 @@ export class MarkWriter {
       this.#epoch = leaderEpoch;
     }
     this.#put(this.#prefix);
-    this.#putOffset(this.#columns.offsets[row]!);
+    this.#end = putDecimal(this.#columns.offsets[row]!, this.#values, this.#end);
     this.#values[this.#end++] = COLON;
     this.#columns.putDigest(row, this.#values, this.#end);
     this.#end += DIGEST_DIGITS;
@@ -129,18 +128,6 @@ export class MarkWriter {
     // A loop, because set() costs more for so few bytes.
     for (let at = 0; at < bytes.length; at++) this.#values[this.#end + at] = bytes[at]!;
     this.#end += bytes.length;
-  }
-
-  #putOffset(offset: number): void {
-    let digits = 1;
-    for (let bound = 10; offset >= bound; bound *= 10) digits++;
-    let rest = offset;
-    for (let at = this.#end + digits - 1; at >= this.#end; at--) {
-      const shorter = Math.floor(rest / 10);
-      this.#values[at] = ZERO + (rest - shorter * 10);
-      rest = shorter;
-    }
-    this.#end += digits;
   }
 
   #endMark(row: number): void {

@@ -31,22 +31,30 @@ import { decidePlacement, type LogFacts, type Placement, type StartFrom } from "
 import type { Trouble } from "./trouble.ts";
 import type { Watchdog } from "./watchdog.ts";
 
+/** What placing and storing both work with. */
+export interface SharedParts {
+  /** Decides and keeps. */
+  readonly store: Store;
+  /** Hears of what was lost or refused. */
+  readonly log: Log;
+  /** Takes note of what may be committed, and of what may not any more. */
+  readonly commits: PendingCommits;
+  /** Takes note of last values that may be missing. */
+  readonly upkeep: LastValuesUpkeep;
+  /** Hears of failures, and paces the tries of each partition. */
+  readonly trouble: Trouble;
+  /** Expects each batch, and placing, to come to an end. */
+  readonly watchdog: Watchdog;
+  /** Ends the work after the batch under way, and placing. */
+  readonly signal: AbortSignal;
+}
+
 /** What the placer works with. */
-export interface PlacerParts {
+export interface PlacerParts extends SharedParts {
   /** Is paused, sought and resumed. */
   readonly member: GroupMember;
-  /** Has the ledger. */
-  readonly store: Store;
-  /** Hears of what the brokers lost. */
-  readonly log: Log;
   /** Is notified of each partition that was placed. */
   readonly observer?: Pick<FlowObserver, "placed"> | undefined;
-  /** Forgets what was to be committed for a partition that is placed again. */
-  readonly commits: PendingCommits;
-  /** Expects placing to come to an end. */
-  readonly watchdog: Watchdog;
-  /** Paces the tries of each partition. */
-  readonly trouble: Trouble;
   /** Hears which partitions have no leader. */
   readonly offline: OfflinePartitions;
   /** Does the waiting. */
@@ -55,10 +63,6 @@ export interface PlacerParts {
   readonly startFrom: StartFrom;
   /** Is notified of offsets that another program has set. */
   readonly notices: Notices;
-  /** Takes note that last values may be missing. */
-  readonly upkeep: LastValuesUpkeep;
-  /** Ends placing. */
-  readonly signal: AbortSignal;
 }
 
 /** What a round of placing has asked for all partitions together. */

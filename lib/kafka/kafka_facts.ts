@@ -6,15 +6,14 @@
  */
 import type * as kafkajs from "kafkajs";
 import { systemClock } from "../clock.ts";
-import { TransientError } from "../errors.ts";
+import { asError, TransientError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { withTimeLimit } from "../time_limit.ts";
-import { classifyKafkaError, type KafkaConnectionSettings, openKafka } from "./connection.ts";
+import { type KafkaConnectionSettings, openKafka } from "./connection.ts";
 import { CONSUMER_CLIENT_ID, type GroupSight } from "./group_member.ts";
-import { COMMIT_METADATA } from "./kafkajs_group_member.ts";
 import { readHeldBack } from "./held_back.ts";
 import type { HeldBack, PartitionRange, TopicIdentity } from "./message.ts";
 import { patiently } from "./patiently.ts";
+import { ask, ASK_RETRIES, closeAll, COMMIT_METADATA, readTopicSettings } from "./questions.ts";
 import { readGroupSight } from "./group_sight.ts";
 import { readOffsetsAtTime, readWatermarks } from "./offsets_reader.ts";
 import { openRawCluster, type RawCluster } from "./raw_cluster.ts";
@@ -83,12 +82,6 @@ const SETTING_NAMES = [
   "unclean.leader.election.enable",
 ];
 
-/** The protocol's number for a topic where settings are asked for. */
-const TOPIC_RESOURCE = 2;
-
-/** Tries of one question. */
-const ASK_RETRIES = 2;
-
 /** A transaction that is still open after this long is told of, ms. */
 const OPEN_MS = 3_000;
 
@@ -126,10 +119,7 @@ export async function readKafkaFacts(
       ),
     };
   } finally {
-    const closing = Promise.allSettled([admin.disconnect(), cluster.disconnect()]).then(() => {});
-    await withTimeLimit(() => closing, { clock: systemClock, limitMs: CLOSE_MS }).catch((error) => {
-      log.debug("closing the connections to Kafka", { error });
-    });
+    await closeAll([admin, cluster], { log, limitMs: CLOSE_MS });
   }
 }
 
@@ -148,7 +138,7 @@ async function topicFacts(
     replicas: one.replicas.length,
     inSync: one.isr.length,
   }));
-  const settings = await answerOf(() => topicSettings(admin, topic));
+  const settings = await answerOf(() => readTopicSettings(admin, topic, SETTING_NAMES));
   return {
     partitions: partitions.toSorted((a, b) => a.partition - b.partition),
     settings,
@@ -175,20 +165,6 @@ async function stayingBack(
   const after = await look();
   return new Map(
     [...after].filter(([partition, { offset }]) => before.get(partition)?.offset === offset),
-  );
-}
-
-async function topicSettings(
-  admin: kafkajs.Admin,
-  topic: string,
-): Promise<ReadonlyMap<string, string>> {
-  const resource = { type: TOPIC_RESOURCE, name: topic, configNames: SETTING_NAMES };
-  const { resources } = await ask(
-    "read the topic's settings",
-    () => admin.describeConfigs({ includeSynonyms: false, resources: [resource] }),
-  );
-  return new Map(
-    resources[0]?.configEntries.map(({ configName, configValue }) => [configName, configValue]),
   );
 }
 
@@ -234,19 +210,7 @@ async function groupFacts(
   };
 }
 
-async function ask<T>(action: string, question: () => Promise<T>): Promise<T> {
-  try {
-    return await question();
-  } catch (error) {
-    throw classifyKafkaError(action, error);
-  }
-}
-
 /** One refused question must not hide the answers to the others. */
-async function answerOf<T>(question: () => Promise<T>): Promise<Answer<T>> {
-  try {
-    return await question();
-  } catch (error) {
-    return error instanceof Error ? error : new Error(String(error));
-  }
+function answerOf<T>(question: () => Promise<T>): Promise<Answer<T>> {
+  return question().catch(asError);
 }

@@ -27,9 +27,9 @@ import type {
 import { readHeldBack } from "./held_back.ts";
 import type { EpochEnd, HeldBack, PartitionRange, TopicIdentity } from "./message.ts";
 import { readOffsetsAtTime, readWatermarks } from "./offsets_reader.ts";
-import { withTimeLimit } from "../time_limit.ts";
 import { readGroupSight } from "./group_sight.ts";
 import { isGroupComing, patiently } from "./patiently.ts";
+import { ask, ASK_RETRIES, closeAll, COMMIT_METADATA, readTopicSettings } from "./questions.ts";
 import { openRawCluster, type RawCluster } from "./raw_cluster.ts";
 import { readEpochEnds, readTopicIdentity } from "./topic_identity.ts";
 
@@ -52,15 +52,6 @@ export interface GroupMemberSettings {
  * worked on at the same time is bounded by the loop.
  */
 const HANDLERS_MAX = 64;
-
-/** Tells the group's offsets that this program committed from those of another one. */
-export const COMMIT_METADATA = "sensor-ledger";
-
-/** Tries of a question before its asker hears that nobody answers. */
-const ASK_RETRIES = 2;
-
-/** The protocol's number for a topic where settings are asked for. */
-const TOPIC_RESOURCE = 2;
 
 /** Pause between two tries to join a group again that refuses us, ms. */
 const REFUSED_PAUSE_MS = 5_000;
@@ -178,7 +169,7 @@ class KafkajsGroupMember implements GroupMemberClient {
   }
 
   async connect(): Promise<void> {
-    await this.#ask(`read topic ${this.#topic}`, async () => {
+    await ask(`read topic ${this.#topic}`, async () => {
       // The asking client goes first: it fails soon.
       await this.#admin.connect();
       await this.#admin.fetchTopicMetadata({ topics: [this.#topic] });
@@ -317,7 +308,7 @@ class KafkajsGroupMember implements GroupMemberClient {
   }
 
   identity(): Promise<TopicIdentity> {
-    return this.#ask(
+    return ask(
       "read the topic's identity",
       () => readTopicIdentity(this.#cluster, this.#topic),
     );
@@ -325,24 +316,24 @@ class KafkajsGroupMember implements GroupMemberClient {
 
   watermarks(): Promise<ReadonlyMap<number, PartitionRange>> {
     const question = { topic: this.#topic, clock: systemClock };
-    return this.#ask("read the topic's offsets", () => readWatermarks(this.#cluster, question));
+    return ask("read the topic's offsets", () => readWatermarks(this.#cluster, question));
   }
 
   epochEnds(
     epochs: ReadonlyMap<number, number>,
   ): Promise<ReadonlyMap<number, EpochEnd | undefined>> {
-    return this.#ask(
+    return ask(
       "read where the logs end",
       () => readEpochEnds(this.#cluster, this.#topic, epochs),
     );
   }
 
   heldBack(): Promise<ReadonlyMap<number, HeldBack>> {
-    return this.#ask("look for open transactions", () => readHeldBack(this.#cluster, this.#topic));
+    return ask("look for open transactions", () => readHeldBack(this.#cluster, this.#topic));
   }
 
   async committedByOthers(): Promise<ReadonlyMap<number, number>> {
-    const topics = await this.#ask(
+    const topics = await ask(
       "read the group's offsets",
       () => this.#admin.fetchOffsets({ groupId: this.#settings.groupId, topics: [this.#topic] }),
     );
@@ -357,11 +348,11 @@ class KafkajsGroupMember implements GroupMemberClient {
 
   offsetsAtTime(timestampMs: number): Promise<ReadonlyMap<number, number>> {
     const question = { topic: this.#topic, clock: systemClock, timestampMs };
-    return this.#ask("find offsets by time", () => readOffsetsAtTime(this.#cluster, question));
+    return ask("find offsets by time", () => readOffsetsAtTime(this.#cluster, question));
   }
 
   async group(): Promise<GroupSight> {
-    return await this.#ask(
+    return await ask(
       "look at the group's members",
       () =>
         readGroupSight(this.#admin, this.#cluster, {
@@ -378,21 +369,8 @@ class KafkajsGroupMember implements GroupMemberClient {
   }
 
   async retentionMs(): Promise<number> {
-    const { resources } = await this.#ask(
-      "read the topic's settings",
-      () =>
-        this.#admin.describeConfigs({
-          includeSynonyms: false,
-          resources: [{
-            type: TOPIC_RESOURCE,
-            name: this.#topic,
-            configNames: ["cleanup.policy", "retention.ms"],
-          }],
-        }),
-    );
-    const entries = new Map(
-      resources[0]?.configEntries.map(({ configName, configValue }) => [configName, configValue]),
-    );
+    const names = ["cleanup.policy", "retention.ms"];
+    const entries = await readTopicSettings(this.#admin, this.#topic, names);
     const retentionMs = Number(entries.get("retention.ms") ?? NaN);
     if (Number.isNaN(retentionMs)) {
       throw new ConfigurationError(
@@ -411,7 +389,7 @@ class KafkajsGroupMember implements GroupMemberClient {
       offset: String(offset),
       metadata: COMMIT_METADATA,
     }));
-    await this.#ask("commit offsets", () => this.#consumer.commitOffsets(rows));
+    await ask("commit offsets", () => this.#consumer.commitOffsets(rows));
   }
 
   async stop(): Promise<void> {
@@ -422,22 +400,8 @@ class KafkajsGroupMember implements GroupMemberClient {
   /** Closes the connections, or gives up on brokers that do not answer. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
-    const closing = Promise.allSettled([
-      this.#consumer.disconnect(),
-      this.#admin.disconnect(),
-      this.#cluster.disconnect(),
-    ]).then(() => {});
-    await withTimeLimit(() => closing, { clock: systemClock, limitMs: CLOSE_MS }).catch((error) => {
-      this.#log.debug("closing the connections to Kafka", { error });
-    });
-  }
-
-  async #ask<T>(action: string, question: () => Promise<T>): Promise<T> {
-    try {
-      return await question();
-    } catch (error) {
-      throw classifyKafkaError(action, error);
-    }
+    const clients = [this.#consumer, this.#admin, this.#cluster];
+    await closeAll(clients, { log: this.#log, limitMs: CLOSE_MS });
   }
 }
 

@@ -110,16 +110,5 @@ export function flexibleRequest(kind: RequestKind, body: readonly Buffer[]): obj
 
 /** A text of the protocol's compact form. */
 export function compactText(text: string): Buffer {
-  const bytes = Buffer.from(text);
-  return Buffer.concat([unsignedVarint(bytes.length + 1), bytes]);
-}
-
-function unsignedVarint(value: number): Buffer {
-  const bytes: number[] = [];
-  let rest = value;
-  while (rest > 0x7f) {
-    bytes.push((rest & 0x7f) | 0x80);
-    rest >>>= 7;
-  }
-  return Buffer.from([...bytes, rest]);
+  return new Encoder().writeUVarIntString(text).buffer;
 }

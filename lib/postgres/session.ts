@@ -257,10 +257,6 @@ function bind(
   },
 ): void {
   connection.parse({ name: "", text, types: [] }, true);
-  const arguments_ = values.map((value) => isBytes(value) ? value : String(value));
+  const arguments_ = values.map((value) => typeof value === "object" ? value : String(value));
   connection.bind({ portal, values: arguments_ }, true);
-}
-
-function isBytes(value: SqlValue): value is Buffer {
-  return typeof value === "object";
 }

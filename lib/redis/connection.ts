@@ -144,7 +144,7 @@ export async function openConnection(
       ? []
       : ["AUTH", user ?? "default", password ?? ""];
     const hello = await connection.send(command(["HELLO", "2", ...login, "SETNAME", CLIENT_NAME]));
-    requireOneServer({ mode: fieldOf(hello, "mode") });
+    requireOneServer(fieldOf(hello, "mode"));
     if (database !== 0) await connection.send(command(["SELECT", String(database)]));
     return connection;
   } catch (error) {

@@ -6,7 +6,7 @@
  */
 import { Buffer } from "node:buffer";
 import { UUID_LENGTH, writeUuid } from "../reading/uuid.ts";
-import { ID_BYTES, type Marks } from "./marks.ts";
+import { ID_BYTES, type Marks, putDecimal } from "./marks.ts";
 import { MARK_PREFIX } from "./scripts.ts";
 
 /** What `REDIS_PREFIX` and `REDIS_TTL_SECONDS` say. */
@@ -18,7 +18,6 @@ export interface MarkOptions {
 }
 
 const LINE_END = Buffer.from("\r\n");
-const ZERO = 0x30;
 
 /** `MGET` with the key of each id. */
 export function lookUpCommand(ids: Uint8Array, prefix: string): Buffer {
@@ -58,7 +57,7 @@ export function setCommands(marks: Marks, { prefix, ttlSeconds }: MarkOptions): 
     at += UUID_LENGTH;
     bytes.set(life, at);
     const end = ends[index]!;
-    at = writeNumber(end - from, bytes, at + life.length);
+    at = putDecimal(end - from, bytes, at + life.length);
     bytes.set(LINE_END, at);
     at += LINE_END.length;
     // Too short for a view to be worth it.
@@ -73,11 +72,4 @@ export function setCommands(marks: Marks, { prefix, ttlSeconds }: MarkOptions): 
 function keyBegin(prefix: string): Buffer {
   const name = prefix + MARK_PREFIX;
   return Buffer.from(`$${Buffer.byteLength(name) + UUID_LENGTH}\r\n${name}`);
-}
-
-/** Writes a number in decimal digits, and returns where they end. */
-function writeNumber(value: number, bytes: Uint8Array, at: number): number {
-  const next = value < 10 ? at : writeNumber(Math.floor(value / 10), bytes, at);
-  bytes[next] = ZERO + value % 10;
-  return next + 1;
 }

@@ -23,6 +23,21 @@ export interface Marks {
   readonly ends: Uint32Array;
 }
 
+const ZERO = 0x30;
+
+/** Writes a whole number of 0 or more in decimal digits, and returns where they end. */
+export function putDecimal(value: number, target: Uint8Array, at: number): number {
+  let end = at + 1;
+  for (let bound = 10; value >= bound; bound *= 10) end++;
+  let rest = value;
+  for (let digit = end - 1; digit >= at; digit--) {
+    const shorter = Math.floor(rest / 10);
+    target[digit] = ZERO + (rest - shorter * 10);
+    rest = shorter;
+  }
+  return end;
+}
+
 /** No marks: for whoever writes last values alone. */
 export const NO_MARKS: Marks = {
   count: 0,

@@ -93,12 +93,6 @@ export function redisFault(error: unknown): RedisFault | undefined {
   return wayFault(error) ?? redisFault(error.cause);
 }
 
-/** What `HELLO` says of a server, in as far as it matters. */
-export interface ServerKind {
-  /** `standalone`, `cluster` or `sentinel`. */
-  readonly mode?: unknown;
-}
-
 /** The server is of a kind that this program cannot work with. */
 export class NotOneServerError extends Error {
   /** Tells the class in a log. */
@@ -109,9 +103,10 @@ export class NotOneServerError extends Error {
  * Refuses what is not one server. A cluster would answer some keys and send us elsewhere for others; a
  * Sentinel keeps no keys at all.
  *
+ * @param mode what `HELLO` says: `standalone`, `cluster` or `sentinel`
  * @throws {NotOneServerError} if it is a node of Redis Cluster, or a Sentinel.
  */
-export function requireOneServer({ mode }: ServerKind): void {
+export function requireOneServer(mode: unknown): void {
   if (mode === "cluster") throw new NotOneServerError("it is a node of Redis Cluster");
   if (mode === "sentinel") throw new NotOneServerError("it is a Redis Sentinel and keeps no keys");
 }
