@@ -173,7 +173,7 @@ export class Intake {
         ...this.#parts,
         store: { storeBatch },
         columns,
-        copyChoice: this.#copyChoiceOf(partition),
+        copyChoice: this.#copyChoices.getOrInsertComputed(partition, () => new CopyChoice()),
       });
       if (outcome.kind === "refused") cutter.halve(batch, outcome.refusal);
       if (outcome.kind === "stored") {
@@ -193,10 +193,6 @@ export class Intake {
     } finally {
       observer.batchEnded(partition);
     }
-  }
-
-  #copyChoiceOf(partition: number): CopyChoice {
-    return this.#copyChoices.getOrInsertComputed(partition, () => new CopyChoice());
   }
 
   #sizeOf(partition: number): BatchSize {

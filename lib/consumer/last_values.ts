@@ -84,7 +84,7 @@ export async function repairLastValues(
     }
     const last = readings.at(-1);
     if (last === undefined) break;
-    const values = readings.filter(isKept).map(lastValueOf);
+    const values = readings.filter(({ sensor_id }) => sensor_id !== INDEX_NAME).map(lastValueOf);
     const { lastValues } = await answer(() => cache.remember(NO_MARKS, { dataSetId, values }));
     if (lastValues !== "complete") throw lostMeanwhile();
     sensors += readings.length;
@@ -98,10 +98,6 @@ function lostMeanwhile(): TransientError {
   return new TransientError(
     "Cannot repair last values: meanwhile, Redis was emptied or taken over by another data set",
   );
-}
-
-function isKept(reading: Reading): boolean {
-  return reading.sensor_id !== INDEX_NAME;
 }
 
 function lastValueOf(reading: Reading): LastValue {

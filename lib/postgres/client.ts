@@ -85,14 +85,16 @@ async function readLedger(pool: SqlPool): Promise<readonly LedgerLine[]> {
   return rows.map(ledgerLineOf);
 }
 
+/** The life of a topic that a row names. */
+export function topicOf(row: SqlRow): TopicIdentity {
+  const { cluster_id: clusterId, topic, topic_id: topicId } = row;
+  return { clusterId: String(clusterId), topic: String(topic), topicId: String(topicId) };
+}
+
 /** Turns a row of {@linkcode SELECT_LEDGER} into a line. */
 export function ledgerLineOf(row: SqlRow): LedgerLine {
   return {
-    topic: {
-      clusterId: String(row.cluster_id),
-      topic: String(row.topic),
-      topicId: String(row.topic_id),
-    },
+    topic: topicOf(row),
     partition: Number(row.kafka_partition),
     first: Number(row.first_offset),
     next: Number(row.next_offset),

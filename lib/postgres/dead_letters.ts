@@ -8,7 +8,7 @@ import type { TopicIdentity } from "../kafka/message.ts";
 import type { Reading } from "../reading/reading.ts";
 import { valueAt } from "../reading/reading_columns.ts";
 import { READING_FIELDS } from "../reading/reading_schema.ts";
-import { READING_COLUMNS, readingOf } from "./client.ts";
+import { READING_COLUMNS, readingOf, topicOf } from "./client.ts";
 import type { SqlPool, SqlRow, SqlValue } from "./pool.ts";
 import { DEAD_LETTER_PAYLOAD_BYTES_MAX, type DeadLetter } from "./store.ts";
 
@@ -192,11 +192,7 @@ function isoOf(ms: number): string {
 function deadLetterOf(row: SqlRow): KeptDeadLetter {
   return {
     id: Number(row.id),
-    topic: {
-      clusterId: String(row.cluster_id),
-      topic: String(row.topic),
-      topicId: String(row.topic_id),
-    },
+    topic: topicOf(row),
     partition: Number(row.kafka_partition),
     offset: Number(row.kafka_offset),
     reason: String(row.reason),

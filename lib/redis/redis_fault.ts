@@ -77,20 +77,16 @@ const FAULTS: readonly [answer: RegExp, kind: RedisFault["kind"], cure: string][
   [/WRONGTYPE /, "busy", REFUSED_CURE],
 ];
 
-/** The way there: `node:net` and `node:tls` say these. */
-function wayFault(error: unknown): RedisFault | undefined {
-  const fault = connectFault(error);
-  if (fault === undefined) return undefined;
-  return { kind: "refusal", cure: `Check ${settingsOf(fault, "REDIS")}` };
-}
-
 /** Says what an error means, or what caused it; undefined: nothing that is known here. */
 export function redisFault(error: unknown): RedisFault | undefined {
   if (!(error instanceof Error)) return undefined;
   if (error instanceof NotOneServerError) return { kind: "refusal", cure: CLUSTER_CURE };
   const found = FAULTS.find(([answer]) => answer.test(error.message));
   if (found !== undefined) return { kind: found[1], cure: found[2] };
-  return wayFault(error) ?? redisFault(error.cause);
+  // The way there: `node:net` and `node:tls` say these.
+  const fault = connectFault(error);
+  if (fault === undefined) return redisFault(error.cause);
+  return { kind: "refusal", cure: `Check ${settingsOf(fault, "REDIS")}` };
 }
 
 /** The server is of a kind that this program cannot work with. */
