@@ -10,12 +10,11 @@ import { asError, TransientError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { type KafkaConnectionSettings, openKafka } from "./connection.ts";
 import { CONSUMER_CLIENT_ID, type GroupSight } from "./group_member.ts";
-import { readHeldBack } from "./held_back.ts";
 import type { HeldBack, PartitionRange, TopicIdentity } from "./message.ts";
 import { patiently } from "./patiently.ts";
 import { ask, ASK_RETRIES, closeAll, COMMIT_METADATA, readTopicSettings } from "./questions.ts";
 import { readGroupSight } from "./group_sight.ts";
-import { readOffsetsAtTime, readWatermarks } from "./offsets_reader.ts";
+import { readHeldBack, readOffsetsAtTime, readWatermarks } from "./offsets_reader.ts";
 import { openRawCluster, type RawCluster } from "./raw_cluster.ts";
 import { readTopicIdentity } from "./topic_identity.ts";
 
@@ -128,6 +127,7 @@ async function topicFacts(
   cluster: RawCluster,
   topic: string,
 ): Promise<TopicFacts> {
+  const of = { topic, clock: systemClock };
   const { topics } = await ask(
     `look at topic ${topic}`,
     () => admin.fetchTopicMetadata({ topics: [topic] }),
@@ -146,10 +146,10 @@ async function topicFacts(
       ask("read the topic's identity", () => readTopicIdentity(cluster, topic))
     ),
     watermarks: await answerOf(() =>
-      ask("read the topic's offsets", () => readWatermarks(cluster, { topic, clock: systemClock }))
+      ask("read the topic's offsets", () => readWatermarks(cluster, of))
     ),
     heldBack: await answerOf(() =>
-      ask("look for open transactions", () => stayingBack(() => readHeldBack(cluster, topic)))
+      ask("look for open transactions", () => stayingBack(() => readHeldBack(cluster, of)))
     ),
     youngOffsets: await youngOffsets(cluster, topic, settings),
   };

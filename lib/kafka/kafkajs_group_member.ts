@@ -24,9 +24,8 @@ import type {
   GroupMember,
   GroupSight,
 } from "./group_member.ts";
-import { readHeldBack } from "./held_back.ts";
 import type { EpochEnd, HeldBack, PartitionRange, TopicIdentity } from "./message.ts";
-import { readOffsetsAtTime, readWatermarks } from "./offsets_reader.ts";
+import { readHeldBack, readOffsetsAtTime, readWatermarks } from "./offsets_reader.ts";
 import { readGroupSight } from "./group_sight.ts";
 import { isGroupComing, patiently } from "./patiently.ts";
 import { ask, ASK_RETRIES, closeAll, COMMIT_METADATA, readTopicSettings } from "./questions.ts";
@@ -329,7 +328,8 @@ class KafkajsGroupMember implements GroupMemberClient {
   }
 
   heldBack(): Promise<ReadonlyMap<number, HeldBack>> {
-    return ask("look for open transactions", () => readHeldBack(this.#cluster, this.#topic));
+    const question = { topic: this.#topic, clock: systemClock };
+    return ask("look for open transactions", () => readHeldBack(this.#cluster, question));
   }
 
   async committedByOthers(): Promise<ReadonlyMap<number, number>> {

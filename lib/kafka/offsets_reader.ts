@@ -7,7 +7,7 @@
 import type { Clock } from "../clock.ts";
 import { ConfigurationError, describeError } from "../errors.ts";
 import { classifyKafkaError } from "./connection.ts";
-import type { OfflinePartition, PartitionRange } from "./message.ts";
+import type { HeldBack, OfflinePartition, PartitionRange } from "./message.ts";
 import type { RawBroker, RawCluster } from "./raw_cluster.ts";
 
 /** Which topic, and who limits the wait for a silent leader. */
@@ -19,7 +19,7 @@ export interface OffsetsOf {
 }
 
 /** The whole log, or what a reader of committed messages can read. */
-export const ISOLATION = { uncommitted: 0, committed: 1 } as const;
+const ISOLATION = { uncommitted: 0, committed: 1 } as const;
 
 /** How the protocol asks for the two ends of a log. */
 const END = -1;
@@ -69,20 +69,27 @@ export async function readOffsetsAtTime(
 }
 
 /**
- * Per partition that answers the end of its log, or of what can be read of it.
+ * See `GroupMember.heldBack`; partitions without a leader are absent.
  *
  * @throws {Error} see {@linkcode readWatermarks}
  */
-export async function readEnds(
+export async function readHeldBack(
   cluster: RawCluster,
-  { isolation, ...of }: OffsetsOf & { readonly isolation: keyof typeof ISOLATION },
-): Promise<ReadonlyMap<number, number>> {
-  const found = new Map<number, number>();
-  const answers = await askAll(cluster, { ...of, timestamps: [END], isolation });
-  for (const [partition, answer] of answers) {
-    if (!("offline" in answer)) found.set(partition, answer[0]!);
+  of: OffsetsOf,
+): Promise<ReadonlyMap<number, HeldBack>> {
+  const ask = (isolation: keyof typeof ISOLATION): Promise<ReadonlyMap<number, Answer>> =>
+    askAll(cluster, { ...of, timestamps: [END], isolation });
+  // In this order: what comes in between must not look as if it were held back.
+  const ends = await ask("uncommitted");
+  const readable = await ask("committed");
+  const heldBack = new Map<number, HeldBack>();
+  for (const [partition, answer] of ends) {
+    const committed = readable.get(partition) ?? answer;
+    if ("offline" in answer || "offline" in committed) continue;
+    const [end, offset] = [answer[0]!, committed[0]!];
+    if (offset < end) heldBack.set(partition, { offset, messages: end - offset });
   }
-  return found;
+  return heldBack;
 }
 
 /** An offset for each question, in their order. */
