@@ -8,7 +8,7 @@ import type { Clock } from "../clock.ts";
 import { ConfigurationError, describeError } from "../errors.ts";
 import { classifyKafkaError } from "./connection.ts";
 import type { HeldBack, OfflinePartition, PartitionRange } from "./message.ts";
-import type { RawBroker, RawCluster } from "./raw_cluster.ts";
+import type { RawCluster } from "./raw_cluster.ts";
 
 /** Which topic, and who limits the wait for a silent leader. */
 export interface OffsetsOf {
@@ -38,9 +38,8 @@ export async function readWatermarks(
   of: OffsetsOf,
 ): Promise<ReadonlyMap<number, PartitionRange>> {
   const ranges = new Map<number, PartitionRange>();
-  for (
-    const [partition, answer] of await askAll(cluster, { ...of, timestamps: [BEGINNING, END] })
-  ) {
+  const answers = await askAll(cluster, { ...of, timestamps: [BEGINNING, END] });
+  for (const [partition, answer] of answers) {
     if ("offline" in answer) ranges.set(partition, answer);
     else ranges.set(partition, { low: answer[0]!, high: answer[1]! });
   }
@@ -57,9 +56,8 @@ export async function readOffsetsAtTime(
   { timestampMs, ...of }: OffsetsOf & { readonly timestampMs: number },
 ): Promise<ReadonlyMap<number, number>> {
   const found = new Map<number, number>();
-  for (
-    const [partition, answer] of await askAll(cluster, { ...of, timestamps: [timestampMs, END] })
-  ) {
+  const answers = await askAll(cluster, { ...of, timestamps: [timestampMs, END] });
+  for (const [partition, answer] of answers) {
     if ("offline" in answer) continue;
     const [first, end] = answer;
     // -1: all messages are older.
@@ -155,13 +153,8 @@ async function askLeaders(
   asking.delete(-1);
   const all = Promise.all(Array.from(asking, async ([nodeId, led]) => {
     try {
-      const offsets = await askLeader(cluster, {
-        topic,
-        nodeId,
-        partitions: led,
-        timestamps,
-        isolation,
-      });
+      const question = { topic, nodeId, partitions: led, timestamps, isolation };
+      const offsets = await askLeader(cluster, question);
       if (!isOver) { for (const [partition, each] of offsets) answers.set(partition, each); }
       answered.resolve();
     } catch (error) {
@@ -185,42 +178,27 @@ async function askLeaders(
   return failed;
 }
 
-async function askLeader(
-  cluster: RawCluster,
-  question: {
-    readonly topic: string;
-    readonly nodeId: number;
-    readonly partitions: readonly number[];
-    readonly timestamps: readonly number[];
-    readonly isolation: keyof typeof ISOLATION;
-  },
-): Promise<ReadonlyMap<number, readonly number[]>> {
-  const { nodeId, partitions, timestamps } = question;
-  const broker = await cluster.findBroker({ nodeId });
-  const answers = await Promise.all(
-    timestamps.map((timestamp) => listOffsets(broker, { ...question, timestamp })),
-  );
-  return new Map(
-    partitions.map((partition) => [partition, answers.map((answer) => answer.get(partition)!)]),
-  );
+/** A question to one leader. */
+interface LeaderQuestion extends Required<Omit<Question, "clock">> {
+  readonly nodeId: number;
+  /** That it leads. */
+  readonly partitions: readonly number[];
 }
 
-async function listOffsets(
-  broker: RawBroker,
-  { topic, partitions, timestamp, isolation }: {
-    readonly topic: string;
-    readonly partitions: readonly number[];
-    readonly timestamp: number;
-    readonly isolation: keyof typeof ISOLATION;
-  },
-): Promise<ReadonlyMap<number, number>> {
-  const asked = partitions.map((partition) => ({ partition, timestamp }));
-  const { responses } = await broker.listOffsets({
-    isolationLevel: ISOLATION[isolation],
-    topics: [{ topic, partitions: asked }],
-  });
+async function askLeader(
+  cluster: RawCluster,
+  { topic, nodeId, partitions, timestamps, isolation }: LeaderQuestion,
+): Promise<ReadonlyMap<number, readonly number[]>> {
+  const broker = await cluster.findBroker({ nodeId });
+  const isolationLevel = ISOLATION[isolation];
+  const answers = await Promise.all(timestamps.map(async (timestamp) => {
+    const asked = partitions.map((partition) => ({ partition, timestamp }));
+    const topics = [{ topic, partitions: asked }];
+    const { responses } = await broker.listOffsets({ isolationLevel, topics });
+    const found = responses.flatMap((response) => response.partitions);
+    return new Map(found.map(({ partition, offset }) => [partition, Number(offset)]));
+  }));
   return new Map(
-    responses.flatMap((response) => response.partitions)
-      .map(({ partition, offset }) => [partition, Number(offset)]),
+    partitions.map((partition) => [partition, answers.map((answer) => answer.get(partition)!)]),
   );
 }
