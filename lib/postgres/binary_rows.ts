@@ -11,7 +11,7 @@
 import { Buffer } from "node:buffer";
 import { ID_BYTES, type ReadingColumns, type ReadingRows } from "../reading/reading_columns.ts";
 import { READING_FIELDS } from "../reading/reading_schema.ts";
-import { arrayHeader, bigintArray, exactBigint, exactInteger, OID } from "./binary_array.ts";
+import { arrayHeader, exactBigint, exactInteger, OID } from "./binary_array.ts";
 
 /** How a field of each kind is written; a text has no width of its own. */
 const FORMS = {
@@ -86,7 +86,10 @@ export function fieldArray(readings: ReadingRows, field: number): Buffer {
  * @throws {RowDataError} if one is not an integer within 2^53.
  */
 export function offsetArray({ columns, rows }: ReadingRows): Buffer {
-  return bigintArray(Array.from(rows, (row) => columns.offsets[row]!));
+  const writer = new FieldWriter(Buffer.allocUnsafe(rows.length * (LENGTH_BYTES + 8)));
+  for (const row of rows) writer.putBigint(columns.offsets[row]!, UNIX_EPOCH);
+  const header = arrayHeader({ oid: OID.bigint, length: rows.length, nulls: "no nulls" });
+  return Buffer.concat([header, writer.written()]);
 }
 
 /** Most bytes that a field takes in all rows. */
