@@ -226,8 +226,13 @@ function withTime(text: string, time: string): Uint8Array {
   return encode(text.replace(/"timestamp":"[^"]+"/, `"timestamp":"${time}"`));
 }
 
-/** A line of a file is keyed by its `sensor_id` where it has one. */
+/** A line of a file is keyed by its `sensor_id`, also if it breaks behind that. */
 function keyOf(value: Uint8Array): string | null {
+  const text = new TextDecoder("latin1").decode(value);
+  const shown = /^\{(?:"unique_reading_id":"[^"\\]*",)?"sensor_id":"([\w.:-]{1,64})".*\}$/s.exec(
+    text,
+  );
+  if (shown !== null) return shown[1]!;
   try {
     const parsed = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(value));
     return typeof parsed?.sensor_id === "string" ? parsed.sensor_id : null;

@@ -53,7 +53,7 @@ const IN_TIME_MS = DEADLINE_MS + STOP_MARGIN_MS;
 
 /** A command that waits for the tables, in which statement, and how soon it ends after a stop. */
 const COMMANDS: readonly (readonly [args: string, waitsIn: RegExp, withinMs: number])[] = [
-  ["run", /store_batch/, IN_TIME_MS],
+  ["run", /COPY sensor_events/, IN_TIME_MS],
   ["verify", /sensor_events/, DEADLINE_MS],
   ["dead-letters list", /dead_letters/, IN_TIME_MS],
   ["rebuild-last", /sensor_events/, IN_TIME_MS],

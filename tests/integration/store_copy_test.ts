@@ -40,6 +40,8 @@ function stored(inserted: number, duplicates = 0): StoreOutcome {
 const MANY = Array.from({ length: 5_000 }, (_, n) => readingAt(n, n));
 
 async function countOf(session: Session, text: string): Promise<number> {
+  // Who runs what is seen once in a transaction, and then stays as it was.
+  await session.query("SELECT pg_stat_clear_snapshot()");
   return (await session.query(text)).rowCount ?? NaN;
 }
 
@@ -84,9 +86,10 @@ Deno.test("storeBatch() that freezes behind the rows holds them, and not the lin
         { name: "TooMuchError" },
       );
       await stalled;
+      const waiting = `${COPYING} AND backend_xid IS NOT NULL AND wait_event = 'ClientRead'`;
       await until(
-        "the server waits for the end",
-        async () => await countOf(session, COPYING) === 1,
+        "the server has the rows and waits for their end",
+        async () => await countOf(session, waiting) === 1,
       );
       await session.query("BEGIN");
       const line = "SELECT FROM ledger WHERE kafka_partition = 0 FOR UPDATE NOWAIT";
