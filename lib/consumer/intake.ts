@@ -226,14 +226,15 @@ export class Intake {
   #account(batch: Batch, outcome: StoredBatch): void {
     const { upkeep, observer } = this.#parts;
     const { partition, nextOffset, messages: { length: messages, timestampsMs } } = batch;
+    const { kind: _, lastValues, ...counts } = outcome;
     const skipped = skippedIn(batch);
     const totals = this.#totals;
-    totals.inserted += outcome.inserted;
-    totals.duplicates += outcome.duplicates;
+    totals.inserted += counts.inserted;
+    totals.duplicates += counts.duplicates;
     totals.skipped += skipped;
-    for (const count of outcome.rejections.values()) totals.deadLetters += count;
-    upkeep.note(outcome.lastValues, batch.dataSetId);
-    observer.stored({ ...outcome, partition, nextOffset, messages, timestampsMs, skipped });
+    for (const count of counts.rejections.values()) totals.deadLetters += count;
+    upkeep.note(lastValues, batch.dataSetId);
+    observer.stored({ ...counts, partition, nextOffset, messages, timestampsMs, skipped });
   }
 
   /** Moves the partition on to where the ledger stands after a batch, or has it placed again. */
