@@ -41,9 +41,7 @@ interface Flags {
   readonly json?: true;
 }
 
-async function bench(flags: Flags): Promise<void> {
-  const [loadBefore = 0] = Deno.loadavg();
-  const bed = await prepareBed();
+async function bench(flags: Flags, bed: Bed): Promise<Measured> {
   const work: WorkloadOptions = { ...flags, repeats: REPEATS, startMs: Date.now() - 3_600_000 };
   const kinds = RUNS.filter((kind) => flags.only.includes(kind));
   const options: FlowOptions = { kinds, work, rounds: flags.rounds, report: tell };
@@ -57,9 +55,7 @@ async function bench(flags: Flags): Promise<void> {
     }
   }
   if (flags.only.includes("seen")) figures.push(...await seen(bed, options));
-  const machine = await describeMachine(bed, loadBefore);
-  if (flags.json) await print(JSON.stringify({ machine, ...work, runs, figures }));
-  else await sayFigures(`${machine}\n${flags.messages} messages`, figures, runs);
+  return { json: { ...work, runs, figures }, figures, runs, messages: flags.messages };
 }
 
 interface GrowthFlags {
@@ -70,13 +66,9 @@ interface GrowthFlags {
   readonly json?: true;
 }
 
-async function growth(flags: GrowthFlags): Promise<void> {
-  const [loadBefore = 0] = Deno.loadavg();
-  const bed = await prepareBed();
+async function growth(flags: GrowthFlags, bed: Bed): Promise<Measured> {
   const points = await measureGrowth(bed, { ...flags, runBatches: flags.batches, report: tell });
-  const machine = await describeMachine(bed, loadBefore);
-  if (flags.json) await print(JSON.stringify({ machine, points }, null, 2));
-  else await sayFigures(machine, growthFigures(points));
+  return { json: { points }, figures: growthFigures(points), indent: 2 };
 }
 
 interface LatencyFlags {
@@ -87,14 +79,10 @@ interface LatencyFlags {
   readonly json?: true;
 }
 
-async function latencyAlone(flags: LatencyFlags): Promise<void> {
-  const [loadBefore = 0] = Deno.loadavg();
-  const bed = await prepareBed();
+async function latencyAlone(flags: LatencyFlags, bed: Bed): Promise<Measured> {
   const load = { ...flags, ids: "v4" } as const;
   const figures = flags.stations ? await stations(bed, load) : await latency(bed, load);
-  const machine = await describeMachine(bed, loadBefore);
-  if (flags.json) await print(JSON.stringify({ machine, figures }));
-  else await sayFigures(machine, figures);
+  return { json: { figures }, figures };
 }
 
 async function stations(bed: Bed, load: Load): Promise<Figure[]> {
@@ -128,15 +116,11 @@ interface CompressionFlags {
   readonly json?: true;
 }
 
-async function compression(flags: CompressionFlags): Promise<void> {
-  const [loadBefore = 0] = Deno.loadavg();
-  const bed = await prepareBed();
+async function compression(flags: CompressionFlags, bed: Bed): Promise<Measured> {
   const startMs = Date.now() - 3_600_000;
   const work: WorkloadOptions = { ...flags, ids: "v4", repeats: REPEATS, startMs };
   const { runs, figures } = await measureCompression(bed, { ...flags, work, report: tell });
-  const machine = await describeMachine(bed, loadBefore);
-  if (flags.json) await print(JSON.stringify({ machine, ...work, runs, figures }));
-  else await sayFigures(`${machine}\n${flags.messages} messages`, figures, runs);
+  return { json: { ...work, runs, figures }, figures, runs, messages: flags.messages };
 }
 
 interface ScalingFlags {
@@ -147,13 +131,9 @@ interface ScalingFlags {
   readonly json?: true;
 }
 
-async function scaling(flags: ScalingFlags): Promise<void> {
-  const [loadBefore = 0] = Deno.loadavg();
-  const bed = await prepareBed();
+async function scaling(flags: ScalingFlags, bed: Bed): Promise<Measured> {
   const results = await measureScaling(bed, { ...flags, report: tell });
-  const machine = await describeMachine(bed, loadBefore);
-  if (flags.json) await print(JSON.stringify({ machine, results }, null, 2));
-  else await sayFigures(machine, scalingFigures(results));
+  return { json: { results }, figures: scalingFigures(results), indent: 2 };
 }
 
 async function seen(bed: Bed, options: FlowOptions): Promise<Figure[]> {
@@ -224,7 +204,7 @@ Parts:
   producer  the backlog from a file
   latency   from a reading's timestamp to COMMIT at 1,000 and 10,000 messages/s
   seen      the drain with a dashboard, Prometheus and hundreds of clients (not by default)
-All but seen take about 7 minutes on two quiet cores. CPU seconds hold on a busy machine, rates
+All but seen take about 4 minutes on two quiet cores. CPU seconds hold on a busy machine, rates
 do not.`;
 
 function commandLine(): Command {
@@ -245,7 +225,7 @@ function commandLine(): Command {
         .argParser(someOf(PARTS)).default(PARTS_DEFAULT, "all but seen"),
     )
     .addHelpText("after", FLOW_HELP)
-    .action(bench);
+    .action(measuring(bench));
   command("growth", "how fast batches are stored in large tables")
     .option("--sizes <n,…>", "rows in the tables, ascending", wholes(10_000, 100_000_000), [
       1_000_000,
@@ -253,33 +233,56 @@ function commandLine(): Command {
       30_000_000,
     ])
     .option("--batches <n>", "batches of one run, 5,000 rows each", whole(2, 1_000), 40)
-    .action(growth);
+    .action(measuring(growth));
   single("latency", "from a reading's timestamp to COMMIT at a steady rate")
     .option("--rates <n,…>", "messages per second", wholes(1, 100_000), LATENCY_RATES)
     .option("--seconds <n>", "how long each is measured", whole(1, 3_600), LATENCY_SECONDS)
     .option("--stations", "trace each message, and name the leg that makes the slowest slow")
-    .action(latencyAlone);
+    .action(measuring(latencyAlone));
   command("compression", "what each codec of the producer costs and saves")
     .option("--messages <n>", "lines of the file", whole(10_000, 10_000_000), 500_000)
-    .action(compression);
+    .action(measuring(compression));
   command("scaling", "how fast several consumers store one backlog")
     .option("--messages <n>", "backlog, messages", whole(10_000, 10_000_000), 1_000_000)
     .option("--consumers <n,…>", "how many at a time", wholes(1, PARTITIONS), [1, 2, 3])
-    .action(scaling);
+    .action(measuring(scaling));
   return cli;
 }
 
-function sayFigures(
-  machine: string,
-  figures: readonly Figure[],
-  runs: readonly Run[] = [],
-): Promise<void> {
+/** What a command has measured. */
+interface Measured {
+  /** With `--json`, beside the machine. */
+  readonly json: object;
+  /** How far that is indented. @default on one line */
+  readonly indent?: number;
+  readonly figures: readonly Figure[];
+  readonly runs?: readonly Run[];
+  /** How many there are in a run. */
+  readonly messages?: number;
+}
+
+/** A command that measures on a stack of its own, and says what came out and where. */
+function measuring<Flags extends { readonly json?: true }>(
+  measure: (flags: Flags, bed: Bed) => Promise<Measured>,
+): (flags: Flags) => Promise<void> {
+  return async (flags) => {
+    const [loadBefore = 0] = Deno.loadavg();
+    const bed = await prepareBed();
+    const measured = await measure(flags, bed);
+    const machine = await describeMachine(bed, loadBefore);
+    await (flags.json
+      ? print(JSON.stringify({ machine, ...measured.json }, null, measured.indent))
+      : printText(textOf(machine, measured)));
+  };
+}
+
+function textOf(machine: string, { figures, runs = [], messages }: Measured): string {
   const columns = outputColumns();
-  const texts = [
+  return [
+    messages === undefined ? machine : `${machine}\n${messages} messages`,
     ...(runs.length === 0 ? [] : [runsText(runs, columns)]),
     ...(figures.length === 0 ? [] : [figuresText(figures, columns)]),
-  ];
-  return printText([machine, ...texts].join("\n\n"));
+  ].join("\n\n");
 }
 
 if (import.meta.main) await runCommandLine(commandLine());

@@ -23,7 +23,7 @@ import {
   offsetsPassed,
   openTopic,
 } from "./bed.ts";
-import { type ChildProgram, startProgram } from "./child_program.ts";
+import { type ChildOptions, type ChildProgram, startProgram } from "./child_program.ts";
 import { median } from "./figures.ts";
 import { createSource, PARTITIONS, type WorkloadOptions } from "./workload.ts";
 
@@ -64,19 +64,48 @@ export async function measureLatency(
   options: LatencyOptions,
   name: string,
 ): Promise<LatencyResult> {
+  return await withLoad(bed, name, {
+    options,
+    start: (run) => startProgram("consume", [], run),
+    read: (database) => readLatencies(database, options),
+  });
+}
+
+/** How readings are sent through a consumer, and what is read when all of them are stored. */
+export interface LoadParts<Result> {
+  /** The load. */
+  readonly options: LatencyOptions;
+  /** Starts the consumer. */
+  readonly start: (run: ChildOptions) => Promise<ChildProgram>;
+  /** Stands before the real writer. @default the real one alone */
+  readonly before?: (writer: TopicWriter) => TopicWriter;
+  /** Is called once the consumer has ended. */
+  readonly read: (database: BenchDatabase, consumer: ChildProgram) => Result | Promise<Result>;
+}
+
+/**
+ * Runs a consumer on a database and a topic of its own, and sends at the asked rate.
+ *
+ * @throws {Error} If a program fails, or not all that was sent is stored in the end.
+ */
+export async function withLoad<Result>(
+  bed: Bed,
+  name: string,
+  { options, start, before = (writer) => writer, read }: LoadParts<Result>,
+): Promise<Result> {
   await using database = await createDatabase(bed, name);
   await emptyRedis(bed);
   await using writer = await openTopic(bed, name);
-  await using consumer = await startProgram("consume", [], {
+  await using consumer = await start({
     env: consumerEnv(bed, name, database.settings),
     logFile: join(bed.dir, `${name}.log`),
   });
   await waitFor(consumer, async () => await openLines(database.pool) === PARTITIONS);
-  const sent = await sendSteadily(bed, writer, options);
+  const sent = await sendSteadily(bed, before(writer), options);
   await waitFor(consumer, async () => await offsetsPassed(database.pool) === sent);
   await consumer.stop();
   await consumer.succeeded();
-  return await readLatencies(database, options);
+  return await read(database, consumer);
 }
 
 /** Milliseconds that a commit of one row takes on the idle server, the way there and back included. */
@@ -104,7 +133,7 @@ export interface LiveMessage extends MessageToSend {
 }
 
 /** Sends at the asked rate; returns how many messages were sent. */
-export async function sendSteadily(
+async function sendSteadily(
   bed: Bed,
   writer: TopicWriter,
   options: LatencyOptions,
@@ -148,7 +177,7 @@ function createMicrosecondClock(): () => number {
 }
 
 /** How many partitions the consumer has placed. */
-export async function openLines(pool: SqlPool): Promise<number> {
+async function openLines(pool: SqlPool): Promise<number> {
   const { rows } = await pool.query({
     action: "count the ledger's lines",
     text: "SELECT count(*) AS lines FROM ledger",
@@ -161,7 +190,7 @@ export async function openLines(pool: SqlPool): Promise<number> {
  *
  * @throws {Error} If the consumer ends before, or time is up.
  */
-export async function waitFor(
+async function waitFor(
   consumer: ChildProgram,
   condition: () => Promise<boolean>,
 ): Promise<void> {

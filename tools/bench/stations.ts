@@ -7,24 +7,10 @@
 import { join } from "node:path";
 import { PARTITIONS } from "./workload.ts";
 import type { TopicWriter } from "../../lib/kafka/topic_writer.ts";
-import {
-  type Bed,
-  consumerEnv,
-  createDatabase,
-  emptyRedis,
-  offsetsPassed,
-  openTopic,
-} from "./bed.ts";
+import type { Bed } from "./bed.ts";
 import { startScript } from "./child_program.ts";
 import type { Figure } from "./figures.ts";
-import {
-  type LatencyOptions,
-  type LiveMessage,
-  openLines,
-  sendSteadily,
-  waitFor,
-  WARM_UP_SECONDS,
-} from "./latency.ts";
+import { type LatencyOptions, type LiveMessage, WARM_UP_SECONDS, withLoad } from "./latency.ts";
 import { nowMs, type StationNote, type StationNotes } from "./stations_program.ts";
 
 /** When a message passed each station, ms since 1970. */
@@ -76,20 +62,17 @@ export async function measureStations(
   options: LatencyOptions,
   name: string,
 ): Promise<StationsResult> {
-  await using database = await createDatabase(bed, name);
-  await emptyRedis(bed);
-  await using writer = await openTopic(bed, name);
-  await using consumer = await startScript(join(import.meta.dirname!, "stations_program.ts"), {
-    env: consumerEnv(bed, name, database.settings),
-    logFile: join(bed.dir, `${name}.log`),
-  });
-  await waitFor(consumer, async () => await openLines(database.pool) === PARTITIONS);
   const lanes = Array.from({ length: PARTITIONS }, (): Stations[] => []);
-  const sent = await sendSteadily(bed, noting(writer, lanes), options);
-  await waitFor(consumer, async () => await offsetsPassed(database.pool) === sent);
-  await consumer.stop();
-  await consumer.succeeded();
-  const notes: StationNotes = JSON.parse(consumer.output);
+  const script = join(import.meta.dirname!, "stations_program.ts");
+  return await withLoad(bed, name, {
+    options,
+    start: (run) => startScript(script, run),
+    before: (writer) => noting(writer, lanes),
+    read: (_, consumer) => resultOf(lanes, JSON.parse(consumer.output)),
+  });
+}
+
+function resultOf(lanes: readonly Stations[][], notes: StationNotes): StationsResult {
   const all = joinNotes(lanes, notes);
   const warmMs = Math.min(...lanes.map(([first]) => first?.made ?? Infinity)) +
     WARM_UP_SECONDS * 1_000;
