@@ -131,14 +131,14 @@ function parse(
   { columns, clock, limits }: ProcessorParts,
 ): Pick<BatchWork, "groups" | "deadLetters"> {
   const { messages } = batch;
-  const bounds = { nowMs: clock.now(), ...limits };
+  const target = { columns, bounds: { nowMs: clock.now(), ...limits } };
   const rows = new Uint32Array(messages.length);
   const deadLetters: DeadLetter[] = [];
   let readings = 0;
   columns.begin(messages.bytes);
   for (let row = 0; row < messages.length; row++) {
     columns.offsets[row] = messages.offsets[row]!;
-    const rejection = readRow(batch, row, { columns, bounds });
+    const rejection = readRow(batch, row, target);
     if (rejection === undefined) rows[readings++] = row;
     else deadLetters.push(deadLetterOf(messages.at(row), rejection));
   }
